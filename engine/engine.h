@@ -1,0 +1,152 @@
+/* Front door of the engine: a model folder in, one token per sequence and step out.
+ *
+ * The caller (server/engine_thread, `moering run`) decides which sequences take part in a step and
+ * with how many tokens; the engine computes them, samples where a sequence has caught up with its
+ * tokens, and reports what the expert pages cost. It knows no request, no socket and no clock but the
+ * one that measures stalls. One thread calls everything except engine_info, engine_tokenizer and
+ * engine_stats_read, which any thread may call after open.
+ *
+ * Same tokens (invariant 1): the logits of a position depend on the tokens before it alone, bit for
+ * bit: not on ring size, prefetching, chunking, batch neighbours or thread count. */
+#ifndef MOERING_ENGINE_ENGINE_H
+#define MOERING_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/backend/backend.h"
+#include "engine/sampler.h"
+#include "memory/base/status.h"
+#include "memory/budget.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct engine;
+struct sequence;
+struct tokenizer;
+
+struct engine_config {
+    const char *model;            /* folder */
+    struct room device_experts;   /* slots that compute reads from */
+    struct room host_experts;     /* slots behind them; no GPU: 0 pages unless asked for */
+    uint32_t threads;             /* 0: all that the process may use */
+    enum cpu_isa isa;
+    uint32_t max_model_len;       /* 0: the model's own; longest prompt + output */
+    uint32_t max_num_seqs;        /* sequences in one step */
+    uint32_t max_batch_tokens;    /* tokens in one step */
+    uint64_t kv_bytes;            /* KV pool; 0: enough for max_num_seqs sequences, within reason */
+    enum dtype kv_dtype;          /* F32 or F16 */
+    bool prefetch;                /* guess the next layers' pages in idle link time */
+    enum io_kind io;
+    uint32_t io_threads;
+    /* Told while opening, from the opening thread: what is being done and how far it is, 0..1. */
+    void (*progress)(void *arg, const char *phase, double fraction);
+    /* Told once, before anything large is allocated: one line per term of the budget. */
+    void (*budget_line)(const char *text, void *arg);
+    void *arg;
+};
+void engine_config_init(struct engine_config *config); /* the defaults, no model */
+
+/* Opens model, tokenizer, memory, backend. INVALID, NOT_FOUND, UNSUPPORTED: the model, with file and
+ * field; NO_MEMORY: the budget, with the flag to change. */
+enum status engine_open(struct engine **out, const struct engine_config *config,
+                        struct error *error);
+void engine_close(struct engine *engine); /* accepts NULL */
+
+#define ENGINE_EOS_MAX 8
+struct engine_info {
+    const char *model_path;
+    const char *model_name;       /* last part of the path */
+    const char *architecture;     /* "qwen3_moe" */
+    uint32_t layers, hidden, heads, kv_heads, head_dim, experts, top_k, expert_width, vocab;
+    uint32_t max_model_len, max_num_seqs, max_batch_tokens;
+    uint32_t kv_blocks, kv_block_tokens;
+    uint32_t eos[ENGINE_EOS_MAX], eos_count;
+    uint32_t pages;               /* layers x experts */
+    uint64_t page_bytes_total;    /* every expert resident */
+    uint64_t dense_bytes;
+    uint32_t device_slots, host_slots;
+    uint64_t device_slot_bytes, host_slot_bytes, kv_bytes;
+    const char *backend;          /* "cpu" */
+    const char *isa;
+    const char *io;               /* "thread", "sync" */
+    uint32_t threads;
+    uint64_t parameters, active_parameters; /* all; used by one token */
+    const char *weight_dtype;     /* of the experts, "BF16" */
+};
+const struct engine_info *engine_info(const struct engine *engine);
+const struct tokenizer *engine_tokenizer(const struct engine *engine); /* NULL: folder has none */
+
+/* What expert paging did. A hit: the page was READY in the device tier when a layer asked for it; each
+ * (step, layer, expert) that at least one token chose is asked for once. */
+struct expert_usage {
+    uint64_t hits, misses;
+    uint64_t bytes;    /* read from storage because of these misses */
+    uint64_t stall_ns; /* time that compute stood still waiting for pages */
+};
+
+/* Totals since open, consistent at some step boundary. Any thread. */
+struct engine_stats {
+    struct expert_usage experts;
+    uint64_t steps, tokens_prefill, tokens_decode, sampled;
+    uint64_t step_ns;             /* time inside engine_step */
+    uint64_t prefetch_issued, prefetch_used, prefetch_wasted;
+    uint64_t evictions;
+    uint64_t storage_bytes, device_bytes;
+    uint32_t resident_pages, host_pages, pages;
+    uint64_t resident_bytes, host_bytes;
+    uint32_t sequences, kv_blocks_used, kv_blocks;
+};
+void engine_stats_read(const struct engine *engine, struct engine_stats *out);
+
+/* ---- sequences ---- */
+
+/* A sequence knows its tokens (prompt, then what was sampled) and holds KV blocks for those computed.
+ * `prompt` is copied. INVALID: empty, longer than max_model_len, an id outside the vocabulary, or
+ * sampling parameters out of range (named). FULL: no sequence left (max_num_seqs open at once are
+ * guaranteed). */
+enum status engine_sequence_open(struct engine *engine, const uint32_t *prompt,
+                                 uint32_t prompt_tokens, const struct sampler_params *sampling,
+                                 struct sequence **out, struct error *error);
+void engine_sequence_close(struct engine *engine, struct sequence *sequence); /* accepts NULL */
+uint32_t sequence_tokens(const struct sequence *sequence);   /* known: prompt + output */
+uint32_t sequence_computed(const struct sequence *sequence); /* of them, in the KV cache */
+/* Gives its KV blocks back; everything known will be computed again (preemption by recompute). */
+void engine_sequence_preempt(struct engine *engine, struct sequence *sequence);
+
+uint32_t engine_kv_blocks_free(const struct engine *engine);
+/* Blocks that computing `tokens` more of this sequence takes from the pool. */
+uint32_t engine_kv_blocks_needed(const struct sequence *sequence, uint32_t tokens);
+
+/* ---- a step ---- */
+
+struct step_item {
+    struct sequence *sequence;    /* each at most once in a step */
+    uint32_t tokens;              /* >= 1, <= sequence_tokens - sequence_computed */
+    const uint32_t *banned;       /* ids that may not be sampled; NULL: none */
+    uint32_t banned_count;
+    float *logits;                /* NULL, or [tokens][vocab] of all its positions */
+};
+
+struct step_output {
+    bool sampled;                 /* the sequence had caught up: `token` is its next one */
+    enum status status;           /* of sampling; INTERNAL: see the error of the step */
+    struct sampled token;
+    struct expert_usage usage;    /* this item's part. A page that several items of the step wanted
+                                     counts for each; its bytes for the first. stall_ns is the whole
+                                     step's: every sequence in it waited */
+};
+
+/* Computes `count` items. The KV pool must have the blocks (CHECKed). A sampled token is appended to
+ * its sequence. On failure (IO: a page cannot be read) no item advanced and all may be tried again.
+ * outputs[count]. */
+enum status engine_step(struct engine *engine, const struct step_item *items, uint32_t count,
+                        struct step_output *outputs, struct error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

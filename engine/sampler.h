@@ -1,0 +1,74 @@
+/* Logits to a token: penalties, temperature, top-k, top-p, min-p, a seeded draw, log-probabilities.
+ *
+ * Pure: no clock, no threads; its randomness is the sequence's own, so the same seed, prompt and
+ * parameters give the same tokens whoever else is in the batch. Order of the steps, as the servers
+ * our clients come from do it: repetition, presence and frequency penalties, logit bias, then
+ * temperature 0 = argmax (ties to the lowest id), else temperature, top-k, top-p, min-p, draw. */
+#ifndef MOERING_ENGINE_SAMPLER_H
+#define MOERING_ENGINE_SAMPLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memory/base/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SAMPLER_TOP_LOGPROBS_MAX 20
+
+struct sampler_params {
+    float temperature;        /* >= 0; 0: greedy */
+    uint32_t top_k;           /* 0: all */
+    float top_p;              /* (0, 1]; 1: off */
+    float min_p;              /* [0, 1]; 0: off: keeps p >= min_p * p_max */
+    float repetition_penalty; /* > 0; 1: off: of tokens in prompt or output, l > 0 ? l / r : l * r */
+    float presence_penalty;   /* [-2, 2]: subtracted from tokens in the output */
+    float frequency_penalty;  /* [-2, 2]: times their count in the output */
+    uint64_t seed;            /* used when has_seed; else the engine draws one */
+    bool has_seed;
+    uint32_t top_logprobs;    /* 0 .. SAMPLER_TOP_LOGPROBS_MAX alternatives reported */
+    bool logprobs;
+};
+
+void sampler_params_init(struct sampler_params *params); /* temperature 1, everything else off */
+/* INVALID: the first value out of its range; the error names the field and the range. */
+enum status sampler_params_check(const struct sampler_params *params, struct error *error);
+
+struct sampled_logprob {
+    uint32_t token;
+    float logprob; /* of the model's own distribution: before penalties and temperature */
+};
+
+struct sampled {
+    uint32_t token;
+    float logprob;
+    uint32_t top_count;
+    struct sampled_logprob top[SAMPLER_TOP_LOGPROBS_MAX]; /* descending, ties by id */
+};
+
+/* The state of one sequence: its random stream and its counts of tokens. */
+struct sampler;
+/* `vocab` sizes the counts, allocated only if a penalty needs them. NO_MEMORY. */
+enum status sampler_open(struct sampler **out, const struct sampler_params *params, uint32_t vocab,
+                         struct error *error);
+void sampler_close(struct sampler *sampler); /* accepts NULL */
+/* Tells it the tokens that are in the prompt or were sampled; each once, in order. */
+void sampler_observe(struct sampler *sampler, const uint32_t *tokens, uint32_t count, bool output);
+/* Draws from logits[vocab], which it may overwrite. `banned` ids (e.g. end tokens before min_tokens)
+ * cannot be drawn; NULL/0: none. `scratch` belongs to the caller: vocab entries. A distribution with
+ * nothing left, or a NaN among the logits, is INTERNAL. */
+struct sampler_candidate {
+    float value;
+    uint32_t token;
+};
+enum status sampler_sample(struct sampler *sampler, float *logits, const uint32_t *banned,
+                           uint32_t banned_count, struct sampler_candidate *scratch,
+                           struct sampled *out, struct error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

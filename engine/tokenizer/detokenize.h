@@ -1,0 +1,34 @@
+/* Streaming detokenizer: ids in, UTF-8 out, never half a character.
+ *
+ * Bytes that do not yet form a character wait (at most 3); bytes that never will become U+FFFD, as
+ * the reference decoders do. One per sequence, one thread, allocates nothing. */
+#ifndef MOERING_ENGINE_TOKENIZER_DETOKENIZE_H
+#define MOERING_ENGINE_TOKENIZER_DETOKENIZE_H
+
+#include "engine/tokenizer/tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct detokenizer {
+    const struct tokenizer *tokenizer;
+    unsigned char held[4];  /* the start of a character whose end has not come */
+    unsigned held_bytes;
+    bool started;           /* some text came out: the leading-space rule no longer applies */
+    bool skip_special;
+};
+
+void detokenizer_init(struct detokenizer *d, const struct tokenizer *tokenizer, bool skip_special);
+/* Writes the text that `id` completes into `out`; returns its length in bytes (0: nothing yet). The
+ * text is whole characters. `out_bytes` must be at least detokenizer_room(tokenizer). */
+size_t detokenizer_push(struct detokenizer *d, uint32_t id, char *out, size_t out_bytes);
+/* At the end of a sequence: U+FFFD for a character that never ended. */
+size_t detokenizer_finish(struct detokenizer *d, char *out, size_t out_bytes);
+/* The most bytes that one push can write for any id of this tokenizer. */
+size_t detokenizer_room(const struct tokenizer *tokenizer);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

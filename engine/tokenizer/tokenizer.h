@@ -1,0 +1,72 @@
+/* Text <-> token ids of one model, from its Hugging Face tokenizer.json.
+ *
+ * Owns the vocabulary, merges, added tokens, normaliser and pre-tokeniser; immutable after open, so
+ * any number of threads may encode and decode with one tokenizer at once (each call keeps its own
+ * scratch). It refuses kinds of tokenizer it does not know by name instead of guessing: a silently
+ * different split still gives fluent text and wrong answers. */
+#ifndef MOERING_ENGINE_TOKENIZER_TOKENIZER_H
+#define MOERING_ENGINE_TOKENIZER_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memory/base/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TOKEN_NONE UINT32_MAX
+
+struct tokenizer;
+
+/* A growable list of ids. Zero-initialise; token_list_reset frees. */
+struct token_list {
+    uint32_t *ids;
+    uint32_t count;
+    uint32_t capacity;
+};
+void token_list_reset(struct token_list *list);
+
+/* Reads tokenizer.json, and tokenizer_config.json and special_tokens of the same folder if there.
+ * INVALID: malformed, or inconsistent (an id twice, a merge of unknown pieces, an id beyond 2^31).
+ * UNSUPPORTED: a model, normaliser, pre-tokeniser or decoder of a kind not known; the error names
+ * the file and the JSON field. */
+enum status tokenizer_open(struct tokenizer **out, const char *folder, struct error *error);
+/* The same from bytes in memory; `config` (tokenizer_config.json) may be NULL. `name` is used in
+ * error sentences. */
+enum status tokenizer_open_memory(struct tokenizer **out, const char *name, const char *json,
+                                  size_t json_bytes, const char *config, size_t config_bytes,
+                                  struct error *error);
+void tokenizer_close(struct tokenizer *tokenizer);
+
+/* Appends the ids of `text` (UTF-8, may hold NUL) to `out`. `add_special` puts the model's own
+ * leading and trailing tokens (bos, eos) around as its post-processor says. `parse_special`
+ * recognises added tokens written out in the text; without it they are plain text.
+ * INVALID: not UTF-8 (the error says at which byte). NO_MEMORY. */
+enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t bytes,
+                             bool add_special, bool parse_special, struct token_list *out,
+                             struct error *error);
+
+/* Number of ids: every id is below it (ids may have holes; those decode to nothing). */
+uint32_t tokenizer_vocab_size(const struct tokenizer *tokenizer);
+/* The id of a vocabulary entry or added token written as in the file; TOKEN_NONE if unknown. */
+uint32_t tokenizer_token_id(const struct tokenizer *tokenizer, const char *entry);
+/* The entry as written in the file (NUL-terminated, owned by the tokenizer); NULL for a hole. */
+const char *tokenizer_entry(const struct tokenizer *tokenizer, uint32_t id);
+/* The bytes that `id` stands for in running text: may be part of a UTF-8 character, may be empty.
+ * Owned by the tokenizer. Leading-space rules of SentencePiece decoders are the detokenizer's. */
+const char *tokenizer_piece(const struct tokenizer *tokenizer, uint32_t id, size_t *bytes);
+/* Added tokens flagged special (bos, eos, chat marks): skipped by a detokenizer unless asked. */
+bool tokenizer_is_special(const struct tokenizer *tokenizer, uint32_t id);
+/* bos/eos by tokenizer_config.json or TOKEN_NONE. */
+uint32_t tokenizer_bos(const struct tokenizer *tokenizer);
+uint32_t tokenizer_eos(const struct tokenizer *tokenizer);
+/* The chat template text (Jinja) of tokenizer_config.json, or NULL. Owned by the tokenizer. */
+const char *tokenizer_chat_template(const struct tokenizer *tokenizer);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,51 @@
+/* What the device tier needs of a device: memory of its own and asynchronous copies into it, in
+ * order. device_host is a device in plain RAM with a bounded arena: the whole engine runs on it
+ * without a GPU, and tests make it slow or failing on purpose. */
+#ifndef MOERING_MEMORY_DEVICE_H
+#define MOERING_MEMORY_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memory/base/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct device;
+
+/* The operations of one kind of device; each takes the device it was opened for. */
+struct device_ops {
+    const char *name; /* "host", "cuda" */
+    /* Storage may be read straight into device memory: it is ordinary RAM. */
+    bool host_visible;
+    /* `bytes` of device memory aligned to 4096; NULL: the arena is exhausted. Freed all at close. */
+    void *(*alloc)(struct device *device, size_t bytes);
+    /* Starts a copy of host memory into device memory; returns its ticket (> 0, increasing), or 0
+     * if the copy queue is full. Copies end in order. */
+    uint64_t (*copy)(struct device *device, void *to, const void *from, size_t bytes);
+    /* The newest ticket whose copy has ended. Waits up to wait_ns for one more than `seen`. */
+    uint64_t (*poll)(struct device *device, uint64_t seen, uint64_t wait_ns);
+    void (*close)(struct device *device);
+};
+
+struct device {
+    const struct device_ops *ops; /* first member of every kind of device */
+};
+
+/* arena_bytes: the most that alloc gives in all. `copy_ns_per_mib`: slows copies down for tests and
+ * simulations (0: as fast as memcpy, done inside copy()). */
+enum status device_host_open(struct device **out, size_t arena_bytes, uint64_t copy_ns_per_mib,
+                             struct error *error);
+static inline void device_close(struct device *device)
+{
+    if (device)
+        device->ops->close(device);
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

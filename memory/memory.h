@@ -1,0 +1,131 @@
+/* Front door of memory/: pages travel between storage, host memory and the device ring.
+ *
+ * Knows bytes, not experts, and has no policy: what to fetch, when, and what to throw out is decided
+ * by the caller (engine/paging). One thread, the engine's, calls everything here; reads run on an IO
+ * thread or a copy stream and their ends are taken in by memory_poll.
+ *
+ *     storage --(io)--> host tier --(device copy)--> device tier          with a host tier
+ *     storage --(io)--------------------------------> device tier         without, device_host only
+ *
+ * A slot is FREE, LOADING or READY; only READY slots are pinned, only unpinned READY slots are
+ * evicted, and eviction is a table update because weights are read-only (memory_check verifies). */
+#ifndef MOERING_MEMORY_MEMORY_H
+#define MOERING_MEMORY_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memory/base/status.h"
+#include "memory/page.h"
+#include "memory/store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct memory;
+struct device; /* memory/device.h */
+
+enum memory_tier { MEMORY_HOST, MEMORY_DEVICE, MEMORY_TIERS };
+enum slot_state { SLOT_FREE, SLOT_LOADING, SLOT_READY }; /* of a page: FREE means not there */
+enum urgency { URGENCY_DEMAND, URGENCY_PREFETCH };
+enum io_kind { IO_THREAD, IO_SYNC };
+
+/* How many slots a tier gets in each size class; see memory/budget.h for how flags become this. */
+struct tier_slots {
+    uint32_t of_class[STORE_CLASSES_MAX];
+};
+
+struct memory_config {
+    struct tier_slots slots[MEMORY_TIERS]; /* no host slots at all: no host tier */
+    enum io_kind io;
+    uint32_t io_threads;     /* for IO_THREAD; 0: 2 */
+    uint32_t io_depth;       /* reads under way at once; 0: 8. Prefetch leaves one free for demand */
+    struct device *device;   /* owned by the memory once open succeeds */
+};
+
+/* One asynchronous journey of a page into a tier. The generation tells a finished one from a newer
+ * one in the same place. */
+struct transfer {
+    uint32_t index;
+    uint32_t generation;
+};
+
+/* A journey's end, as told by memory_poll. */
+struct memory_event {
+    page_id page;
+    enum memory_tier tier;
+    enum status status; /* OK: READY now. IO: the slot is FREE again; see memory_error */
+    enum urgency urgency;
+    uint64_t bytes;     /* read from storage for it */
+    struct transfer transfer;
+};
+
+struct memory_counters {
+    uint64_t storage_bytes;                /* read from files */
+    uint64_t storage_reads;                /* read calls */
+    uint64_t device_bytes;                 /* copied host -> device tier */
+    uint64_t fetches[2];                   /* started, by urgency */
+    uint64_t failures, cancelled;
+    uint64_t evictions[MEMORY_TIERS];
+    uint32_t ready[MEMORY_TIERS];          /* pages READY now */
+    uint64_t ready_bytes[MEMORY_TIERS];
+    uint32_t in_flight, queued[2];
+};
+
+/* Takes over `store` (sealed) and config->device on success only.
+ * INVALID: a class without a device slot; NO_MEMORY: the arenas do not fit (bytes named). */
+enum status memory_open(struct memory **out, struct store *store,
+                        const struct memory_config *config, struct error *error);
+/* Waits for reads under way. Accepts NULL. */
+void memory_close(struct memory *memory);
+
+const struct store *memory_store(const struct memory *memory);
+bool memory_has_host(const struct memory *memory);
+uint32_t memory_slots(const struct memory *memory, enum memory_tier tier, uint32_t size_class);
+
+/* Where a page stands in a tier. */
+enum slot_state memory_where(const struct memory *memory, enum memory_tier tier, page_id page);
+
+/* Starts bringing a page into `tier` (the device tier by way of the host tier where there is one).
+ * OK: under way, or raised from prefetch to demand if it was already (then *transfer is that one).
+ * FULL: no FREE slot in tier *lacking for the page's class (evict one there and call again), or,
+ * for prefetch, no room in the queue (*lacking = MEMORY_TIERS). Nothing has changed then.
+ * The page must not be READY in `tier`. `transfer` may be NULL. */
+enum status memory_fetch(struct memory *memory, enum memory_tier tier, page_id page,
+                         enum urgency urgency, struct transfer *transfer,
+                         enum memory_tier *lacking);
+/* Takes back a journey whose read has not started; its slots are FREE again. FULL: too late, it will
+ * end by an event. NOT_FOUND: it has ended already. */
+enum status memory_cancel(struct memory *memory, struct transfer transfer);
+
+/* Takes in completed reads and copies, starts queued ones (demand first). Waits up to `wait_ns` for
+ * the first end if none is there and something is under way. Returns how many events were written
+ * (<= max); more may wait for the next call. */
+uint32_t memory_poll(struct memory *memory, uint64_t wait_ns, struct memory_event *events,
+                     uint32_t max);
+/* The sentence of the newest failed read: file, offset, cause. Empty before the first. */
+const char *memory_error(const struct memory *memory);
+
+/* Pins a READY page of the device tier and returns the start of its slot (PAGE_PART_ALIGN-aligned,
+ * in device memory). Parts lie at store_page(...)->part[i].slot_offset. Pins nest. */
+const uint8_t *memory_pin(struct memory *memory, page_id page);
+void memory_unpin(struct memory *memory, page_id page);
+uint32_t memory_pins(const struct memory *memory, page_id page);
+
+/* The next page, by the ring's hand, that could be evicted: READY, no pins, not the source of a copy
+ * under way. Calling it memory_slots() times sees each such page once. PAGE_NONE: none. */
+page_id memory_sweep(struct memory *memory, enum memory_tier tier, uint32_t size_class);
+/* READY and unpinned -> FREE. */
+void memory_evict(struct memory *memory, enum memory_tier tier, page_id page);
+
+void memory_counters(const struct memory *memory, struct memory_counters *out);
+/* CHECKs every invariant of every tier, ring, table and queue. Runs after each mutation in builds
+ * with MOERING_DEBUG_CHECKS. */
+void memory_check(const struct memory *memory);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
