@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "engine/backend/backend.h"
+#include "engine/paging/usage.h"
 #include "engine/sampler.h"
 #include "memory/base/status.h"
 #include "memory/budget.h"
@@ -79,14 +80,6 @@ struct engine_info {
 };
 const struct engine_info *engine_info(const struct engine *engine);
 const struct tokenizer *engine_tokenizer(const struct engine *engine); /* NULL: folder has none */
-
-/* What expert paging did. A hit: the page was READY in the device tier when a layer asked for it; each
- * (step, layer, expert) that at least one token chose is asked for once. */
-struct expert_usage {
-    uint64_t hits, misses;
-    uint64_t bytes;    /* read from storage because of these misses */
-    uint64_t stall_ns; /* time that compute stood still waiting for pages */
-};
 
 /* Totals since open, consistent at some step boundary. Any thread. */
 struct engine_stats {

@@ -2,8 +2,8 @@
  *
  * Pure: no clock, no threads; its randomness is the sequence's own, so the same seed, prompt and
  * parameters give the same tokens whoever else is in the batch. Order of the steps, as the servers
- * our clients come from do it: repetition, presence and frequency penalties, logit bias, then
- * temperature 0 = argmax (ties to the lowest id), else temperature, top-k, top-p, min-p, draw. */
+ * our clients come from do it: repetition, presence and frequency penalties, then temperature
+ * 0 = argmax (ties to the lowest id), else temperature, top-k, top-p, min-p, draw. */
 #ifndef MOERING_ENGINE_SAMPLER_H
 #define MOERING_ENGINE_SAMPLER_H
 
@@ -24,13 +24,13 @@ struct sampler_params {
     uint32_t top_k;           /* 0: all */
     float top_p;              /* (0, 1]; 1: off */
     float min_p;              /* [0, 1]; 0: off: keeps p >= min_p * p_max */
-    float repetition_penalty; /* > 0; 1: off: of tokens in prompt or output, l > 0 ? l / r : l * r */
+    float repetition_penalty; /* > 0; 1: off; tokens in prompt or output: l > 0 ? l / r : l * r */
     float presence_penalty;   /* [-2, 2]: subtracted from tokens in the output */
     float frequency_penalty;  /* [-2, 2]: times their count in the output */
-    uint64_t seed;            /* used when has_seed; else the engine draws one */
-    bool has_seed;
+    uint64_t seed;            /* of every draw; without has_seed the engine puts one here */
+    bool has_seed;            /* the client chose it */
     uint32_t top_logprobs;    /* 0 .. SAMPLER_TOP_LOGPROBS_MAX alternatives reported */
-    bool logprobs;
+    bool logprobs;            /* implied by top_logprobs > 0 */
 };
 
 void sampler_params_init(struct sampler_params *params); /* temperature 1, everything else off */
@@ -44,22 +44,28 @@ struct sampled_logprob {
 
 struct sampled {
     uint32_t token;
-    float logprob;
+    float logprob; /* 0 unless logprobs were asked for */
     uint32_t top_count;
-    struct sampled_logprob top[SAMPLER_TOP_LOGPROBS_MAX]; /* descending, ties by id */
+    struct sampled_logprob top[SAMPLER_TOP_LOGPROBS_MAX]; /* descending, ties by id, none of -inf */
 };
+
+/* The number in [0, 1), a multiple of 2^-53, that decides draw number `draw` (from 0) under `seed`:
+ * a pure function, so a sequence that is preempted and recomputed draws the same. */
+double sampler_uniform(uint64_t seed, uint64_t draw);
 
 /* The state of one sequence: its random stream and its counts of tokens. */
 struct sampler;
-/* `vocab` sizes the counts, allocated only if a penalty needs them. NO_MEMORY. */
+/* `vocab` (at least 1) sizes the counts, allocated only if a penalty needs them. INVALID as
+ * sampler_params_check; NO_MEMORY. */
 enum status sampler_open(struct sampler **out, const struct sampler_params *params, uint32_t vocab,
                          struct error *error);
 void sampler_close(struct sampler *sampler); /* accepts NULL */
-/* Tells it the tokens that are in the prompt or were sampled; each once, in order. */
+/* Tells it the tokens that are in the prompt or were sampled; each once, in order; all < vocab. */
 void sampler_observe(struct sampler *sampler, const uint32_t *tokens, uint32_t count, bool output);
-/* Draws from logits[vocab], which it may overwrite. `banned` ids (e.g. end tokens before min_tokens)
- * cannot be drawn; NULL/0: none. `scratch` belongs to the caller: vocab entries. A distribution with
- * nothing left, or a NaN among the logits, is INTERNAL. */
+/* Draws from logits[vocab], which it may overwrite. `banned` ids (end tokens before min_tokens)
+ * cannot be drawn; NULL/0: none. `scratch` belongs to the caller: vocab entries. A logit of -inf
+ * is a token that cannot be drawn. INTERNAL: nothing is left to draw, or a NaN or +inf among the
+ * logits. */
 struct sampler_candidate {
     float value;
     uint32_t token;

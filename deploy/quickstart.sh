@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# From a fresh checkout to an answer: installs what is missing, builds Release, serves the built-in
+# model on this machine only, asks it a question over gRPC and prints what its experts did.
+#
+#     deploy/quickstart.sh           keeps serving until Ctrl-C
+#     deploy/quickstart.sh --once    stops after the answer
+#
+# MOERING_BUILD names another build folder (default: build/release in the checkout), MOERING_GRPC_PORT
+# another port (default: 8001).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+once=false
+for word in "$@"; do
+    case "$word" in
+    --once) once=true ;;
+    -h | --help)
+        sed -n '2,9s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    *)
+        echo "quickstart.sh: unknown option $word (there is only --once)" >&2
+        exit 2
+        ;;
+    esac
+done
+
+# shellcheck source=deploy/packages.sh
+. deploy/packages.sh
+need_packages "${BUILD_PACKAGES[@]}"
+
+build=${MOERING_BUILD:-$PWD/build/release}
+echo "moering: building in $build"
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMOERING_TESTS=OFF >/dev/null
+ninja -C "$build" --quiet moering moering-client
+
+log=$(mktemp)
+server=
+cleanup() {
+    trap - EXIT INT TERM
+    if [ -n "$server" ]; then
+        kill -TERM "$server" 2>/dev/null || true
+        wait "$server" || true
+    fi
+    rm -f "$log"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# A quarter of the experts fit: the rest come from storage when they are wanted.
+"$build/bin/moering" serve --grpc-port "${MOERING_GRPC_PORT:-8001}" --device-experts 25% 2>"$log" &
+server=$!
+address=
+for _ in $(seq 100); do
+    address=$(sed -n 's/.*gRPC on \([^ ]*\).*/\1/p' "$log" | head -n 1)
+    if [ -n "$address" ] || ! kill -0 "$server" 2>/dev/null; then break; fi
+    sleep 0.1
+done
+if [ -z "$address" ]; then
+    echo "moering: the server did not start:" >&2
+    cat "$log" >&2
+    exit 1
+fi
+cat "$log"
+
+question=$'Q: What is 45 + 37?\nA:'
+printf '\n%s' "$question"
+"$build/bin/moering-client" generate --connect "$address" --wait 30 -p "$question" -n 16 --temperature 0
+printf '\n'
+"$build/bin/moering-client" stats --connect "$address"
+printf '\nServing on %s. Ask it something yourself:\n' "$address"
+printf '    "%s/bin/moering-client" generate --connect %s -p "Once" -n 60\n' "$build" "$address"
+if ! $once; then
+    echo "Ctrl-C stops."
+    wait "$server"
+    server=
+fi

@@ -1,0 +1,47 @@
+/* Keys and values of all running sequences: one pool of blocks of KV_BLOCK_TOKENS positions.
+ *
+ * A block number stands for the same place in every layer, so a sequence has one table. The expert
+ * ring never touches this memory; only its size comes from the same budget. Engine thread. */
+#ifndef MOERING_ENGINE_ATTENTION_KV_CACHE_H
+#define MOERING_ENGINE_ATTENTION_KV_CACHE_H
+
+#include "engine/backend/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct kv_cache_config {
+    struct backend *backend; /* borrowed */
+    uint32_t layers, kv_heads, head_dim;
+    enum dtype dtype;        /* F32 or F16 */
+    uint32_t blocks;
+};
+
+struct kv_cache;
+
+/* Bytes that one block takes over all layers. */
+uint64_t kv_cache_block_bytes(const struct kv_cache_config *config);
+static inline uint32_t kv_cache_blocks_for(uint32_t tokens)
+{
+    return tokens / KV_BLOCK_TOKENS + (tokens % KV_BLOCK_TOKENS != 0);
+}
+
+/* NO_MEMORY: names the bytes and --kv-cache-bytes. */
+enum status kv_cache_open(struct kv_cache **out, const struct kv_cache_config *config,
+                          struct error *error);
+void kv_cache_close(struct kv_cache *cache); /* accepts NULL */
+uint32_t kv_cache_blocks(const struct kv_cache *cache);
+uint32_t kv_cache_free_blocks(const struct kv_cache *cache);
+/* Appends blocks to a table until it covers `tokens`. FULL: not enough are free; nothing changed. */
+enum status kv_cache_reserve(struct kv_cache *cache, uint32_t *table, uint32_t *table_blocks,
+                             uint32_t tokens);
+/* Gives all blocks of a table back. */
+void kv_cache_release(struct kv_cache *cache, uint32_t *table, uint32_t *table_blocks);
+/* Layer `layer` as the backend's operations take it. */
+struct kv_layer kv_cache_layer(const struct kv_cache *cache, uint32_t layer);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,21 @@
+#include "engine/model/arch.h"
+
+#include <string.h>
+
+enum status arch_find(const struct checkpoint *checkpoint, const struct arch **out,
+                      struct error *error)
+{
+    static const struct arch *const known[] = {&arch_qwen3_moe, &arch_olmoe, &arch_mixtral};
+    const char *type = NULL;
+    enum status status = checkpoint_string(checkpoint, "model_type", true, &type, error);
+    if (status != STATUS_OK)
+        return status;
+    for (unsigned i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i]->name, type) == 0) {
+            *out = known[i];
+            return STATUS_OK;
+        }
+    return error_set(error, STATUS_UNSUPPORTED,
+                     "%s: config.json: model_type \"%s\" is not supported "
+                     "(qwen3_moe, olmoe and mixtral are)", checkpoint_path(checkpoint), type);
+}

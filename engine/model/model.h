@@ -1,0 +1,65 @@
+/* A model: its numbers, its dense weights in backend memory, and where its experts' pages lie.
+ *
+ * All nouns of the decoder on one screen; shapes in the right margin, a linear weight is
+ * [outputs][inputs]. Immutable after open. */
+#ifndef MOERING_ENGINE_MODEL_MODEL_H
+#define MOERING_ENGINE_MODEL_MODEL_H
+
+#include "engine/backend/backend.h"
+#include "engine/load/checkpoint.h"
+#include "engine/model/hparams.h"
+#include "memory/store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct layer {
+    const float *attention_norm; /* [h] */
+    struct tensor q;             /* [heads * head_dim][h] */
+    struct tensor k, v;          /* [kv_heads * head_dim][h] */
+    struct tensor o;             /* [h][heads * head_dim] */
+    const float *q_bias, *k_bias, *v_bias, *o_bias; /* [outputs] or NULL */
+    const float *q_norm, *k_norm; /* [head_dim], or all heads' together, or NULL */
+    const float *expert_norm;    /* [h] */
+    struct tensor router;        /* [E][h] */
+    enum dtype expert_dtype;
+};
+
+struct model {
+    const struct arch *arch;
+    struct hparams hparams;
+    struct tensor embedding;     /* [vocab][h] */
+    struct tensor head;          /* [vocab][h]; the embedding when tied */
+    const float *final_norm;     /* [h] */
+    struct layer *layers;        /* [L] */
+    float *inv_freq;             /* [head_dim / 2], host memory */
+    uint64_t dense_bytes;        /* of everything above */
+    struct backend *backend;     /* owns the memory they lie in; borrowed */
+    void **owned;                /* what was allocated of it */
+    uint32_t owned_count;
+};
+
+/* How much an open will allocate for dense weights, from the checkpoint's headers alone. */
+struct model_plan {
+    const struct arch *arch;
+    struct hparams hparams;
+    uint64_t dense_bytes;
+    uint64_t parameters, active_parameters;
+};
+/* Reads config.json and finds every tensor with its right shape; loads nothing. Adds the expert pages
+ * to `store` (files too) in the order layer * experts + expert, parts gate, up, down, and seals it.
+ * INVALID, NOT_FOUND, UNSUPPORTED: names file and field or tensor. */
+enum status model_plan(const struct checkpoint *checkpoint, struct store *store,
+                       struct model_plan *out, struct error *error);
+
+enum status model_open(struct model **out, const struct checkpoint *checkpoint,
+                       const struct model_plan *plan, struct backend *backend,
+                       void (*progress)(void *arg, double fraction), void *arg,
+                       struct error *error);
+void model_close(struct model *model); /* accepts NULL */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

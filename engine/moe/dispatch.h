@@ -1,0 +1,50 @@
+/* The token <-> expert permutation of one layer and one batch, as compressed sparse rows.
+ *
+ * Rows may have any number of choices (0 to all experts); dropless. Given row by row, then turned
+ * round by a counting sort so that each expert sees its rows together:
+ *
+ *     row r       has choices row_offsets[r] .. row_offsets[r+1]-1: expert[], weight[]
+ *     expert e    has places  expert_offsets[e] .. expert_offsets[e+1]-1: gather[place] = its row
+ *     choice c    finds its result at row place[c] of the experts' grouped output
+ *
+ * Arrays are sized once. Engine thread. */
+#ifndef MOERING_ENGINE_MOE_DISPATCH_H
+#define MOERING_ENGINE_MOE_DISPATCH_H
+
+#include <stdint.h>
+
+#include "memory/base/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct dispatch {
+    uint32_t rows_max, choices_max, experts;
+    uint32_t rows, choices;
+    uint32_t *row_offsets;    /* [rows + 1] */
+    uint32_t *expert;         /* [choices] */
+    float *weight;            /* [choices] */
+    uint32_t *place;          /* [choices] */
+    uint32_t *expert_offsets; /* [experts + 1] */
+    uint32_t *gather;         /* [choices] */
+    uint32_t *touched;        /* [touched_count] experts with at least one row, ascending */
+    uint32_t touched_count;
+    void *block;              /* owns all arrays */
+};
+
+enum status dispatch_open(struct dispatch *d, uint32_t rows_max, uint32_t choices_max,
+                          uint32_t experts, struct error *error);
+void dispatch_close(struct dispatch *d);
+
+void dispatch_reset(struct dispatch *d);
+/* The next row's choices, experts distinct. CHECKs the room. */
+void dispatch_add_row(struct dispatch *d, const uint32_t *experts, const float *weights,
+                      uint32_t count);
+/* After the last row: fills place, expert_offsets, gather, touched. Rows of an expert ascend. */
+void dispatch_build(struct dispatch *d);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,54 @@
+/* Routing functions. Selection keeps a sorted list of k and inserts: k is small (2 to 16), so this
+ * beats a heap, and ties fall to the lower index by construction because only a strictly larger
+ * logit moves ahead. */
+#include "engine/moe/router.h"
+
+#include <math.h>
+
+static void choose_top(const float *logits, uint32_t experts, uint32_t top_k, uint32_t *chosen)
+{
+    uint32_t count = 0;
+    for (uint32_t e = 0; e < experts; e++) {
+        float logit = isnan(logits[e]) ? -INFINITY : logits[e];
+        uint32_t at = count;
+        while (at > 0) {
+            float other = isnan(logits[chosen[at - 1]]) ? -INFINITY : logits[chosen[at - 1]];
+            if (logit <= other)
+                break;
+            at--;
+        }
+        if (at == top_k)
+            continue;
+        uint32_t last = count < top_k ? count++ : top_k - 1;
+        for (uint32_t i = last; i > at; i--)
+            chosen[i] = chosen[i - 1];
+        chosen[at] = e;
+    }
+}
+
+/* sum of exp(logit - max) over all experts; the softmax denominator */
+static float exp_sum(const float *logits, uint32_t experts, float max)
+{
+    float sum = 0;
+    for (uint32_t e = 0; e < experts; e++)
+        sum += expf(logits[e] - max);
+    return sum;
+}
+
+void router_choose(const struct router *router, const float *logits, uint32_t *chosen,
+                   float *weights)
+{
+    uint32_t k = router->top_k;
+    choose_top(logits, router->experts, k, chosen);
+
+    float max = logits[chosen[0]], sum = 0;
+    for (uint32_t i = 0; i < k; i++) {
+        weights[i] = expf(logits[chosen[i]] - max);
+        sum += weights[i];
+    }
+    /* B is C in other words: the denominator over all experts cancels. */
+    if (router->kind == ROUTER_SOFTMAX)
+        sum = exp_sum(logits, router->experts, max);
+    for (uint32_t i = 0; i < k; i++)
+        weights[i] /= sum;
+}

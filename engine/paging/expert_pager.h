@@ -1,0 +1,67 @@
+/* (layer, expert) -> pinned bytes: the only caller of memory/ in the engine.
+ *
+ * One layer at a time asks for its distinct experts. Hits are pinned at once, so that nothing throws
+ * them out; misses start together, as many as slots can be had for, and the rest as slots come free:
+ * a ring of one slot works, only slower. The caller computes experts in the order in which they
+ * become ready and gives each back before the next wave needs its slot.
+ *
+ *     request(layer, experts) ; while next(&e) == OK: compute e, release(e)
+ *
+ * Prefetching for later layers happens inside request, behind its own demand, and only into slots
+ * that are free or hold a page expected later than the guess. Engine thread. */
+#ifndef MOERING_ENGINE_PAGING_EXPERT_PAGER_H
+#define MOERING_ENGINE_PAGING_EXPERT_PAGER_H
+
+#include <stdbool.h>
+
+#include "memory/memory.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct expert_pager;
+
+struct pager_config {
+    struct memory *memory; /* borrowed; its pages are numbered layer * experts + expert */
+    uint32_t layers, experts;
+    bool prefetch;
+};
+
+struct pager_counters {
+    uint64_t hits, misses;   /* of request, each distinct expert once */
+    uint64_t stall_ns;       /* waited in next with nothing to compute */
+    uint64_t miss_bytes;     /* read from storage for pages that a request waited for */
+    uint64_t prefetch_issued, prefetch_used, prefetch_wasted;
+};
+
+/* One expert of the layer at hand, ready to compute. */
+struct pager_expert {
+    uint32_t index;          /* in the list given to request */
+    const uint8_t *slot;     /* parts at page->part[i].slot_offset */
+    const struct page *page;
+    uint64_t bytes;          /* read from storage for it; 0 for a hit */
+};
+
+enum status pager_open(struct expert_pager **out, const struct pager_config *config,
+                       struct error *error);
+void pager_close(struct expert_pager *pager); /* accepts NULL */
+
+/* Asks for `count` distinct experts of `layer`; hit[i] tells which were READY. The previous request
+ * must be finished or aborted. */
+void pager_request(struct expert_pager *pager, uint32_t layer, const uint32_t *experts,
+                   uint32_t count, bool *hit);
+/* The next ready expert, waiting for one if need be. NOT_FOUND: all have been given. IO: a page could
+ * not be read (the error says why); the request is still open, call pager_abort. */
+enum status pager_next(struct expert_pager *pager, struct pager_expert *out, struct error *error);
+/* Computed: its slot may be reused. */
+void pager_release(struct expert_pager *pager, uint32_t index);
+/* Gives up the request at hand and unpins what it holds. Reads under way end by themselves. */
+void pager_abort(struct expert_pager *pager);
+
+void pager_counters(const struct expert_pager *pager, struct pager_counters *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,279 @@
+#include "engine/parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/model/arch.h"
+#include "engine/tokenizer/tokenizer.h"
+#include "memory/base/bytes.h"
+#include "memory/device.h"
+
+/* Of what is available after the fixed terms: the share that an unasked-for KV pool may take, and the
+ * share left alone for stacks, sockets, page tables and the rest of the machine. */
+enum { KV_SHARE = 4, HEADROOM_SHARE = 10 };
+
+/* What parts_open knows before anything large is allocated. */
+struct plan {
+    const struct engine_config *config;
+    struct model_plan model;
+    struct kv_cache_config kv;
+    uint32_t max_model_len;
+    struct tier_slots slots[MEMORY_TIERS];
+    struct budget budget;
+    struct store *store; /* until memory takes it over */
+};
+
+static void tell(const struct engine_config *config, const char *phase, double fraction)
+{
+    if (config->progress)
+        config->progress(config->arg, phase, fraction);
+}
+
+static void tell_weights(void *arg, double fraction)
+{
+    tell(arg, "weights", fraction);
+}
+
+static enum status plan_limits(struct plan *plan, struct error *error)
+{
+    const struct engine_config *config = plan->config;
+    uint32_t context = plan->model.hparams.context;
+    plan->max_model_len = config->max_model_len ? config->max_model_len : context;
+    if (plan->max_model_len > context)
+        return error_set(error, STATUS_INVALID,
+                         "--max-model-len %u: the model was made for %u positions", 
+                         config->max_model_len, context);
+    if (config->max_num_seqs == 0 || config->max_batch_tokens == 0)
+        return error_set(error, STATUS_INVALID, "%s must be at least 1",
+                         config->max_num_seqs ? "--max-num-batched-tokens" : "--max-num-seqs");
+    return STATUS_OK;
+}
+
+/* How many KV blocks: what was asked for, or enough for every sequence within its share. */
+static enum status plan_kv(struct plan *plan, uint64_t available, struct error *error)
+{
+    const struct engine_config *config = plan->config;
+    const struct hparams *h = &plan->model.hparams;
+    plan->kv = (struct kv_cache_config){.layers = h->layers, .kv_heads = h->kv_heads,
+                                        .head_dim = h->head_dim, .dtype = config->kv_dtype};
+    uint64_t block = kv_cache_block_bytes(&plan->kv);
+    uint64_t one = kv_cache_blocks_for(plan->max_model_len);
+    uint64_t blocks = one * config->max_num_seqs;
+    if (config->kv_bytes)
+        blocks = config->kv_bytes / block;
+    else if (available && blocks > available / KV_SHARE / block)
+        blocks = available / KV_SHARE / block > one ? available / KV_SHARE / block : one;
+    if (blocks < one)
+        return error_set(error, STATUS_INVALID,
+                         "--kv-cache-bytes %llu: one sequence of --max-model-len %u needs %llu bytes",
+                         (unsigned long long)config->kv_bytes, plan->max_model_len,
+                         (unsigned long long)(one * block));
+    plan->kv.blocks = blocks < UINT32_MAX ? (uint32_t)blocks : UINT32_MAX;
+    return STATUS_OK;
+}
+
+static enum status plan_budget(struct plan *plan, struct error *error)
+{
+    const struct engine_config *config = plan->config;
+    const struct hparams *h = &plan->model.hparams;
+    struct budget *budget = &plan->budget;
+    budget->available = budget_host_available();
+    budget_add(budget, "dense weights", NULL, plan->model.dense_bytes);
+    budget_add(budget, "activations", "--max-num-batched-tokens",
+               transformer_bytes(h, config->max_batch_tokens, config->max_num_seqs));
+    budget_add(budget, "sequences", "--max-num-seqs",
+               (uint64_t)config->max_num_seqs *
+                   (plan->max_model_len + (uint64_t)h->vocab) * sizeof(uint32_t));
+    uint64_t fixed = budget_total(budget);
+    uint64_t left = budget->available > fixed ? budget->available - fixed : 0;
+    enum status status = plan_kv(plan, left, error);
+    if (status != STATUS_OK)
+        return status;
+    uint64_t kv_bytes = kv_cache_block_bytes(&plan->kv) * plan->kv.blocks;
+    budget_add(budget, "KV cache", "--kv-cache-bytes", kv_bytes);
+    left = left > kv_bytes ? left - kv_bytes : 0;
+    uint64_t auto_bytes =
+        budget->available ? left - left / HEADROOM_SHARE : store_total_slot_bytes(plan->store);
+    status = budget_slots(plan->store, &config->device_experts, auto_bytes, 1, "--device-experts",
+                          &plan->slots[MEMORY_DEVICE], error);
+    /* Without a GPU both tiers are the same RAM: a host tier is there only when asked for. */
+    if (status == STATUS_OK && config->host_experts.kind != ROOM_AUTO)
+        status = budget_slots(plan->store, &config->host_experts, 0, 1, "--host-experts",
+                              &plan->slots[MEMORY_HOST], error);
+    if (status != STATUS_OK)
+        return status;
+    budget_add(budget, "expert ring", "--device-experts",
+               budget_slots_bytes(plan->store, &plan->slots[MEMORY_DEVICE]));
+    budget_add(budget, "host experts", "--host-experts",
+               budget_slots_bytes(plan->store, &plan->slots[MEMORY_HOST]));
+    if (config->budget_line)
+        budget_print(budget, config->budget_line, config->arg);
+    return budget_check(budget, error);
+}
+
+static enum status open_memory(struct engine_parts *parts, struct plan *plan, struct error *error)
+{
+    uint64_t arena = budget_slots_bytes(plan->store, &plan->slots[MEMORY_DEVICE]);
+    struct memory_config config = {.io = plan->config->io, .io_threads = plan->config->io_threads};
+    memcpy(config.slots, plan->slots, sizeof config.slots);
+    enum status status = device_host_open(&config.device, arena, 0, error);
+    if (status == STATUS_OK)
+        status = memory_open(&parts->memory, plan->store, &config, error);
+    if (status == STATUS_OK)
+        plan->store = NULL;
+    else
+        device_close(config.device);
+    return status;
+}
+
+static enum status open_compute(struct engine_parts *parts, struct plan *plan, struct error *error)
+{
+    const struct engine_config *config = plan->config;
+    const struct hparams *h = &plan->model.hparams;
+    struct cpu_backend_config cpu = {.threads = config->threads, .isa = config->isa,
+                                     .expert_width_max = h->expert_width,
+                                     .context_max = plan->max_model_len,
+                                     .rows_max = config->max_batch_tokens};
+    struct pager_config pager = {.memory = parts->memory, .layers = h->layers,
+                                 .experts = h->experts, .prefetch = config->prefetch};
+    enum status status = cpu_backend_open(&parts->backend, &cpu, error);
+    if (status == STATUS_OK)
+        status = model_open(&parts->model, parts->checkpoint, &plan->model, parts->backend,
+                            tell_weights, (void *)config, error);
+    plan->kv.backend = parts->backend;
+    if (status == STATUS_OK)
+        status = kv_cache_open(&parts->kv, &plan->kv, error);
+    if (status == STATUS_OK)
+        status = pager_open(&parts->pager, &pager, error);
+    struct transformer_config transformer = {.model = parts->model, .kv = parts->kv,
+                                     .pager = parts->pager, .rows_max = config->max_batch_tokens,
+                                     .logits_max = config->max_num_seqs};
+    if (status == STATUS_OK)
+        status = transformer_open(&parts->transformer, &transformer, error);
+    return status;
+}
+
+/* End tokens: the configuration's list, else the tokenizer's own. */
+static enum status fill_eos(struct engine_parts *parts, struct error *error)
+{
+    struct engine_info *info = &parts->info;
+    enum status status = checkpoint_u32_list(parts->checkpoint, "eos_token_id", info->eos,
+                                             ENGINE_EOS_MAX, &info->eos_count, error);
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        return status;
+    uint32_t eos = parts->tokenizer ? tokenizer_eos(parts->tokenizer) : TOKEN_NONE;
+    bool known = eos == TOKEN_NONE;
+    for (uint32_t i = 0; i < info->eos_count; i++)
+        known |= info->eos[i] == eos;
+    if (!known && info->eos_count < ENGINE_EOS_MAX)
+        info->eos[info->eos_count++] = eos;
+    return STATUS_OK;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *name = path;
+    for (const char *p = path; *p; p++)
+        if (*p == '/' && p[1] && p[1] != '/')
+            name = p + 1;
+    return name;
+}
+
+static void fill_info(struct engine_parts *parts, const struct plan *plan)
+{
+    const struct engine_config *config = plan->config;
+    const struct hparams *h = &plan->model.hparams;
+    const struct store *store = memory_store(parts->memory);
+    struct engine_info *info = &parts->info;
+    info->model_path = checkpoint_path(parts->checkpoint);
+    info->model_name = last_part(info->model_path);
+    info->architecture = plan->model.arch->name;
+    info->layers = h->layers;
+    info->hidden = h->hidden;
+    info->heads = h->heads;
+    info->kv_heads = h->kv_heads;
+    info->head_dim = h->head_dim;
+    info->experts = h->experts;
+    info->top_k = h->router.top_k;
+    info->expert_width = h->expert_width;
+    info->vocab = h->vocab;
+    info->max_model_len = plan->max_model_len;
+    info->max_num_seqs = config->max_num_seqs;
+    info->max_batch_tokens = config->max_batch_tokens;
+    info->kv_blocks = plan->kv.blocks;
+    info->kv_block_tokens = KV_BLOCK_TOKENS;
+    info->pages = store_pages(store);
+    info->page_bytes_total = store_total_slot_bytes(store);
+    info->dense_bytes = plan->model.dense_bytes;
+    info->device_slots = budget_slots_count(store, &plan->slots[MEMORY_DEVICE]);
+    info->host_slots = budget_slots_count(store, &plan->slots[MEMORY_HOST]);
+    info->device_slot_bytes = budget_slots_bytes(store, &plan->slots[MEMORY_DEVICE]);
+    info->host_slot_bytes = budget_slots_bytes(store, &plan->slots[MEMORY_HOST]);
+    info->kv_bytes = kv_cache_block_bytes(&plan->kv) * plan->kv.blocks;
+    info->backend = parts->backend->ops->name;
+    info->isa = cpu_isa_name(cpu_backend_isa(parts->backend));
+    info->io = config->io == IO_SYNC ? "sync" : "thread";
+    info->threads = cpu_backend_threads(parts->backend);
+    info->parameters = plan->model.parameters;
+    info->active_parameters = plan->model.active_parameters;
+    info->weight_dtype = dtype_info(parts->model->layers[0].expert_dtype)->name;
+}
+
+static enum status open_files(struct engine_parts *parts, struct plan *plan, struct error *error)
+{
+    const struct engine_config *config = plan->config;
+    tell(config, "headers", 0);
+    enum status status = checkpoint_open(&parts->checkpoint, config->model, error);
+    if (status == STATUS_OK)
+        status = store_open(&plan->store, error);
+    if (status == STATUS_OK)
+        status = model_plan(parts->checkpoint, plan->store, &plan->model, error);
+    if (status != STATUS_OK)
+        return status;
+    tell(config, "tokenizer", 0);
+    status = tokenizer_open(&parts->tokenizer, config->model, error);
+    /* No tokenizer.json at all: prompts are token ids then. A broken one is refused. */
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+enum status parts_open(struct engine_parts *parts, const struct engine_config *config,
+                       struct error *error)
+{
+    struct plan plan = {.config = config};
+    memset(parts, 0, sizeof *parts);
+    enum status status = open_files(parts, &plan, error);
+    if (status == STATUS_OK && error)
+        error->text[0] = '\0'; /* an absent tokenizer left its sentence */
+    if (status == STATUS_OK)
+        status = plan_limits(&plan, error);
+    if (status == STATUS_OK)
+        status = plan_budget(&plan, error);
+    if (status == STATUS_OK)
+        status = open_memory(parts, &plan, error);
+    if (status == STATUS_OK)
+        status = open_compute(parts, &plan, error);
+    if (status == STATUS_OK)
+        status = fill_eos(parts, error);
+    store_close(plan.store);
+    if (status != STATUS_OK) {
+        parts_close(parts);
+        return status;
+    }
+    fill_info(parts, &plan);
+    tell(config, "ready", 1);
+    return STATUS_OK;
+}
+
+void parts_close(struct engine_parts *parts)
+{
+    transformer_close(&parts->transformer);
+    pager_close(parts->pager);
+    kv_cache_close(parts->kv);
+    model_close(parts->model);
+    memory_close(parts->memory);
+    backend_close(parts->backend);
+    tokenizer_close(parts->tokenizer);
+    checkpoint_close(parts->checkpoint);
+    memset(parts, 0, sizeof *parts);
+}

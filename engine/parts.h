@@ -1,0 +1,32 @@
+/* The parts of an open engine and how they are put together: plan, budget, memory, weights. Used by
+ * engine.c alone; apart from it so that building is read in one place and running in another. */
+#ifndef MOERING_ENGINE_PARTS_H
+#define MOERING_ENGINE_PARTS_H
+
+#include "engine/engine.h"
+#include "engine/model/transformer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct engine_parts {
+    struct checkpoint *checkpoint;
+    struct tokenizer *tokenizer;   /* NULL: the folder has none */
+    struct backend *backend;
+    struct memory *memory;         /* owns store and device */
+    struct model *model;
+    struct kv_cache *kv;
+    struct expert_pager *pager;
+    struct transformer transformer;
+    struct engine_info info;
+};
+
+enum status parts_open(struct engine_parts *parts, const struct engine_config *config,
+                       struct error *error);
+void parts_close(struct engine_parts *parts); /* accepts half-built ones */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,35 @@
+/* A sequence: the tokens known so far, how many of them are computed, and the KV blocks that hold
+ * those. Engine thread; engine.h is its public face. */
+#ifndef MOERING_ENGINE_SEQUENCE_H
+#define MOERING_ENGINE_SEQUENCE_H
+
+#include "engine/attention/kv_cache.h"
+#include "engine/sampler.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct sequence {
+    struct sampler *sampler;
+    uint32_t *tokens;       /* [tokens_max] prompt, then output */
+    uint32_t *blocks;       /* [blocks_for(tokens_max)] */
+    uint32_t tokens_max;
+    uint32_t count;
+    uint32_t computed;      /* <= count */
+    uint32_t block_count;   /* covers at least `computed` */
+};
+
+/* NO_MEMORY. The prompt is copied; 1 <= count <= tokens_max. */
+enum status sequence_open(struct sequence **out, const uint32_t *prompt, uint32_t count,
+                          uint32_t tokens_max, const struct sampler_params *sampling,
+                          uint32_t vocab, struct error *error);
+/* Gives its blocks back too. Accepts NULL. */
+void sequence_close(struct sequence *sequence, struct kv_cache *kv);
+/* Appends what was sampled, if it still fits. */
+void sequence_append(struct sequence *sequence, uint32_t token);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
