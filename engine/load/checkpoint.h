@@ -33,22 +33,28 @@ struct checkpoint_tensor {
     uint64_t bytes;
 };
 
-/* `path`: the model's folder. NOT_FOUND: nothing there; INVALID: malformed; UNSUPPORTED: a format or
- * tensor type we do not read. */
+/* `path`: the model's folder. NOT_FOUND: no folder, no config.json or no weights; INVALID:
+ * malformed, or a shard is missing; UNSUPPORTED: a format we do not read; IO, NO_MEMORY. */
 enum status checkpoint_open(struct checkpoint **out, const char *path, struct error *error);
 void checkpoint_close(struct checkpoint *checkpoint); /* accepts NULL */
 
 const char *checkpoint_path(const struct checkpoint *checkpoint);
 uint32_t checkpoint_files(const struct checkpoint *checkpoint);
 const char *checkpoint_file_path(const struct checkpoint *checkpoint, uint32_t file);
-uint32_t checkpoint_tensors(const struct checkpoint *checkpoint);
-const struct checkpoint_tensor *checkpoint_tensor(const struct checkpoint *checkpoint, uint32_t i);
 
-/* NULL: no such tensor. */
+/* These see the tensors of a type in dtype.h with at most TENSOR_DIMS_MAX dimensions. Any other (an
+ * I64 counter, FP8 weights) is checked like the rest but not listed; needing it is UNSUPPORTED. */
+uint32_t checkpoint_tensors(const struct checkpoint *checkpoint);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* C++ only: the function is called as the struct is */
+const struct checkpoint_tensor *checkpoint_tensor(const struct checkpoint *checkpoint, uint32_t i);
+#pragma GCC diagnostic pop
+/* NULL: no such tensor, or one of the others. */
 const struct checkpoint_tensor *checkpoint_find(const struct checkpoint *checkpoint,
                                                 const char *name);
 /* The tensor, which must have exactly these dimensions (dims of 0 beyond the last).
- * NOT_FOUND: missing; INVALID: another shape. The error names the folder, the tensor, both shapes. */
+ * NOT_FOUND: missing; UNSUPPORTED: of a type or rank we do not read; INVALID: another shape. The
+ * error names the folder or file, the tensor, and its type or both shapes. */
 enum status checkpoint_need(const struct checkpoint *checkpoint, const char *name, uint64_t dim0,
                             uint64_t dim1, uint64_t dim2,
                             const struct checkpoint_tensor **out, struct error *error);
@@ -73,7 +79,8 @@ enum status checkpoint_bool(const struct checkpoint *checkpoint, const char *key
 enum status checkpoint_string(const struct checkpoint *checkpoint, const char *key, bool need,
                               const char **out, struct error *error);
 /* An integer or a list of them (eos_token_id), from generation_config.json if it has the key, else
- * from config.json. Returns how many were written (<= max); 0 if absent. */
+ * from config.json. *count: how many were written; 0 with OK if absent or null. INVALID: anything
+ * else, negative, or more than `max` of them. */
 enum status checkpoint_u32_list(const struct checkpoint *checkpoint, const char *key, uint32_t *out,
                                 uint32_t max, uint32_t *count, struct error *error);
 /* "rope_scaling.factor" style paths reach into objects in every function above. True if the key

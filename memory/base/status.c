@@ -43,6 +43,7 @@ void error_prefix(struct error *error, const char *format, ...)
     int n = vsnprintf(joined, sizeof joined, format, args);
     va_end(args);
     size_t used = n < 0 ? 0 : (size_t)n < sizeof joined ? (size_t)n : sizeof joined - 1;
-    snprintf(joined + used, sizeof joined - used, ": %s", error->text);
+    size_t room = sizeof joined - used;
+    snprintf(joined + used, room, ": %.*s", room > 3 ? (int)room - 3 : 0, error->text);
     memcpy(error->text, joined, sizeof error->text);
 }

@@ -186,11 +186,15 @@ def chat_prompt(asked):
     return "{}user\n{}{}\n{}assistant\n".format(IM_START, asked, IM_END, IM_START)
 
 
-def document(rng):
-    """(prompt, answer): the prompt part is given, the answer part is what must be learnt."""
-    if rng.random() < 0.08:
+def document(rng, focus=None):
+    """(prompt, answer): the prompt part is given, the answer part is what must be learnt. A quarter
+    of the documents are of the task `focus`, if one is named."""
+    if focus and rng.random() < 0.25:
+        _, asked, answer = question(rng, focus)
+    elif rng.random() < 0.08:
         return "", story(rng) + EOT
-    _, asked, answer = question(rng)
+    else:
+        _, asked, answer = question(rng)
     if rng.random() < 0.5:
         return plain_prompt(asked), " " + answer + EOT
     return chat_prompt(asked), answer + IM_END + EOT

@@ -6,7 +6,12 @@ tokenizers, safetensors and numpy. Output: a Hugging Face folder of architecture
 (bf16), and a log of the tokens routed to each expert of each layer in every iteration,
 written as routing_log.npz (counts[iteration][layer][expert], u16) for the prediction work.
 
-    python3 tests/models/train_tiny.py --out deploy/models/tiny --steps 4500
+Two phases. The first holds the learning rate, the second starts from its export and lets the rate
+fall to zero, with a quarter of the documents on sorting, which is learnt last:
+
+    python3 tests/models/train_tiny.py --out plateau --steps 2000 --hold --threads 2
+    python3 tests/models/train_tiny.py --out deploy/models/tiny --init plateau --steps 800 \
+        --focus sort --threads 1
 
 Questions are random noise to the loss, answers are not: only answers and stories count fully.
 """
@@ -21,7 +26,7 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 import tiny_tasks
@@ -89,12 +94,13 @@ def train_tokenizer(seed):
 class Rows:
     """Batches of packed documents: tokens [rows][length + 1] and the weight of each target."""
 
-    def __init__(self, tok, seed, rows, length):
+    def __init__(self, tok, seed, rows, length, focus=None):
         self.tok, self.rng, self.rows, self.length = tok, random.Random(seed), rows, length
+        self.focus = focus
 
     def batch(self):
         need = self.length + 1
-        docs = [tiny_tasks.document(self.rng) for _ in range(self.rows * need // 14)]
+        docs = [tiny_tasks.document(self.rng, self.focus) for _ in range(self.rows * need // 14)]
         prompts = self.tok.encode_batch([d[0] for d in docs])
         answers = self.tok.encode_batch([d[1] for d in docs])
         tokens = np.zeros((self.rows, need), np.int64)
@@ -225,8 +231,8 @@ class Muon(torch.optim.Optimizer):
                 p.mul_(1 - 0.01 * group["lr"]).add_(step, alpha=-group["lr"] * scale)
 
 
-def tensors(model):
-    """The Hugging Face names of qwen3_moe, in bf16."""
+def tensors(model, copy=True):
+    """The Hugging Face names of qwen3_moe: copies in bf16, or the parameters themselves."""
     out = {"model.embed_tokens.weight": model.embed, "model.norm.weight": model.norm,
            "lm_head.weight": model.head}
     for n, layer in enumerate(model.layers):
@@ -240,7 +246,19 @@ def tensors(model):
         for e in range(CONFIG["num_experts"]):
             for ours in ("gate", "up", "down"):
                 out[at + "mlp.experts.%d.%s_proj.weight" % (e, ours)] = getattr(layer, ours)[e]
+    if not copy:
+        return out
     return {k: v.detach().to(torch.bfloat16).contiguous() for k, v in out.items()}
+
+
+@torch.no_grad()
+def restore(folder, model):
+    """Takes the weights of an export; returns its routing log."""
+    saved = load_file(os.path.join(folder, "model.safetensors"))
+    for name, mine in tensors(model, copy=False).items():
+        mine.copy_(saved[name])
+    with np.load(os.path.join(folder, "routing_log.npz")) as log:
+        return list(log["counts"])
 
 
 def write_json(path, value):
@@ -294,10 +312,13 @@ def judge(model, tok, task, n, seed):
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     ap.add_argument("--out", default="deploy/models/tiny")
-    ap.add_argument("--steps", type=int, default=4500)
+    ap.add_argument("--steps", type=int, default=2000)
     ap.add_argument("--rows", type=int, default=48)
     ap.add_argument("--length", type=int, default=128)
     ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--hold", action="store_true", help="keep the learning rate to the end")
+    ap.add_argument("--init", help="start from the export in this folder")
+    ap.add_argument("--focus", help="a task that gets a quarter of the documents on top")
     ap.add_argument("--seed", type=int, default=20261121)
     args = ap.parse_args()
 
@@ -306,15 +327,17 @@ def main():
     torch.manual_seed(args.seed)
     tok = train_tokenizer(args.seed)
     model = Model(max(args.length, 160))
-    rows = Rows(tok, args.seed + 1, args.rows, args.length)
+    rows = Rows(tok, args.seed + (2 if args.init else 1), args.rows, args.length, args.focus)
     matrices = [p for n, p in model.layers.named_parameters() if p.dim() >= 2 and "router" not in n]
     known = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in known]
     opts = [Muon(matrices, 0.02), torch.optim.AdamW(rest, 3e-3, betas=(0.9, 0.95), weight_decay=0)]
     base = [o.param_groups[0]["lr"] for o in opts]
-    counts, begin = [], time.time()
+    counts, begin = restore(args.init, model) if args.init else [], time.time()
     for step in range(args.steps):
-        scale = min(1.0, (step + 1) / 100, (args.steps - step) / (0.4 * args.steps))
+        scale = min(1.0, (step + 1) / (20 if args.init else 100))
+        if not args.hold:
+            scale = min(scale, (args.steps - step) / args.steps)
         for o, lr in zip(opts, base):
             o.param_groups[0]["lr"] = lr * scale
         tokens, weight = rows.batch()
