@@ -2,9 +2,9 @@
  * of machine (cpu/, cuda/). Activations are f32, row-major [rows][width]; weights are matrices
  * [rows][cols] in any format of engine/quant, where a linear layer computes y = W x.
  *
- * The promise that invariant 1 of ARCHITECTURE.md rests on: the result for a row depends on that row
- * alone. How many rows share a call, how many threads work and where weights lie do not change a bit
- * of it, because every sum has one fixed order that depends on its length only.
+ * The promise that invariant 1 of ARCHITECTURE.md rests on: the result for a row depends on that
+ * row alone. How many rows share a call, how many threads work and where weights lie do not change
+ * a bit of it, because every sum has one fixed order that depends on its length only.
  *
  * Called by the engine thread only. Pointers are into the backend's memory (plain RAM on the CPU).
  * Operations are asynchronous where the machine is; sync() waits. Shapes are the caller's duty. */
@@ -93,7 +93,7 @@ struct backend_ops {
     /* out[r][i] = x[r][i] / sqrt(mean(x[r]^2) + eps) * weight[i]; weight f32; in place allowed. */
     void (*rms_norm)(struct backend *b, float *out, const float *x, const float *weight,
                      uint32_t rows, uint32_t width, float eps);
-    /* out[r][o] = W[o] . x[r] (+ bias[o], NULL: none); with `add`, out += it. out must not alias x. */
+    /* out[r][o] = W[o] . x[r] (+ bias[o], NULL: none); with `add`, out += it. out is not x. */
     void (*matmul)(struct backend *b, float *out, const float *x, struct tensor w,
                    const float *bias, uint32_t rows, bool add);
     /* Rotate-half RoPE in place on x[rows][heads][head_dim]: pairs (i, i + head_dim/2) turn by

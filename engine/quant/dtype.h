@@ -20,10 +20,13 @@ struct dtype_info {
     uint32_t block_values;
     uint32_t block_bytes;
 };
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* C++ only: the function is called as the struct is */
 const struct dtype_info *dtype_info(enum dtype dtype);
+#pragma GCC diagnostic pop
 /* By the name used in safetensors headers ("BF16"); false: not a weight format we know. */
 bool dtype_parse(const char *name, enum dtype *out);
-/* Bytes of `values` numbers; `values` is a multiple of the block. False on overflow or a remainder. */
+/* Bytes of `values` numbers, a multiple of the block. False on overflow or a remainder. */
 bool dtype_bytes(enum dtype dtype, uint64_t values, uint64_t *bytes);
 
 /* Round to nearest even on the way down; NaN stays NaN; subnormals are kept both ways. */
