@@ -1,7 +1,13 @@
 /* Streaming detokenizer: ids in, UTF-8 out, never half a character.
  *
  * Bytes that do not yet form a character wait (at most 3); bytes that never will become U+FFFD, as
- * the reference decoders do. One per sequence, one thread, allocates nothing. */
+ * the reference decoders do. One per sequence, one thread, allocates nothing.
+ *
+ * What comes out, put together, is what decoding the whole list at once gives, with one exception:
+ * in byte-fallback vocabularies the reference turns every byte of a run of byte tokens into U+FFFD
+ * when the run as a whole is not UTF-8. A stream has sent the run's good characters by then, and
+ * replaces only the bytes that fit nowhere. No cleaning of spaces before punctuation is done
+ * (clean_up_tokenization_spaces): it would rewrite text that the model wrote. */
 #ifndef MOERING_ENGINE_TOKENIZER_DETOKENIZE_H
 #define MOERING_ENGINE_TOKENIZER_DETOKENIZE_H
 
@@ -16,6 +22,7 @@ struct detokenizer {
     unsigned char held[4];  /* the start of a character whose end has not come */
     unsigned held_bytes;
     bool started;           /* some text came out: the leading-space rule no longer applies */
+    unsigned stripped;      /* characters that the rule has cut so far */
     bool skip_special;
 };
 

@@ -2,8 +2,8 @@
  *
  * Owns two growable arrays that keep their room from one use to the next, and the few questions
  * about UTF-8 and Unicode that more than one stage asks. Text is always valid UTF-8 here: the
- * entrance (tokenizer_encode) has checked it, and every stage keeps it so. Offsets are 32 bits wide,
- * so a text is smaller than 4 GiB whatever its stages add. */
+ * entrance (tokenizer_encode) has checked it, and every stage keeps it so. Offsets are 32 bits
+ * wide, so a text is smaller than 4 GiB whatever its stages add. */
 #ifndef MOERING_ENGINE_TOKENIZER_TEXT_H
 #define MOERING_ENGINE_TOKENIZER_TEXT_H
 

@@ -29,7 +29,8 @@ struct token_list {
 };
 void token_list_reset(struct token_list *list);
 
-/* Reads tokenizer.json, and tokenizer_config.json and special_tokens of the same folder if there.
+/* Reads tokenizer.json, and tokenizer_config.json, special_tokens_map.json and chat_template.jinja
+ * of the same folder if there. NOT_FOUND: no tokenizer.json; IO: it cannot be read.
  * INVALID: malformed, or inconsistent (an id twice, a merge of unknown pieces, an id beyond 2^31).
  * UNSUPPORTED: a model, normaliser, pre-tokeniser or decoder of a kind not known; the error names
  * the file and the JSON field. */
@@ -43,8 +44,11 @@ void tokenizer_close(struct tokenizer *tokenizer);
 
 /* Appends the ids of `text` (UTF-8, may hold NUL) to `out`. `add_special` puts the model's own
  * leading and trailing tokens (bos, eos) around as its post-processor says. `parse_special`
- * recognises added tokens written out in the text; without it they are plain text.
- * INVALID: not UTF-8 (the error says at which byte). NO_MEMORY. */
+ * recognises special tokens written out in the text; without it they are plain text. (Added tokens
+ * that are not special, such as the runs of spaces of GPT-NeoX, are always recognised: the model
+ * was trained so.) On failure `out` is as before.
+ * INVALID: not UTF-8 (the error says at which byte), a GiB or more, or a text that the tokenizer's
+ * own patterns cannot cut within their bounds. NO_MEMORY. */
 enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t bytes,
                              bool add_special, bool parse_special, struct token_list *out,
                              struct error *error);
@@ -63,7 +67,8 @@ bool tokenizer_is_special(const struct tokenizer *tokenizer, uint32_t id);
 /* bos/eos by tokenizer_config.json or TOKEN_NONE. */
 uint32_t tokenizer_bos(const struct tokenizer *tokenizer);
 uint32_t tokenizer_eos(const struct tokenizer *tokenizer);
-/* The chat template text (Jinja) of tokenizer_config.json, or NULL. Owned by the tokenizer. */
+/* The chat template text (Jinja) of chat_template.jinja or tokenizer_config.json, or NULL. Owned by
+ * the tokenizer. */
 const char *tokenizer_chat_template(const struct tokenizer *tokenizer);
 
 #ifdef __cplusplus

@@ -122,7 +122,7 @@ uint32_t vocab_find_model(const struct vocab *vocab, const char *text, size_t by
 
 enum status vocab_set_piece(struct vocab *vocab, uint32_t id, const char *piece, size_t bytes)
 {
-    CHECK(vocab_entry(vocab, id));
+    CHECK(vocab_at(vocab, id));
     struct vocab_entry *entry = &vocab->entries[id];
     if (bytes == entry->text_bytes && memcmp(piece, vocab_text(vocab, entry), bytes) == 0) {
         entry->piece_at = entry->text_at;

@@ -54,7 +54,7 @@ uint32_t vocab_find_model(const struct vocab *vocab, const char *text, size_t by
 /* Gives `id` its piece; until then the piece is the text. NO_MEMORY. */
 enum status vocab_set_piece(struct vocab *vocab, uint32_t id, const char *piece, size_t bytes);
 
-static inline const struct vocab_entry *vocab_entry(const struct vocab *vocab, uint32_t id)
+static inline const struct vocab_entry *vocab_at(const struct vocab *vocab, uint32_t id)
 {
     return id < vocab->count && vocab->entries[id].flags ? &vocab->entries[id] : NULL;
 }

@@ -12,7 +12,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* A tokenizer in order, for bytes that pretend to be its tokenizer_config.json. */
-static const char sound[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"</s>\":1},\"merges\":[]},"
+static const char sound[] = "{\"model\":{\"type\":\"BPE\","
+                            "\"vocab\":{\"a\":0,\"</s>\":1},\"merges\":[]},"
                             "\"decoder\":{\"type\":\"ByteLevel\"}}";
 
 static void decode_all(const struct tokenizer *tokenizer, const struct token_list *list, bool skip)
