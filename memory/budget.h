@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* The value of --device-experts and --host-experts: BYTES (a unit such as MiB, GB or B), N or N%. */
+/* The value of --device-experts and --host-experts: BYTES (with a unit: MiB, GB, B), N or N%. */
 enum room_kind { ROOM_AUTO, ROOM_BYTES, ROOM_PAGES, ROOM_PERCENT };
 struct room {
     enum room_kind kind;
@@ -21,10 +21,10 @@ struct room {
 /* "4GiB", "1500MB", "512", "25%", "12.5%", "auto". INVALID: anything else; `flag` is named. */
 enum status room_parse(const char *flag, const char *text, struct room *out, struct error *error);
 
-/* Shares a room among the size classes of a store in proportion to the bytes of their pages, at least
- * `least` slots in each class that has pages, never more than its pages; largest remainder, so the
- * total is what was asked. ROOM_AUTO: everything up to `auto_bytes`. INVALID: less than `least` slots
- * per class fit; the error says how many bytes would do and names `flag`. */
+/* Shares a room among the size classes of a store in proportion to the bytes of their pages, at
+ * least `least` slots in each class that has pages, never more than its pages; largest remainder,
+ * so the total is what was asked. ROOM_AUTO: everything up to `auto_bytes`. INVALID: less than
+ * `least` slots per class fit; the error says how many bytes would do and names `flag`. */
 enum status budget_slots(const struct store *store, const struct room *room, uint64_t auto_bytes,
                          uint32_t least, const char *flag, struct tier_slots *out,
                          struct error *error);
@@ -45,7 +45,8 @@ struct budget {
 void budget_add(struct budget *budget, const char *name, const char *flag, uint64_t bytes);
 uint64_t budget_total(const struct budget *budget);
 /* One line per term and a total, handed to `line` one by one (without newline). */
-void budget_print(const struct budget *budget, void (*line)(const char *text, void *arg), void *arg);
+void budget_print(const struct budget *budget, void (*line)(const char *text, void *arg),
+                  void *arg);
 /* NO_MEMORY: the total is above what is available; names the largest term that has a flag. */
 enum status budget_check(const struct budget *budget, struct error *error);
 /* Bytes that this process may still take: the smaller of MemAvailable and the cgroup (v1, v2) room.

@@ -21,7 +21,7 @@ struct device_ops {
     const char *name; /* "host", "cuda" */
     /* Storage may be read straight into device memory: it is ordinary RAM. */
     bool host_visible;
-    /* `bytes` of device memory aligned to 4096; NULL: the arena is exhausted. Freed all at close. */
+    /* `bytes` of device memory aligned to 4096; NULL: the arena is exhausted. Freed at close. */
     void *(*alloc)(struct device *device, size_t bytes);
     /* Starts a copy of host memory into device memory; returns its ticket (> 0, increasing), or 0
      * if the copy queue is full. Copies end in order. */

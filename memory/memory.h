@@ -1,8 +1,8 @@
 /* Front door of memory/: pages travel between storage, host memory and the device ring.
  *
- * Knows bytes, not experts, and has no policy: what to fetch, when, and what to throw out is decided
- * by the caller (engine/paging). One thread, the engine's, calls everything here; reads run on an IO
- * thread or a copy stream and their ends are taken in by memory_poll.
+ * Knows bytes, not experts, and has no policy: what to fetch, when, and what to throw out is
+ * decided by the caller (engine/paging). One thread, the engine's, calls everything here; reads run
+ * on an IO thread or a copy stream and their ends are taken in by memory_poll.
  *
  *     storage --(io)--> host tier --(device copy)--> device tier          with a host tier
  *     storage --(io)--------------------------------> device tier         without, device_host only
@@ -18,6 +18,7 @@
 
 #include "memory/base/status.h"
 #include "memory/page.h"
+#include "memory/slot.h" /* enum slot_state; of a page, FREE means not there */
 #include "memory/store.h"
 
 #ifdef __cplusplus
@@ -26,9 +27,9 @@ extern "C" {
 
 struct memory;
 struct device; /* memory/device.h */
+struct io;     /* memory/io.h */
 
 enum memory_tier { MEMORY_HOST, MEMORY_DEVICE, MEMORY_TIERS };
-enum slot_state { SLOT_FREE, SLOT_LOADING, SLOT_READY }; /* of a page: FREE means not there */
 enum urgency { URGENCY_DEMAND, URGENCY_PREFETCH };
 enum io_kind { IO_THREAD, IO_SYNC };
 
@@ -41,8 +42,11 @@ struct memory_config {
     struct tier_slots slots[MEMORY_TIERS]; /* no host slots at all: no host tier */
     enum io_kind io;
     uint32_t io_threads;     /* for IO_THREAD; 0: 2 */
-    uint32_t io_depth;       /* reads under way at once; 0: 8. Prefetch leaves one free for demand */
+    uint32_t io_depth;       /* reads under way at once; 0: 8. Prefetch leaves one free */
     struct device *device;   /* owned by the memory once open succeeds */
+    uint32_t prefetch_queue; /* prefetches that may wait for their turn; 0: 64 */
+    bool lock_host;          /* mlock the host tier; if refused, one line in the log */
+    struct io *custom_io;    /* NULL: made after `io`. Owned once open succeeds */
 };
 
 /* One asynchronous journey of a page into a tier. The generation tells a finished one from a newer
@@ -58,7 +62,7 @@ struct memory_event {
     enum memory_tier tier;
     enum status status; /* OK: READY now. IO: the slot is FREE again; see memory_error */
     enum urgency urgency;
-    uint64_t bytes;     /* read from storage for it */
+    uint64_t bytes;     /* read from storage for it; all events together: storage_bytes */
     struct transfer transfer;
 };
 
@@ -66,16 +70,18 @@ struct memory_counters {
     uint64_t storage_bytes;                /* read from files */
     uint64_t storage_reads;                /* read calls */
     uint64_t device_bytes;                 /* copied host -> device tier */
-    uint64_t fetches[2];                   /* started, by urgency */
-    uint64_t failures, cancelled;
+    uint64_t fetches[2];                   /* journeys started, by the urgency they started with */
+    uint64_t failures, cancelled;          /* journeys that ended this way */
     uint64_t evictions[MEMORY_TIERS];
     uint32_t ready[MEMORY_TIERS];          /* pages READY now */
-    uint64_t ready_bytes[MEMORY_TIERS];
-    uint32_t in_flight, queued[2];
+    uint64_t ready_bytes[MEMORY_TIERS];    /* of their slots, padding included */
+    uint32_t in_flight, queued[2];         /* reads and copies: under way; waiting, by urgency */
 };
 
 /* Takes over `store` (sealed) and config->device on success only.
- * INVALID: a class without a device slot; NO_MEMORY: the arenas do not fit (bytes named). */
+ * INVALID: a size class without a device slot, or without a host slot where there is a host tier;
+ * no host tier and a device that storage cannot be read into. NO_MEMORY: the arenas do not fit
+ * (bytes named). IO: no IO thread could be started. */
 enum status memory_open(struct memory **out, struct store *store,
                         const struct memory_config *config, struct error *error);
 /* Waits for reads under way. Accepts NULL. */
@@ -92,12 +98,13 @@ enum slot_state memory_where(const struct memory *memory, enum memory_tier tier,
  * OK: under way, or raised from prefetch to demand if it was already (then *transfer is that one).
  * FULL: no FREE slot in tier *lacking for the page's class (evict one there and call again), or,
  * for prefetch, no room in the queue (*lacking = MEMORY_TIERS). Nothing has changed then.
- * The page must not be READY in `tier`. `transfer` may be NULL. */
+ * The page must not be READY in `tier`. `transfer` and `lacking` may be NULL. */
 enum status memory_fetch(struct memory *memory, enum memory_tier tier, page_id page,
                          enum urgency urgency, struct transfer *transfer,
                          enum memory_tier *lacking);
-/* Takes back a journey whose read has not started; its slots are FREE again. FULL: too late, it will
- * end by an event. NOT_FOUND: it has ended already. */
+/* Takes back a journey for which nothing has started, neither read nor copy; its slots are FREE
+ * again, except a host slot that a journey to the device waits for. FULL: too late, it will end by
+ * an event. NOT_FOUND: it has ended already. */
 enum status memory_cancel(struct memory *memory, struct transfer transfer);
 
 /* Takes in completed reads and copies, starts queued ones (demand first). Waits up to `wait_ns` for
@@ -114,13 +121,21 @@ const uint8_t *memory_pin(struct memory *memory, page_id page);
 void memory_unpin(struct memory *memory, page_id page);
 uint32_t memory_pins(const struct memory *memory, page_id page);
 
-/* The next page, by the ring's hand, that could be evicted: READY, no pins, not the source of a copy
- * under way. Calling it memory_slots() times sees each such page once. PAGE_NONE: none. */
+/* The next page, by the ring's hand, that could be evicted: READY, no pins, not the source of a
+ * copy queued or under way. PAGE_NONE: none. The hand goes round in slot order: who calls until the
+ * first answer comes back has seen each such page once, in as many steps as there are slots. */
 page_id memory_sweep(struct memory *memory, enum memory_tier tier, uint32_t size_class);
 /* READY and unpinned -> FREE. */
 void memory_evict(struct memory *memory, enum memory_tier tier, page_id page);
 
+#ifdef __cplusplus /* a struct and a function of one name: C++ warns, and means well */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 void memory_counters(const struct memory *memory, struct memory_counters *out);
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
 /* CHECKs every invariant of every tier, ring, table and queue. Runs after each mutation in builds
  * with MOERING_DEBUG_CHECKS. */
 void memory_check(const struct memory *memory);

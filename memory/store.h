@@ -1,8 +1,8 @@
-/* The storage tier: which bytes of which file make up a page. Complete by definition, so it is not a
- * cache: it never evicts and holds no weights. Built once at open, immutable after store_seal.
+/* The storage tier: which bytes of which file make up a page. Complete by definition, so it is not
+ * a cache: it never evicts and holds no weights. Built once at open, immutable after store_seal.
  *
  * Size classes: a model of mixed quantisation has a handful of page sizes. Every distinct size,
- * rounded up to 4 KiB, is a class with slots of its own in each tier. Packing pages of several sizes
+ * rounded up to 4 KiB, is a class with slots of its own in each tier. Packing pages of many sizes
  * into one ring would fragment it; equal slots of the largest size would waste up to a third. */
 #ifndef MOERING_MEMORY_STORE_H
 #define MOERING_MEMORY_STORE_H
@@ -38,7 +38,7 @@ enum status store_seal(struct store *store, struct error *error);
 uint32_t store_pages(const struct store *store);
 const struct page *store_page(const struct store *store, page_id page);
 uint32_t store_classes(const struct store *store);
-uint64_t store_class_slot_bytes(const struct store *store, uint32_t size_class); /* 4 KiB multiple */
+uint64_t store_class_slot_bytes(const struct store *store, uint32_t size_class); /* of 4 KiB */
 uint32_t store_class_pages(const struct store *store, uint32_t size_class);
 uint64_t store_total_slot_bytes(const struct store *store); /* everything resident */
 int store_fd(const struct store *store, uint32_t file);

@@ -1,5 +1,5 @@
-/* A folder of its own for one test, under $TMPDIR or /tmp, removed with everything in it at the end.
- * And seeded noise to fill files with. */
+/* A folder of its own for one test, under $TMPDIR or /tmp, removed with everything in it at the
+ * end. And seeded noise to fill files with. */
 #ifndef MOERING_TESTS_SUPPORT_SCRATCH_H
 #define MOERING_TESTS_SUPPORT_SCRATCH_H
 

@@ -1,0 +1,132 @@
+/* A device in plain RAM: an arena of fixed size and a queue of copies that end in order. The whole
+ * engine runs on it where there is no accelerator, and tests give it the pace of one.
+ *
+ * A slow copy is a memcpy that happens late: the bytes move when the copy is due, during poll, so
+ * that reading a slot too early or reusing its source too early shows in the bytes. No threads; the
+ * engine's thread calls everything. */
+#include "memory/device.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "memory/base/bytes.h"
+#include "memory/base/check.h"
+#include "memory/base/clock.h"
+#include "memory/pinned.h"
+
+#define DEVICE_HOST_COPIES 32 /* under way at once */
+
+struct host_copy {
+    void *to;
+    const void *from;
+    size_t bytes;
+    uint64_t due_ns;
+};
+
+struct device_host {
+    struct device device;
+    struct pinned arena;
+    size_t used;
+    uint64_t copy_ns_per_mib;
+    uint64_t started, ended; /* tickets; copy t waits in copies[t % DEVICE_HOST_COPIES] */
+    uint64_t last_due_ns;
+    struct host_copy copies[DEVICE_HOST_COPIES];
+};
+
+static void *host_alloc(struct device *device, size_t bytes)
+{
+    struct device_host *self = (struct device_host *)device;
+    size_t left = self->arena.bytes - self->used;
+    if (bytes == 0 || bytes > left || bytes_align_up(bytes, 4096) > left)
+        return NULL;
+    void *piece = self->arena.base + self->used;
+    self->used += bytes_align_up(bytes, 4096);
+    return piece;
+}
+
+static uint64_t host_copy(struct device *device, void *to, const void *from, size_t bytes)
+{
+    struct device_host *self = (struct device_host *)device;
+    if (self->copy_ns_per_mib == 0) {
+        memcpy(to, from, bytes);
+        return self->ended = ++self->started;
+    }
+    if (self->started - self->ended == DEVICE_HOST_COPIES)
+        return 0;
+    uint64_t now = clock_now_ns();
+    uint64_t begin = self->last_due_ns > now ? self->last_due_ns : now; /* one after the other */
+    uint64_t cost = (uint64_t)((double)bytes / BYTES_MIB * (double)self->copy_ns_per_mib);
+    self->last_due_ns = begin + cost;
+    uint64_t ticket = ++self->started;
+    self->copies[ticket % DEVICE_HOST_COPIES] =
+        (struct host_copy){.to = to, .from = from, .bytes = bytes, .due_ns = self->last_due_ns};
+    return ticket;
+}
+
+/* Ends every copy that is due. */
+static void advance(struct device_host *self)
+{
+    uint64_t now = clock_now_ns();
+    while (self->ended < self->started) {
+        const struct host_copy *copy = &self->copies[(self->ended + 1) % DEVICE_HOST_COPIES];
+        if (copy->due_ns > now)
+            break;
+        memcpy(copy->to, copy->from, copy->bytes);
+        self->ended++;
+    }
+}
+
+static uint64_t host_poll(struct device *device, uint64_t seen, uint64_t wait_ns)
+{
+    struct device_host *self = (struct device_host *)device;
+    if (self->ended < self->started)
+        advance(self);
+    if (self->ended > seen || self->ended == self->started || wait_ns == 0)
+        return self->ended;
+    uint64_t now = clock_now_ns();
+    uint64_t due = self->copies[(self->ended + 1) % DEVICE_HOST_COPIES].due_ns;
+    uint64_t sleep_ns = due > now ? due - now : 0;
+    if (sleep_ns > wait_ns)
+        sleep_ns = wait_ns;
+    nanosleep(&(struct timespec){.tv_sec = (time_t)(sleep_ns / 1000000000u),
+                                 .tv_nsec = (long)(sleep_ns % 1000000000u)},
+              NULL); /* a signal ends the wait early, which poll may do */
+    advance(self);
+    return self->ended;
+}
+
+static void host_close(struct device *device)
+{
+    struct device_host *self = (struct device_host *)device;
+    pinned_close(&self->arena);
+    free(self);
+}
+
+static const struct device_ops host_ops = {
+    .name = "host",
+    .host_visible = true,
+    .alloc = host_alloc,
+    .copy = host_copy,
+    .poll = host_poll,
+    .close = host_close,
+};
+
+enum status device_host_open(struct device **out, size_t arena_bytes, uint64_t copy_ns_per_mib,
+                             struct error *error)
+{
+    *out = NULL;
+    struct device_host *self = calloc(1, sizeof *self);
+    if (!self)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for a host device");
+    self->device.ops = &host_ops;
+    self->copy_ns_per_mib = copy_ns_per_mib;
+    enum status status =
+        pinned_open(&self->arena, arena_bytes, false, "arena of the host device", error);
+    if (status) {
+        host_close(&self->device);
+        return status;
+    }
+    *out = &self->device;
+    return STATUS_OK;
+}

@@ -1,0 +1,278 @@
+/* The front door: puts store, tiers, copies, IO and device together and takes them apart again.
+ * Decides nothing; what it adds to the parts is ownership, the contract checks of memory.h and the
+ * whole-structure check after each mutation in debug builds. One thread, the engine's. */
+#include "memory/memory.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "memory/base/bytes.h"
+#include "memory/base/check.h"
+#include "memory/copy.h"
+#include "memory/device.h"
+#include "memory/io.h"
+#include "memory/pinned.h"
+#include "memory/tier.h"
+
+struct memory {
+    struct store *store;
+    struct device *device;
+    struct io *io;
+    struct pinned host_arena;
+    bool has_host;
+    struct tier tier[MEMORY_TIERS]; /* HOST is zeroed without a host tier */
+    struct copies copies;
+};
+
+static void checked(const struct memory *memory)
+{
+#ifdef MOERING_DEBUG_CHECKS
+    memory_check(memory);
+#else
+    (void)memory;
+#endif
+}
+
+static bool any_slots(const struct store *store, const struct tier_slots *slots)
+{
+    for (uint32_t c = 0; c < store_classes(store); c++)
+        if (slots->of_class[c] > 0)
+            return true;
+    return false;
+}
+
+static enum status check_slots(const struct store *store, const struct memory_config *config,
+                               bool has_host, struct error *error)
+{
+    static const char *const names[] = {"host", "device"};
+    for (uint32_t c = 0; c < store_classes(store); c++)
+        for (int tier = has_host ? MEMORY_HOST : MEMORY_DEVICE; tier < MEMORY_TIERS; tier++)
+            if (config->slots[tier].of_class[c] == 0)
+                return error_set(error, STATUS_INVALID,
+                                 "the %s tier has no slot for the %u pages of %" PRIu64 " bytes",
+                                 names[tier], store_class_pages(store, c),
+                                 store_class_slot_bytes(store, c));
+    if (!has_host && !config->device->ops->host_visible)
+        return error_set(error, STATUS_INVALID,
+                         "the %s device cannot be read into from storage: it needs a host tier",
+                         config->device->ops->name);
+    return STATUS_OK;
+}
+
+static enum status open_device_tier(struct memory *memory, const struct tier_slots *slots,
+                                    struct error *error)
+{
+    uint64_t bytes;
+    char text[32];
+    uint8_t *arena = NULL;
+    if (!tier_arena_bytes(memory->store, slots, &bytes))
+        return error_set(error, STATUS_NO_MEMORY, "the device tier's slots exceed 2^64 bytes");
+    if (bytes > 0 && !(arena = memory->device->ops->alloc(memory->device, bytes)))
+        return error_set(error, STATUS_NO_MEMORY,
+                         "the %s device has no room for the device tier of %" PRIu64 " bytes (%s)",
+                         memory->device->ops->name, bytes, bytes_format(bytes, text, sizeof text));
+    return tier_open(&memory->tier[MEMORY_DEVICE], memory->store, slots, arena, error);
+}
+
+static enum status open_host_tier(struct memory *memory, const struct tier_slots *slots, bool lock,
+                                  struct error *error)
+{
+    uint64_t bytes;
+    if (!tier_arena_bytes(memory->store, slots, &bytes))
+        return error_set(error, STATUS_NO_MEMORY, "the host tier's slots exceed 2^64 bytes");
+    enum status status = pinned_open(&memory->host_arena, bytes, lock, "host tier", error);
+    return status ? status
+                  : tier_open(&memory->tier[MEMORY_HOST], memory->store, slots,
+                              memory->host_arena.base, error);
+}
+
+static enum status open_copies(struct memory *memory, const struct memory_config *config,
+                               struct error *error)
+{
+    struct copy_config copy = {
+        .store = memory->store,
+        .host = memory->has_host ? &memory->tier[MEMORY_HOST] : NULL,
+        .device_tier = &memory->tier[MEMORY_DEVICE],
+        .device = memory->device,
+        .io_depth = config->io_depth ? config->io_depth : 8,
+        .prefetch_queue_max = config->prefetch_queue ? config->prefetch_queue : 64,
+    };
+    enum status status = STATUS_OK;
+    if (config->custom_io)
+        memory->io = config->custom_io;
+    else if (config->io == IO_SYNC)
+        status = io_sync_open(&memory->io, copy.io_depth, error);
+    else
+        status = io_thread_open(&memory->io, config->io_threads ? config->io_threads : 2,
+                                copy.io_depth, error);
+    copy.io = memory->io;
+    return status ? status : copy_open(&memory->copies, &copy, error);
+}
+
+enum status memory_open(struct memory **out, struct store *store,
+                        const struct memory_config *config, struct error *error)
+{
+    CHECK(store && config->device);
+    *out = NULL;
+    struct memory *memory = calloc(1, sizeof *memory);
+    if (!memory)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the tiers");
+    memory->store = store;
+    memory->device = config->device;
+    memory->has_host = any_slots(store, &config->slots[MEMORY_HOST]);
+    enum status status = check_slots(store, config, memory->has_host, error);
+    if (status == STATUS_OK && memory->has_host)
+        status = open_host_tier(memory, &config->slots[MEMORY_HOST], config->lock_host, error);
+    if (status == STATUS_OK)
+        status = open_device_tier(memory, &config->slots[MEMORY_DEVICE], error);
+    if (status == STATUS_OK)
+        status = open_copies(memory, config, error);
+    if (status)
+        goto fail;
+    checked(memory);
+    *out = memory;
+    return STATUS_OK;
+fail:
+    if (memory->io == config->custom_io)
+        memory->io = NULL;
+    memory->store = NULL; /* what was lent stays the caller's */
+    memory->device = NULL;
+    memory_close(memory);
+    return status;
+}
+
+void memory_close(struct memory *memory)
+{
+    if (!memory)
+        return;
+    copy_close(&memory->copies); /* waits, so before what it writes into goes */
+    io_close(memory->io);
+    tier_close(&memory->tier[MEMORY_DEVICE]);
+    tier_close(&memory->tier[MEMORY_HOST]);
+    device_close(memory->device);
+    pinned_close(&memory->host_arena);
+    store_close(memory->store);
+    free(memory);
+}
+
+/* NULL: there is no such tier. */
+static struct tier *tier_at(struct memory *memory, enum memory_tier tier)
+{
+    CHECK(tier == MEMORY_HOST || tier == MEMORY_DEVICE);
+    return tier == MEMORY_HOST && !memory->has_host ? NULL : &memory->tier[tier];
+}
+
+const struct store *memory_store(const struct memory *memory)
+{
+    return memory->store;
+}
+
+bool memory_has_host(const struct memory *memory)
+{
+    return memory->has_host;
+}
+
+uint32_t memory_slots(const struct memory *memory, enum memory_tier tier, uint32_t size_class)
+{
+    CHECK(tier < MEMORY_TIERS && size_class < store_classes(memory->store));
+    return memory->tier[tier].ring[size_class].slots;
+}
+
+enum slot_state memory_where(const struct memory *memory, enum memory_tier tier, page_id page)
+{
+    CHECK(tier < MEMORY_TIERS && page < store_pages(memory->store));
+    if (tier == MEMORY_HOST && !memory->has_host)
+        return SLOT_FREE;
+    return tier_where(&memory->tier[tier], page);
+}
+
+enum status memory_fetch(struct memory *memory, enum memory_tier tier, page_id page,
+                         enum urgency urgency, struct transfer *transfer, enum memory_tier *lacking)
+{
+    enum status status =
+        copy_fetch(&memory->copies, tier, page, urgency, transfer, lacking);
+    checked(memory);
+    return status;
+}
+
+enum status memory_cancel(struct memory *memory, struct transfer transfer)
+{
+    enum status status = copy_cancel(&memory->copies, transfer);
+    checked(memory);
+    return status;
+}
+
+uint32_t memory_poll(struct memory *memory, uint64_t wait_ns, struct memory_event *events,
+                     uint32_t max)
+{
+    uint32_t count = copy_poll(&memory->copies, wait_ns, events, max);
+    checked(memory);
+    return count;
+}
+
+const char *memory_error(const struct memory *memory)
+{
+    return memory->copies.error.text;
+}
+
+const uint8_t *memory_pin(struct memory *memory, page_id page)
+{
+    tier_pin(&memory->tier[MEMORY_DEVICE], page);
+    checked(memory);
+    return tier_bytes(&memory->tier[MEMORY_DEVICE], page);
+}
+
+void memory_unpin(struct memory *memory, page_id page)
+{
+    tier_unpin(&memory->tier[MEMORY_DEVICE], page);
+    checked(memory);
+}
+
+uint32_t memory_pins(const struct memory *memory, page_id page)
+{
+    return tier_pins(&memory->tier[MEMORY_DEVICE], page);
+}
+
+page_id memory_sweep(struct memory *memory, enum memory_tier tier, uint32_t size_class)
+{
+    struct tier *swept = tier_at(memory, tier);
+    return swept ? tier_sweep(swept, size_class) : PAGE_NONE;
+}
+
+void memory_evict(struct memory *memory, enum memory_tier tier, page_id page)
+{
+    struct tier *from = tier_at(memory, tier);
+    CHECK(from);
+    tier_evict(from, page);
+    checked(memory);
+}
+
+void memory_counters(const struct memory *memory, struct memory_counters *out)
+{
+    const struct copies *copies = &memory->copies;
+    *out = (struct memory_counters){
+        .storage_bytes = copies->storage_bytes,
+        .storage_reads = copies->storage_reads,
+        .device_bytes = copies->device_bytes,
+        .failures = copies->failures,
+        .cancelled = copies->cancelled,
+        .in_flight = copies->reading + copies->copying.count,
+    };
+    for (int urgency = 0; urgency < 2; urgency++) {
+        out->fetches[urgency] = copies->fetches[urgency];
+        out->queued[urgency] = copies->reads[urgency].count + copies->copies[urgency].count;
+    }
+    for (int tier = 0; tier < MEMORY_TIERS; tier++) {
+        out->evictions[tier] = memory->tier[tier].evictions;
+        out->ready[tier] = memory->tier[tier].ready;
+        out->ready_bytes[tier] = memory->tier[tier].ready_bytes;
+    }
+}
+
+void memory_check(const struct memory *memory)
+{
+    if (memory->has_host)
+        tier_check(&memory->tier[MEMORY_HOST]);
+    tier_check(&memory->tier[MEMORY_DEVICE]);
+    copy_check(&memory->copies);
+}

@@ -1,0 +1,34 @@
+/* Host memory for slots: page-aligned, zeroed, in huge pages where the system gives them, locked
+ * against swapping when asked. */
+#ifndef MOERING_MEMORY_PINNED_H
+#define MOERING_MEMORY_PINNED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "memory/base/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct pinned {
+    uint8_t *base; /* multiple of 4096, of 2 MiB if there is that much */
+    size_t bytes;  /* as asked */
+    void *map;
+    size_t map_bytes;
+    bool locked;
+};
+
+/* 0 bytes give a base of NULL. `lock`: tries mlock; where the system refuses, the memory is used
+ * unlocked and one line of the log says so. NO_MEMORY: the error names the bytes and `what`. */
+enum status pinned_open(struct pinned *pinned, size_t bytes, bool lock, const char *what,
+                        struct error *error);
+/* Accepts a zeroed one. */
+void pinned_close(struct pinned *pinned);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

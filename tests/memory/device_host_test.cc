@@ -1,0 +1,106 @@
+#include "memory/device.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <vector>
+
+#include "memory/base/clock.h"
+#include "tests/support/scratch.h"
+
+namespace {
+
+class DeviceHost : public testing::Test {
+protected:
+    ~DeviceHost() override { device_close(device_); }
+    void open(size_t arena_bytes, uint64_t copy_ns_per_mib)
+    {
+        struct error error = {};
+        ASSERT_EQ(device_host_open(&device_, arena_bytes, copy_ns_per_mib, &error), STATUS_OK);
+    }
+    uint64_t copy(void *to, const void *from, size_t bytes)
+    {
+        return device_->ops->copy(device_, to, from, bytes);
+    }
+    uint64_t poll(uint64_t seen, uint64_t wait_ns)
+    {
+        return device_->ops->poll(device_, seen, wait_ns);
+    }
+    struct device *device_ = nullptr;
+};
+
+TEST_F(DeviceHost, TheArenaIsBoundedAndAligned)
+{
+    open(5 * 4096, 0);
+    EXPECT_TRUE(device_->ops->host_visible);
+    auto *a = static_cast<uint8_t *>(device_->ops->alloc(device_, 100));
+    auto *b = static_cast<uint8_t *>(device_->ops->alloc(device_, 8192));
+    ASSERT_NE(a, nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(a) % 4096, 0u);
+    EXPECT_EQ(b, a + 4096);
+    EXPECT_EQ(device_->ops->alloc(device_, 8193), nullptr);
+    EXPECT_EQ(device_->ops->alloc(device_, SIZE_MAX), nullptr);
+    EXPECT_NE(device_->ops->alloc(device_, 8192), nullptr);
+    EXPECT_EQ(device_->ops->alloc(device_, 1), nullptr);
+}
+
+TEST_F(DeviceHost, FastCopiesEndAtOnce)
+{
+    open(4096, 0);
+    std::vector<uint8_t> from = scratch::noise(1, 1000), to(1000);
+    EXPECT_EQ(copy(to.data(), from.data(), 1000), 1u);
+    EXPECT_EQ(to, from);
+    EXPECT_EQ(poll(0, UINT64_MAX), 1u);
+    EXPECT_EQ(poll(1, UINT64_MAX), 1u); /* nothing under way: nothing to wait for */
+}
+
+TEST_F(DeviceHost, SlowCopiesEndInOrderAndNotBeforeTheirTime)
+{
+    open(4096, 1000000000); /* 1 s per MiB: 10 ms for 10 KiB */
+    constexpr size_t bytes = 10240;
+    std::vector<uint8_t> from = scratch::noise(1, bytes), first(bytes), second(bytes);
+    uint64_t begin = clock_now_ns();
+    ASSERT_EQ(copy(first.data(), from.data(), bytes), 1u);
+    ASSERT_EQ(copy(second.data(), from.data(), bytes), 2u);
+    EXPECT_EQ(poll(0, 0), 0u);
+    EXPECT_NE(first, from);
+    EXPECT_EQ(poll(0, 1000000), 0u); /* a wait that is too short */
+    while (poll(0, UINT64_MAX) < 1) {
+    }
+    EXPECT_GE(clock_now_ns() - begin, 9000000u);
+    EXPECT_EQ(first, from);
+    while (poll(1, UINT64_MAX) < 2) {
+    }
+    EXPECT_GE(clock_now_ns() - begin, 18000000u);
+    EXPECT_EQ(second, from);
+}
+
+TEST_F(DeviceHost, TheQueueFillsAndEmpties)
+{
+    open(4096, 1000000000);
+    std::vector<uint8_t> from = scratch::noise(1, 64), to(64);
+    uint64_t last = 0;
+    int started = 0;
+    while (uint64_t ticket = copy(to.data(), from.data(), 64)) {
+        ASSERT_EQ(ticket, last + 1);
+        last = ticket;
+        ASSERT_LT(++started, 1000);
+    }
+    EXPECT_GT(started, 4);
+    uint64_t seen = 0;
+    while (seen < last)
+        seen = poll(seen, UINT64_MAX);
+    EXPECT_EQ(copy(to.data(), from.data(), 64), last + 1);
+}
+
+TEST(DeviceHostOpen, RefusesWhatTheHostHasNot)
+{
+    struct device *device;
+    struct error error = {};
+    EXPECT_EQ(device_host_open(&device, (size_t)1 << 60, 0, &error), STATUS_NO_MEMORY);
+    EXPECT_EQ(device, nullptr);
+    EXPECT_NE(std::string(error.text).find("1152921504606846976"), std::string::npos);
+    device_close(nullptr);
+}
+
+} // namespace

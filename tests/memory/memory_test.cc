@@ -1,0 +1,307 @@
+#include "memory/memory.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "memory/base/clock.h"
+#include "memory/device.h"
+#include "tests/memory/fake_io.h"
+#include "tests/memory/toy_store.h"
+
+namespace {
+
+class Memory : public testing::Test {
+protected:
+    Memory() : toy_({6, 5}) {}
+    ~Memory() override
+    {
+        memory_close(memory_);
+        device_close(config_.device);
+    }
+    /* The same number of slots in each class. */
+    enum status open(uint32_t device_slots, uint32_t host_slots, uint64_t copy_ns_per_mib = 0,
+                     size_t arena_bytes = 1 << 20)
+    {
+        for (uint32_t c = 0; c < 2; c++) {
+            config_.slots[MEMORY_DEVICE].of_class[c] = device_slots;
+            config_.slots[MEMORY_HOST].of_class[c] = host_slots;
+        }
+        if (!config_.device) {
+            EXPECT_EQ(device_host_open(&config_.device, arena_bytes, copy_ns_per_mib, nullptr), 0);
+        }
+        error_ = {};
+        enum status status = memory_open(&memory_, toy_.store, &config_, &error_);
+        if (status == STATUS_OK) {
+            store_ = toy_.release();
+            config_.device = nullptr; /* both are the memory's now */
+        }
+        return status;
+    }
+    std::vector<memory_event> poll(uint64_t wait_ns = 0)
+    {
+        std::vector<memory_event> events(16);
+        events.resize(memory_poll(memory_, wait_ns, events.data(), 16));
+        return events;
+    }
+    /* Fetches and waits; the event's status. */
+    enum status bring(page_id page, enum memory_tier tier = MEMORY_DEVICE)
+    {
+        enum status status =
+            memory_fetch(memory_, tier, page, URGENCY_DEMAND, nullptr, nullptr);
+        if (status)
+            return status;
+        for (int i = 0; i < 1000; i++)
+            for (const memory_event &event : poll(1000000000))
+                if (event.page == page && event.tier == tier)
+                    return event.status;
+        return STATUS_DEADLINE;
+    }
+    struct memory_counters counters()
+    {
+        struct memory_counters out;
+        memory_counters(memory_, &out);
+        return out;
+    }
+
+    ToyStore toy_;
+    struct memory_config config_ = {};
+    struct memory *memory_ = nullptr;
+    const struct store *store_ = nullptr;
+    struct error error_ = {};
+};
+
+class MemoryOfEachIo : public Memory, public testing::WithParamInterface<enum io_kind> {
+protected:
+    MemoryOfEachIo() { config_.io = GetParam(); }
+};
+
+TEST_P(MemoryOfEachIo, OneSlotOfEachClassServesEveryPage)
+{
+    ASSERT_EQ(open(1, 1), STATUS_OK) << error_.text;
+    uint64_t bytes = 0, slot_bytes = 0;
+    for (int round = 0; round < 3; round++)
+        for (page_id page = 0; page < store_pages(store_); page++) {
+            ASSERT_EQ(bring(page), STATUS_OK) << memory_error(memory_);
+            ASSERT_EQ(memory_where(memory_, MEMORY_DEVICE, page), SLOT_READY);
+            EXPECT_TRUE(toy_.holds(store_, page, memory_pin(memory_, page)));
+            EXPECT_EQ(memory_pins(memory_, page), 1u);
+            memory_unpin(memory_, page);
+            memory_evict(memory_, MEMORY_DEVICE, page);
+            memory_evict(memory_, MEMORY_HOST, page);
+            bytes += store_page(store_, page)->file_bytes;
+            slot_bytes += store_page(store_, page)->slot_bytes;
+        }
+    EXPECT_EQ(counters().storage_bytes, bytes);
+    EXPECT_EQ(counters().storage_reads, 3u * 3 * store_pages(store_));
+    EXPECT_EQ(counters().device_bytes, slot_bytes);
+    EXPECT_EQ(counters().evictions[MEMORY_DEVICE], 3u * store_pages(store_));
+    EXPECT_EQ(counters().ready[MEMORY_DEVICE], 0u);
+    memory_check(memory_);
+}
+
+TEST_P(MemoryOfEachIo, HitsReadNothing)
+{
+    ASSERT_EQ(open(6, 0), STATUS_OK) << error_.text;
+    EXPECT_FALSE(memory_has_host(memory_));
+    EXPECT_EQ(memory_where(memory_, MEMORY_HOST, 0), SLOT_FREE);
+    EXPECT_EQ(memory_slots(memory_, MEMORY_HOST, 0), 0u);
+    EXPECT_EQ(memory_sweep(memory_, MEMORY_HOST, 0), PAGE_NONE);
+    uint64_t bytes = 0;
+    for (page_id page = 0; page < store_pages(store_); page++) {
+        ASSERT_EQ(bring(page), STATUS_OK);
+        bytes += store_page(store_, page)->file_bytes;
+    }
+    for (int round = 0; round < 5; round++)
+        for (page_id page = 0; page < store_pages(store_); page++) {
+            EXPECT_TRUE(toy_.holds(store_, page, memory_pin(memory_, page)));
+            memory_unpin(memory_, page);
+        }
+    EXPECT_EQ(counters().storage_bytes, bytes);
+    EXPECT_EQ(counters().device_bytes, 0u);
+    EXPECT_EQ(counters().ready[MEMORY_DEVICE], store_pages(store_));
+    EXPECT_EQ(counters().ready_bytes[MEMORY_DEVICE], store_total_slot_bytes(store_));
+}
+
+TEST_P(MemoryOfEachIo, ACutFileFailsThePageAndARetryWorks)
+{
+    ASSERT_EQ(open(2, 2), STATUS_OK);
+    EXPECT_STREQ(memory_error(memory_), "");
+    toy_.truncate(5000);
+    page_id last = store_pages(store_) - 1;
+    EXPECT_EQ(bring(last), STATUS_IO);
+    uint64_t first = store_page(store_, last)->part[0].offset;
+    std::string sentence = memory_error(memory_);
+    for (const std::string &word : {toy_.folder.path("weights"), std::string("page 10"),
+                                    "offset " + std::to_string(first), std::string("truncated")})
+        EXPECT_NE(sentence.find(word), std::string::npos) << sentence;
+    EXPECT_EQ(memory_where(memory_, MEMORY_DEVICE, last), SLOT_FREE);
+    EXPECT_EQ(memory_where(memory_, MEMORY_HOST, last), SLOT_FREE);
+    EXPECT_EQ(counters().failures, 1u);
+    toy_.restore(5000);
+    ASSERT_EQ(bring(last), STATUS_OK);
+    EXPECT_TRUE(toy_.holds(store_, last, memory_pin(memory_, last)));
+    memory_unpin(memory_, last);
+}
+
+TEST_P(MemoryOfEachIo, CloseWaitsForWhatIsUnderWay)
+{
+    for (int round = 0; round < 5; round++) {
+        ToyStore toy({8, 8}, 3);
+        struct memory_config config = {};
+        config.io = GetParam();
+        for (uint32_t c = 0; c < 2; c++)
+            config.slots[MEMORY_DEVICE].of_class[c] = config.slots[MEMORY_HOST].of_class[c] = 8;
+        ASSERT_EQ(device_host_open(&config.device, 1 << 20, 500000, nullptr), STATUS_OK);
+        struct memory *memory;
+        ASSERT_EQ(memory_open(&memory, toy.store, &config, nullptr), STATUS_OK);
+        toy.release();
+        for (page_id page = 0; page < 16; page++)
+            memory_fetch(memory, MEMORY_DEVICE, page,
+                         page % 2 ? URGENCY_PREFETCH : URGENCY_DEMAND, nullptr, nullptr);
+        struct memory_event event;
+        for (int i = 0; i < round; i++)
+            memory_poll(memory, 1000000, &event, 1);
+        memory_close(memory);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Io, MemoryOfEachIo, testing::Values(IO_THREAD, IO_SYNC),
+                         [](const auto &kind) {
+                             return kind.param == IO_THREAD ? "thread" : "sync";
+                         });
+
+TEST_F(Memory, PollWaitsForTheFirstEndOnly)
+{
+    ASSERT_EQ(open(2, 2, 2000000000), STATUS_OK); /* 2 s per MiB: 10 to 20 ms a page */
+    uint64_t begin = clock_now_ns();
+    EXPECT_TRUE(poll(UINT64_MAX).empty()); /* nothing under way: nothing to wait for */
+    EXPECT_LT(clock_now_ns() - begin, 1000000000u);
+    ASSERT_EQ(memory_fetch(memory_, MEMORY_DEVICE, 0, URGENCY_DEMAND, nullptr, nullptr), 0);
+    ASSERT_EQ(memory_fetch(memory_, MEMORY_DEVICE, 1, URGENCY_DEMAND, nullptr, nullptr), 0);
+    begin = clock_now_ns();
+    EXPECT_TRUE(poll(2000000).empty());
+    EXPECT_GE(clock_now_ns() - begin, 1900000u);
+    std::vector<memory_event> events = poll(UINT64_MAX);
+    ASSERT_EQ(events.size(), 1u);
+    EXPECT_EQ(events[0].page, 0u);
+    EXPECT_EQ(counters().in_flight, 1u);
+    ASSERT_EQ(poll(UINT64_MAX).size(), 1u);
+    EXPECT_TRUE(toy_.holds(store_, 1, memory_pin(memory_, 1)));
+}
+
+TEST_F(Memory, ACustomIoIsUsedAndClosed)
+{
+    FakeIo io;
+    config_.custom_io = &io.io;
+    config_.io_depth = 2;
+    ASSERT_EQ(open(4, 0), STATUS_OK);
+    ASSERT_EQ(memory_fetch(memory_, MEMORY_DEVICE, 0, URGENCY_PREFETCH, nullptr, nullptr), 0);
+    ASSERT_EQ(memory_fetch(memory_, MEMORY_DEVICE, 2, URGENCY_PREFETCH, nullptr, nullptr), 0);
+    EXPECT_EQ(counters().in_flight, 1u);
+    EXPECT_EQ(counters().queued[URGENCY_PREFETCH], 1u);
+    ASSERT_EQ(memory_fetch(memory_, MEMORY_DEVICE, 4, URGENCY_DEMAND, nullptr, nullptr), 0);
+    EXPECT_EQ(io.order(), (std::vector<page_id>{0, 4}));
+    io.end_at_poll = true;
+    memory_close(memory_);
+    memory_ = nullptr;
+    EXPECT_TRUE(io.close_seen);
+    EXPECT_TRUE(io.under_way.empty());
+}
+
+TEST_F(Memory, SweepSeesEachPageThatMayGo)
+{
+    ASSERT_EQ(open(5, 0), STATUS_OK);
+    std::vector<page_id> large;
+    for (page_id page = 0; page < store_pages(store_); page++)
+        if (store_page(store_, page)->size_class == 1)
+            large.push_back(page);
+    for (page_id page : large)
+        ASSERT_EQ(bring(page), STATUS_OK);
+    memory_pin(memory_, large[2]);
+    std::set<page_id> seen;
+    for (uint32_t i = 0; i < memory_slots(memory_, MEMORY_DEVICE, 1); i++)
+        seen.insert(memory_sweep(memory_, MEMORY_DEVICE, 1));
+    EXPECT_EQ(seen, (std::set<page_id>{large[0], large[1], large[3], large[4]}));
+    EXPECT_EQ(memory_sweep(memory_, MEMORY_DEVICE, 0), PAGE_NONE);
+}
+
+TEST_F(Memory, OpenNamesWhatIsWrong)
+{
+    auto expect = [this](std::initializer_list<const char *> words) {
+        for (const char *word : words)
+            EXPECT_NE(std::string(error_.text).find(word), std::string::npos) << error_.text;
+        EXPECT_EQ(memory_, nullptr);
+    };
+    EXPECT_EQ(open(0, 0), STATUS_INVALID);
+    expect({"device tier", "6 pages", "8192 bytes"});
+    config_.slots[MEMORY_HOST] = {};
+    for (uint32_t c = 0; c < 2; c++)
+        config_.slots[MEMORY_DEVICE].of_class[c] = 1;
+    config_.slots[MEMORY_HOST].of_class[0] = 1;
+    error_ = {};
+    EXPECT_EQ(memory_open(&memory_, toy_.store, &config_, &error_), STATUS_INVALID);
+    expect({"host tier", "5 pages", "12288 bytes"});
+    EXPECT_EQ(open(100, 0), STATUS_NO_MEMORY);
+    expect({"2048000 bytes", "device tier", "2.0 MiB"});
+    /* What was lent is still the caller's, and good. */
+    EXPECT_EQ(open(2, 2), STATUS_OK) << error_.text;
+    memory_close(nullptr);
+}
+
+TEST_F(Memory, AFailedOpenLeavesTheCustomIoToItsOwner)
+{
+    FakeIo io;
+    config_.custom_io = &io.io;
+    EXPECT_EQ(open(0, 0), STATUS_INVALID);
+    EXPECT_FALSE(io.close_seen);
+}
+
+TEST_F(Memory, ADeviceThatStorageCannotReachNeedsAHostTier)
+{
+    ASSERT_EQ(device_host_open(&config_.device, 1 << 20, 0, nullptr), STATUS_OK);
+    const struct device_ops *real = config_.device->ops;
+    struct device_ops hidden = *real;
+    hidden.name = "far";
+    hidden.host_visible = false;
+    config_.device->ops = &hidden;
+    EXPECT_EQ(open(2, 0), STATUS_INVALID);
+    EXPECT_NE(std::string(error_.text).find("far device"), std::string::npos) << error_.text;
+    EXPECT_EQ(open(2, 2), STATUS_OK);
+    EXPECT_EQ(bring(3), STATUS_OK);
+    memory_close(memory_); /* while `hidden` lives */
+    memory_ = nullptr;
+}
+
+TEST_F(Memory, AModelWithoutPagesOpens)
+{
+    struct store *empty;
+    ASSERT_EQ(store_open(&empty, nullptr), STATUS_OK);
+    ASSERT_EQ(store_seal(empty, nullptr), STATUS_OK);
+    ASSERT_EQ(device_host_open(&config_.device, 0, 0, nullptr), STATUS_OK);
+    ASSERT_EQ(memory_open(&memory_, empty, &config_, &error_), STATUS_OK) << error_.text;
+    config_.device = nullptr;
+    EXPECT_TRUE(poll(1000000).empty());
+    memory_check(memory_);
+}
+
+using MemoryDeathTest = Memory;
+
+TEST_F(MemoryDeathTest, MisuseIsABug)
+{
+    config_.io = IO_SYNC;
+    ASSERT_EQ(open(2, 0), STATUS_OK);
+    EXPECT_DEATH(memory_pin(memory_, 0), "FREE");
+    EXPECT_DEATH(memory_fetch(memory_, MEMORY_HOST, 0, URGENCY_DEMAND, nullptr, nullptr), "CHECK");
+    EXPECT_DEATH(memory_fetch(memory_, MEMORY_DEVICE, 99, URGENCY_DEMAND, nullptr, nullptr),
+                 "CHECK");
+    ASSERT_EQ(bring(0), STATUS_OK);
+    EXPECT_DEATH(memory_unpin(memory_, 0), "CHECK");
+    memory_pin(memory_, 0);
+    EXPECT_DEATH(memory_evict(memory_, MEMORY_DEVICE, 0), "pins");
+    EXPECT_DEATH(memory_evict(memory_, MEMORY_HOST, 0), "CHECK");
+}
+
+} // namespace
