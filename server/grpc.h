@@ -6,7 +6,7 @@
  * an answer for a call which has gone finds nothing instead of something else.
  *
  * Follows the 16 points of the gRPC wire protocol that server/README.md lists. nghttp2 is seen by
- * http2.c alone, zlib by grpc_message.c alone. */
+ * http2*.c alone, zlib by grpc_message.c alone. */
 #ifndef MOERING_SERVER_GRPC_H
 #define MOERING_SERVER_GRPC_H
 
@@ -64,9 +64,12 @@ struct grpc_method {
     void (*half_close)(struct grpc_call *call);
     /* There is room again after grpc_call_send answered FULL. May be NULL. */
     void (*writable)(struct grpc_call *call);
-    /* The call is over, once per call that was opened. `status` is what the client got or would have
-     * got: CANCELLED when it reset the stream or the connection was lost, DEADLINE_EXCEEDED when
-     * grpc-timeout ran out; otherwise the handler's own. Release `user` here. May be NULL. */
+    /* The call is over, once per call that was opened; never from inside grpc_call_finish or
+     * grpc_call_send. For a call that the handler finished it comes when the client has been sent
+     * everything; when the layer ends a call (deadline, a broken message) it comes at once.
+     * `status` is what the client got or would have got: CANCELLED when it reset the stream or the
+     * connection was lost, DEADLINE_EXCEEDED when grpc-timeout ran out; otherwise the handler's
+     * own. Release `user` here. May be NULL. */
     void (*closed)(struct grpc_call *call, enum grpc_status status);
 };
 
@@ -74,10 +77,11 @@ struct grpc_limits {
     size_t message_bytes_max;        /* 4 MiB: longer is RESOURCE_EXHAUSTED before allocating */
     size_t header_bytes_max;         /* 16 KiB */
     size_t output_bytes_high;        /* 256 KiB unsent in a call: grpc_call_send says FULL */
+    size_t input_bytes_max;          /* 512 MiB in unfinished messages of all calls together */
     uint32_t concurrent_streams_max; /* per connection */
     uint32_t connections_max;
     uint32_t connections_per_ip_max;
-    uint32_t idle_timeout_s;         /* a connection without streams for so long gets GOAWAY; 0 never */
+    uint32_t idle_timeout_s;         /* without streams for so long: GOAWAY; 0 never */
     uint32_t keepalive_time_s;       /* server PING after so long without a frame; default 2 h */
     uint32_t keepalive_timeout_s;    /* 20 */
     uint32_t ping_min_interval_ms;   /* client PINGs closer than this are strikes */
@@ -103,9 +107,13 @@ uint16_t grpc_server_port(const struct grpc_server *server);
 uint32_t grpc_server_calls(const struct grpc_server *server);       /* open calls */
 uint32_t grpc_server_connections(const struct grpc_server *server);
 /* Graceful: stops listening, sends GOAWAY(2^31-1), later GOAWAY(last id); open streams finish.
- * `drained` is called once when no connection has a stream left. */
+ * `drained` is called once, from the event loop, when no connection has a stream left or a byte to
+ * send; grpc_server_close may be called in it. A client that neither reads nor leaves delays it for
+ * ever, so set a timer beside it. End the calls that never end by themselves (health_drain,
+ * reflection_drain). */
 void grpc_server_drain(struct grpc_server *server, void (*drained)(void *arg), void *arg);
-/* Drops what is left. Every open call gets `closed(CANCELLED)`. Accepts NULL. */
+/* Drops what is left. Every open call gets `closed(CANCELLED)`. Not from a method's callback.
+ * Accepts NULL. */
 void grpc_server_close(struct grpc_server *server);
 
 uint64_t grpc_call_id(const struct grpc_call *call);
@@ -121,11 +129,18 @@ const char *grpc_call_peer(const struct grpc_call *call); /* "127.0.0.1:41234" *
 /* Request metadata by lower-case name: the i-th value, or NULL. "-bin" values come decoded. */
 const char *grpc_call_metadata(const struct grpc_call *call, const char *name, unsigned i,
                                size_t *bytes);
+/* In `message`: whether this message came compressed. */
+bool grpc_call_message_compressed(const struct grpc_call *call);
 /* Response metadata; initial before the first message, trailing before finish. Names ending in
  * "-bin" are base64-encoded on the way out. INVALID: a name or value not allowed, or too late. */
 enum status grpc_call_send_metadata(struct grpc_call *call, bool trailing, const char *name,
                                     const void *value, size_t bytes);
-/* Compress the messages of this call with gzip if the client accepts it. */
+/* Sends the initial metadata now instead of with the first message, for calls whose first message
+ * may be long in coming. Idempotent. CANCELLED: the call is over. */
+enum status grpc_call_send_headers(struct grpc_call *call);
+/* Compress the messages of this call with gzip if the client accepts it. The headers promise gzip
+ * only if this was asked for before they went out; then it may be switched for each message. A
+ * message that gzip would not shrink goes plain. */
 void grpc_call_set_compression(struct grpc_call *call, bool gzip);
 /* Queues one message (copied). FULL: queued all the same, but more than output_bytes_high is
  * unsent: stop producing until `writable`. CANCELLED: the call is over, nothing was queued. */
