@@ -49,7 +49,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # A quarter of the experts fit: the rest come from storage when they are wanted.
-"$build/bin/moering" serve --grpc-port "${MOERING_GRPC_PORT:-8001}" --device-experts 25% 2>"$log" &
+MOERING_BUILTIN_MODEL=$PWD/deploy/models/tiny \
+    "$build/bin/moering" serve --grpc-port "${MOERING_GRPC_PORT:-8001}" --device-experts 25% 2>"$log" &
 server=$!
 address=
 for _ in $(seq 100); do
