@@ -29,16 +29,25 @@ LABELS = {
 }
 
 
+PROMPTS_PER_RUN = 64  # the most that moering run takes at once
+
+
 def ask(args, prompts):
-    """One process, all prompts as one batch of requests; their texts."""
+    """Their texts, a process per batch of requests."""
+    texts = []
+    for begin in range(0, len(prompts), PROMPTS_PER_RUN):
+        texts += ask_batch(args, prompts[begin:begin + PROMPTS_PER_RUN])
+    return texts
+
+
+def ask_batch(args, prompts):
     command = [args.binary, "run"] + ([args.model] if args.model else [])
     command += ["--json", "-n", "32", "--temperature", "0", "--device-experts", "25%"]
     for prompt in prompts:
         command += ["-p", prompt]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     out = json.loads(done.stdout)
-    results = out if isinstance(out, list) else out.get("results", [out])
-    return [r["text"] for r in results]
+    return [r["text"] for r in (out if isinstance(out, list) else [out])]
 
 
 def main():
