@@ -25,7 +25,8 @@ enum status batch_open(struct batch *batch, uint32_t rows_max, uint32_t items_ma
                        struct error *error);
 void batch_close(struct batch *batch);
 void batch_reset(struct batch *batch);
-/* Adds an item: `count` tokens that follow `position` positions already in its KV blocks. CHECKs room. */
+/* Adds an item: `count` tokens that follow `position` positions already in its KV blocks. CHECKs
+ * room. */
 void batch_add(struct batch *batch, const uint32_t *tokens, uint32_t count, uint32_t position,
                const uint32_t *blocks);
 

@@ -234,7 +234,8 @@ static void copy_logits(struct engine *e, const struct step_item *item, uint32_t
         uint32_t n = item->tokens - done < portion ? item->tokens - done : portion;
         for (uint32_t i = 0; i < n; i++)
             e->logit_rows[i] = first_row + done + i;
-        transformer_logits(&e->parts.transformer, e->logit_rows, n, item->logits + (size_t)done * vocab);
+        transformer_logits(&e->parts.transformer, e->logit_rows, n,
+                           item->logits + (size_t)done * vocab);
     }
 }
 
@@ -278,9 +279,9 @@ enum status engine_step(struct engine *e, const struct step_item *items, uint32_
     struct pager_counters before, after;
     uint64_t begin = clock_now_ns();
     CHECK(count <= e->parts.info.max_num_seqs);
-    memset(outputs, 0, count * sizeof *outputs);
     if (count == 0)
         return STATUS_OK;
+    memset(outputs, 0, count * sizeof *outputs);
     pager_counters(e->parts.pager, &before);
     fill_batch(e, items, count);
     enum status status = transformer_forward(&e->parts.transformer, &e->batch, error);

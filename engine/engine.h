@@ -2,9 +2,9 @@
  *
  * The caller (server/engine_thread, `moering run`) decides which sequences take part in a step and
  * with how many tokens; the engine computes them, samples where a sequence has caught up with its
- * tokens, and reports what the expert pages cost. It knows no request, no socket and no clock but the
- * one that measures stalls. One thread calls everything except engine_info, engine_tokenizer and
- * engine_stats_read, which any thread may call after open.
+ * tokens, and reports what the expert pages cost. It knows no request, no socket and no clock but
+ * the one that measures stalls. One thread calls everything except engine_info, engine_tokenizer
+ * and engine_stats_read, which any thread may call after open.
  *
  * Same tokens (invariant 1): the logits of a position depend on the tokens before it alone, bit for
  * bit: not on ring size, prefetching, chunking, batch neighbours or thread count. */
@@ -51,8 +51,8 @@ struct engine_config {
 };
 void engine_config_init(struct engine_config *config); /* the defaults, no model */
 
-/* Opens model, tokenizer, memory, backend. INVALID, NOT_FOUND, UNSUPPORTED: the model, with file and
- * field; NO_MEMORY: the budget, with the flag to change. */
+/* Opens model, tokenizer, memory, backend. INVALID, NOT_FOUND, UNSUPPORTED: the model, with file
+ * and field; NO_MEMORY: the budget, with the flag to change. */
 enum status engine_open(struct engine **out, const struct engine_config *config,
                         struct error *error);
 void engine_close(struct engine *engine); /* accepts NULL */
@@ -78,7 +78,14 @@ struct engine_info {
     uint64_t parameters, active_parameters; /* all; used by one token */
     const char *weight_dtype;     /* of the experts, "BF16" */
 };
+#ifdef __cplusplus /* a struct and a function of one name: C++ warns, and means well */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 const struct engine_info *engine_info(const struct engine *engine);
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
 const struct tokenizer *engine_tokenizer(const struct engine *engine); /* NULL: folder has none */
 
 /* Totals since open, consistent at some step boundary. Any thread. */
@@ -97,10 +104,10 @@ void engine_stats_read(const struct engine *engine, struct engine_stats *out);
 
 /* ---- sequences ---- */
 
-/* A sequence knows its tokens (prompt, then what was sampled) and holds KV blocks for those computed.
- * `prompt` is copied. INVALID: empty, longer than max_model_len, an id outside the vocabulary, or
- * sampling parameters out of range (named). FULL: no sequence left (max_num_seqs open at once are
- * guaranteed). */
+/* A sequence knows its tokens (prompt, then what was sampled) and holds KV blocks for those
+ * computed. `prompt` is copied. INVALID: empty, longer than max_model_len, an id outside the
+ * vocabulary, or sampling parameters out of range (named). FULL: no sequence left (max_num_seqs
+ * open at once are guaranteed). */
 enum status engine_sequence_open(struct engine *engine, const uint32_t *prompt,
                                  uint32_t prompt_tokens, const struct sampler_params *sampling,
                                  struct sequence **out, struct error *error);
@@ -133,9 +140,9 @@ struct step_output {
                                      step's: every sequence in it waited */
 };
 
-/* Computes `count` items. The KV pool must have the blocks (CHECKed). A sampled token is appended to
- * its sequence. On failure (IO: a page cannot be read) no item advanced and all may be tried again.
- * outputs[count]. */
+/* Computes `count` items. The KV pool must have the blocks (CHECKed). A sampled token is appended
+ * to its sequence. On failure (IO: a page cannot be read) no item advanced and all may be tried
+ * again. outputs[count]. */
 enum status engine_step(struct engine *engine, const struct step_item *items, uint32_t count,
                         struct step_output *outputs, struct error *error);
 

@@ -9,8 +9,8 @@
 #include "memory/base/bytes.h"
 #include "memory/device.h"
 
-/* Of what is available after the fixed terms: the share that an unasked-for KV pool may take, and the
- * share left alone for stacks, sockets, page tables and the rest of the machine. */
+/* Of what is available after the fixed terms: the share that an unasked-for KV pool may take, and
+ * the share left alone for stacks, sockets, page tables and the rest of the machine. */
 enum { KV_SHARE = 4, HEADROOM_SHARE = 10 };
 
 /* What parts_open knows before anything large is allocated. */
@@ -38,15 +38,21 @@ static void tell_weights(void *arg, double fraction)
 static enum status plan_limits(struct plan *plan, struct error *error)
 {
     const struct engine_config *config = plan->config;
-    uint32_t context = plan->model.hparams.context;
+    const struct hparams *h = &plan->model.hparams;
+    uint32_t context = h->context, widest = h->heads > h->router.top_k ? h->heads : h->router.top_k;
     plan->max_model_len = config->max_model_len ? config->max_model_len : context;
     if (plan->max_model_len > context)
         return error_set(error, STATUS_INVALID,
-                         "--max-model-len %u: the model was made for %u positions", 
+                         "--max-model-len %u: the model was made for %u positions",
                          config->max_model_len, context);
     if (config->max_num_seqs == 0 || config->max_batch_tokens == 0)
         return error_set(error, STATUS_INVALID, "%s must be at least 1",
                          config->max_num_seqs ? "--max-num-batched-tokens" : "--max-num-seqs");
+    /* Pairs (row, head) and (row, choice) are counted in 32 bits. */
+    if (config->max_batch_tokens > UINT32_MAX / widest)
+        return error_set(error, STATUS_INVALID,
+                         "--max-num-batched-tokens %u: this model allows %u at most",
+                         config->max_batch_tokens, UINT32_MAX / widest);
     return STATUS_OK;
 }
 
@@ -65,12 +71,22 @@ static enum status plan_kv(struct plan *plan, uint64_t available, struct error *
     else if (available && blocks > available / KV_SHARE / block)
         blocks = available / KV_SHARE / block > one ? available / KV_SHARE / block : one;
     if (blocks < one)
-        return error_set(error, STATUS_INVALID,
-                         "--kv-cache-bytes %llu: one sequence of --max-model-len %u needs %llu bytes",
-                         (unsigned long long)config->kv_bytes, plan->max_model_len,
-                         (unsigned long long)(one * block));
-    plan->kv.blocks = blocks < UINT32_MAX ? (uint32_t)blocks : UINT32_MAX;
+        return error_set(
+            error, STATUS_INVALID,
+            "--kv-cache-bytes %llu: one sequence of --max-model-len %u needs %llu bytes",
+            (unsigned long long)config->kv_bytes, plan->max_model_len,
+            (unsigned long long)(one * block));
+    uint64_t most = UINT64_MAX / block < UINT32_MAX ? UINT64_MAX / block : UINT32_MAX;
+    plan->kv.blocks = (uint32_t)(blocks < most ? blocks : most);
     return STATUS_OK;
+}
+
+/* Shown whether it fits or not. */
+static enum status finish_budget(const struct plan *plan, struct error *error)
+{
+    if (plan->config->budget_line)
+        budget_print(&plan->budget, plan->config->budget_line, plan->config->arg);
+    return budget_check(&plan->budget, error);
 }
 
 static enum status plan_budget(struct plan *plan, struct error *error)
@@ -92,6 +108,9 @@ static enum status plan_budget(struct plan *plan, struct error *error)
         return status;
     uint64_t kv_bytes = kv_cache_block_bytes(&plan->kv) * plan->kv.blocks;
     budget_add(budget, "KV cache", "--kv-cache-bytes", kv_bytes);
+    /* Before the ring is blamed for what is left of it. */
+    if (budget_check(budget, NULL) != STATUS_OK)
+        return finish_budget(plan, error);
     left = left > kv_bytes ? left - kv_bytes : 0;
     uint64_t auto_bytes =
         budget->available ? left - left / HEADROOM_SHARE : store_total_slot_bytes(plan->store);
@@ -107,9 +126,7 @@ static enum status plan_budget(struct plan *plan, struct error *error)
                budget_slots_bytes(plan->store, &plan->slots[MEMORY_DEVICE]));
     budget_add(budget, "host experts", "--host-experts",
                budget_slots_bytes(plan->store, &plan->slots[MEMORY_HOST]));
-    if (config->budget_line)
-        budget_print(budget, config->budget_line, config->arg);
-    return budget_check(budget, error);
+    return finish_budget(plan, error);
 }
 
 static enum status open_memory(struct engine_parts *parts, struct plan *plan, struct error *error)

@@ -29,13 +29,14 @@ enum status kv_cache_open(struct kv_cache **out, const struct kv_cache_config *c
                           struct error *error)
 {
     CHECK(config->dtype == DTYPE_F32 || config->dtype == DTYPE_F16);
-    uint64_t bytes = kv_cache_block_bytes(config) * config->blocks;
-    struct kv_cache *cache = calloc(1, sizeof *cache);
-    if (!cache)
+    uint64_t bytes = UINT64_MAX; /* what is said of a size beyond counting */
+    struct kv_cache *cache = NULL;
+    if (!bytes_mul(kv_cache_block_bytes(config), config->blocks, &bytes) ||
+        !(cache = calloc(1, sizeof *cache)))
         goto fail;
     cache->config = *config;
     cache->layer_bytes = block_layer_bytes(config) * config->blocks;
-    cache->free_blocks = malloc(config->blocks * sizeof *cache->free_blocks);
+    cache->free_blocks = malloc((size_t)config->blocks * sizeof *cache->free_blocks);
     cache->pool = config->backend->ops->alloc(config->backend, bytes);
     if (!cache->free_blocks || !cache->pool)
         goto fail;

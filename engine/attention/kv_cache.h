@@ -33,7 +33,8 @@ enum status kv_cache_open(struct kv_cache **out, const struct kv_cache_config *c
 void kv_cache_close(struct kv_cache *cache); /* accepts NULL */
 uint32_t kv_cache_blocks(const struct kv_cache *cache);
 uint32_t kv_cache_free_blocks(const struct kv_cache *cache);
-/* Appends blocks to a table until it covers `tokens`. FULL: not enough are free; nothing changed. */
+/* Appends blocks to a table until it covers `tokens`. FULL: not enough are free; nothing
+ * changed. */
 enum status kv_cache_reserve(struct kv_cache *cache, uint32_t *table, uint32_t *table_blocks,
                              uint32_t tokens);
 /* Gives all blocks of a table back. */

@@ -19,7 +19,7 @@
             return try_status;                                                                     \
     } while (0)
 
-enum { SIZE_MAX_SANE = 1 << 20, VOCAB_MAX_SANE = 1 << 24, LAYERS_MAX_SANE = 1 << 10 };
+enum { SIZE_MAX_SANE = 1 << 20, VOCAB_MAX_SANE = 1 << 24 };
 
 /* rope_theta stands alone in older files and inside rope_parameters in newer ones. */
 static enum status read_rope(const struct checkpoint *c, struct hparams *out, struct error *error)
@@ -35,8 +35,9 @@ static enum status read_rope(const struct checkpoint *c, struct hparams *out, st
             TRY_OPTIONAL(checkpoint_string(c, key, false, &type, error));
         }
         if (type && strcmp(type, "default") != 0)
-            return error_set(error, STATUS_UNSUPPORTED, "%s: config.json: %s \"%s\" is not supported",
-                             checkpoint_path(c), key, type);
+            return error_set(error, STATUS_UNSUPPORTED,
+                             "%s: config.json: %s \"%s\" is not supported", checkpoint_path(c), key,
+                             type);
     }
     const char *key = checkpoint_has(c, "rope_parameters.rope_theta") ? "rope_parameters.rope_theta"
                                                                       : "rope_theta";
@@ -78,7 +79,7 @@ enum status hparams_read(const struct checkpoint *c, struct hparams *out, struct
 {
     double eps = 0;
     memset(out, 0, sizeof *out);
-    TRY(checkpoint_u32(c, "num_hidden_layers", true, 1, LAYERS_MAX_SANE, &out->layers, error));
+    TRY(checkpoint_u32(c, "num_hidden_layers", true, 1, HPARAMS_LAYERS_MAX, &out->layers, error));
     TRY(checkpoint_u32(c, "hidden_size", true, 1, SIZE_MAX_SANE, &out->hidden, error));
     TRY(checkpoint_u32(c, "vocab_size", true, 1, VOCAB_MAX_SANE, &out->vocab, error));
     TRY(checkpoint_u32(c, "max_position_embeddings", true, 1, 1u << 24, &out->context, error));

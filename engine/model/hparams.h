@@ -12,6 +12,8 @@
 extern "C" {
 #endif
 
+#define HPARAMS_LAYERS_MAX 1024
+
 enum qk_norm {
     QK_NORM_NONE,  /* Mixtral */
     QK_NORM_HEAD,  /* one weight [head_dim], each head normed by itself (Qwen3) */

@@ -4,7 +4,8 @@
 
 static enum status read(const struct checkpoint *c, struct hparams *out, struct error *error)
 {
-    enum status status = hparams_read_experts(c, "num_local_experts", "intermediate_size", out, error);
+    enum status status =
+        hparams_read_experts(c, "num_local_experts", "intermediate_size", out, error);
     if (status == STATUS_OK)
         status = checkpoint_u32(c, "sliding_window", false, 1, UINT32_MAX, &out->window, error);
     if (status != STATUS_OK && status != STATUS_NOT_FOUND)

@@ -75,16 +75,17 @@ static enum status load_all(struct loader *l, const struct dense_tensor *tensors
     return status;
 }
 
-/* The experts' type, read off the first expert's down matrix: plan.c has made sure all agree. */
+/* The experts' type, read off the first expert's gate matrix, found as plan.c finds it (fused or
+ * not); plan.c has made sure that all agree. */
 static enum dtype expert_dtype(const struct loader *l, uint32_t layer)
 {
     const struct arch_names *names = &l->model->arch->names;
     char name[200];
-    snprintf(name, sizeof name, "model.layers.%u.%s", layer, names->fused_down);
+    snprintf(name, sizeof name, "model.layers.%u.%s", layer, names->fused_gate_up);
     const struct checkpoint_tensor *t = checkpoint_find(l->checkpoint, name);
     if (!t) {
         int used = snprintf(name, sizeof name, "model.layers.%u.", layer);
-        snprintf(name + used, sizeof name - (size_t)used, names->down, 0);
+        snprintf(name + used, sizeof name - (size_t)used, names->gate, 0);
         t = checkpoint_find(l->checkpoint, name);
     }
     CHECK(t);

@@ -47,11 +47,18 @@ struct model_plan {
     uint64_t dense_bytes;
     uint64_t parameters, active_parameters;
 };
-/* Reads config.json and finds every tensor with its right shape; loads nothing. Adds the expert pages
- * to `store` (files too) in the order layer * experts + expert, parts gate, up, down, and seals it.
- * INVALID, NOT_FOUND, UNSUPPORTED: names file and field or tensor. */
+/* Reads config.json and finds every tensor with its right shape; loads nothing. Adds the expert
+ * pages to `store` (files too) in the order layer * experts + expert, parts gate, up, down, and
+ * seals it. INVALID, NOT_FOUND, UNSUPPORTED: names file and field or tensor. */
+#ifdef __cplusplus /* a struct and a function of one name: C++ warns, and means well */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 enum status model_plan(const struct checkpoint *checkpoint, struct store *store,
                        struct model_plan *out, struct error *error);
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
 
 enum status model_open(struct model **out, const struct checkpoint *checkpoint,
                        const struct model_plan *plan, struct backend *backend,

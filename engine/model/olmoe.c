@@ -12,7 +12,8 @@ static enum status read(const struct checkpoint *c, struct hparams *out, struct 
         return status;
     if (checkpoint_has(c, "clip_qkv"))
         return error_set(error, STATUS_UNSUPPORTED,
-                         "%s: config.json: clip_qkv is not supported (null is)", checkpoint_path(c));
+                         "%s: config.json: clip_qkv is not supported (null is)",
+                         checkpoint_path(c));
     out->router.kind = normalise ? ROUTER_SOFTMAX_NORM : ROUTER_SOFTMAX;
     out->qk_norm = QK_NORM_WHOLE;
     return STATUS_OK;

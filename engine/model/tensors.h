@@ -1,6 +1,6 @@
-/* The dense tensors of a model as a table: what each is called in the checkpoint, its shape, and the
- * field of struct layer or struct model that it fills. Planning and loading both walk it, so that
- * what was budgeted and checked is what gets loaded. */
+/* The dense tensors of a model as a table: what each is called in the checkpoint, its shape, and
+ * the field of struct layer or struct model that it fills. Planning and loading both walk it, so
+ * that what was budgeted and checked is what gets loaded. */
 #ifndef MOERING_ENGINE_MODEL_TENSORS_H
 #define MOERING_ENGINE_MODEL_TENSORS_H
 

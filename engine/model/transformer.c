@@ -15,7 +15,8 @@ uint64_t transformer_bytes(const struct hparams *h, uint32_t rows_max, uint32_t 
            moe_bytes(&moe);
 }
 
-enum status transformer_open(struct transformer *d, const struct transformer_config *c, struct error *error)
+enum status transformer_open(struct transformer *d, const struct transformer_config *c,
+                             struct error *error)
 {
     const struct hparams *h = &c->model->hparams;
     struct backend *b = c->model->backend;

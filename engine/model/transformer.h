@@ -38,15 +38,17 @@ struct transformer_config {
     uint32_t rows_max, logits_max;
 };
 uint64_t transformer_bytes(const struct hparams *hparams, uint32_t rows_max, uint32_t logits_max);
-enum status transformer_open(struct transformer *transformer, const struct transformer_config *config,
-                         struct error *error);
+enum status transformer_open(struct transformer *transformer,
+                             const struct transformer_config *config, struct error *error);
 void transformer_close(struct transformer *transformer);
 
 /* Runs all layers; writes keys and values at the rows' positions; leaves the hidden states in x.
  * IO: a page could not be read; nothing but those KV positions has changed. */
-enum status transformer_forward(struct transformer *transformer, struct batch *batch, struct error *error);
+enum status transformer_forward(struct transformer *transformer, struct batch *batch,
+                                struct error *error);
 /* Logits of some rows of the last forward, `count` <= logits_max, to host memory [count][vocab]. */
-void transformer_logits(struct transformer *transformer, const uint32_t *rows, uint32_t count, float *out);
+void transformer_logits(struct transformer *transformer, const uint32_t *rows, uint32_t count,
+                        float *out);
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,8 @@
  *           -> combine in each token's own order of experts -> release
  *
  * The order in which experts become ready changes nothing in the result: outputs wait in `grouped`
- * until all are there, and each row sums its own choices in the order of its router. Engine thread. */
+ * until all are there, and each row sums its own choices in the order of its router. Engine
+ * thread. */
 #ifndef MOERING_ENGINE_MOE_MOE_LAYER_H
 #define MOERING_ENGINE_MOE_MOE_LAYER_H
 

@@ -5,18 +5,20 @@
 
 #include <math.h>
 
+/* A NaN counts as -inf: it is chosen last and its weight is 0. */
+static float number(float logit)
+{
+    return isnan(logit) ? -INFINITY : logit;
+}
+
 static void choose_top(const float *logits, uint32_t experts, uint32_t top_k, uint32_t *chosen)
 {
     uint32_t count = 0;
     for (uint32_t e = 0; e < experts; e++) {
-        float logit = isnan(logits[e]) ? -INFINITY : logits[e];
+        float logit = number(logits[e]);
         uint32_t at = count;
-        while (at > 0) {
-            float other = isnan(logits[chosen[at - 1]]) ? -INFINITY : logits[chosen[at - 1]];
-            if (logit <= other)
-                break;
+        while (at > 0 && logit > number(logits[chosen[at - 1]]))
             at--;
-        }
         if (at == top_k)
             continue;
         uint32_t last = count < top_k ? count++ : top_k - 1;
@@ -31,7 +33,7 @@ static float exp_sum(const float *logits, uint32_t experts, float max)
 {
     float sum = 0;
     for (uint32_t e = 0; e < experts; e++)
-        sum += expf(logits[e] - max);
+        sum += expf(number(logits[e]) - max);
     return sum;
 }
 
@@ -41,9 +43,9 @@ void router_choose(const struct router *router, const float *logits, uint32_t *c
     uint32_t k = router->top_k;
     choose_top(logits, router->experts, k, chosen);
 
-    float max = logits[chosen[0]], sum = 0;
+    float max = number(logits[chosen[0]]), sum = 0;
     for (uint32_t i = 0; i < k; i++) {
-        weights[i] = expf(logits[chosen[i]] - max);
+        weights[i] = expf(number(logits[chosen[i]]) - max);
         sum += weights[i];
     }
     /* B is C in other words: the denominator over all experts cancels. */

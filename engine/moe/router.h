@@ -25,7 +25,7 @@ struct router {
 };
 
 /* Chooses for one token: logits[experts] -> chosen[top_k], weights[top_k]. A NaN among the logits
- * ranks below every number. */
+ * counts as -inf; with no finite logit at all the weights are NaN. */
 void router_choose(const struct router *router, const float *logits, uint32_t *chosen,
                    float *weights);
 

@@ -1,9 +1,9 @@
 /* Which page leaves a tier when room is needed. One interface; today one rule, aged LRU by rounds.
  *
- * A round is one pass through all layers, so a page can be wanted once a round, when its layer runs.
- * Plain LRU is the worst rule for such a cycle: with fewer slots than one token's working set it
- * throws out each page just before its layer comes round again and never hits. Here a page's age is
- * the number of times its layer ran *without* it, and among pages of one age the one whose layer
+ * A round is one pass through all layers, so a page can be wanted once a round, when its layer
+ * runs. Plain LRU is the worst rule for such a cycle: with fewer slots than one token's working set
+ * it throws out each page just before its layer comes round again and never hits. Here a page's age
+ * is the number of times its layer ran *without* it, and among pages of one age the one whose layer
  * runs again last goes first:
  *
  *     expected next use = layers until its layer runs again + layers in a round x its age
@@ -33,8 +33,8 @@ void evict_used(struct evict *evict, page_id page);
 void evict_expect(struct evict *evict, page_id page);
 /* Layer runs until this page is expected to be used again; larger leaves sooner. */
 uint64_t evict_distance(const struct evict *evict, page_id page);
-/* The page to evict from a tier's ring of one size class, and its distance (may be NULL). In the host
- * tier pages that are also in the device tier go first: losing them costs nothing now.
+/* The page to evict from a tier's ring of one size class, and its distance (may be NULL). In the
+ * host tier pages that are also in the device tier go first: losing them costs nothing now.
  * PAGE_NONE: nothing there can be evicted. */
 page_id evict_choose(struct evict *evict, struct memory *memory, enum memory_tier tier,
                      uint32_t size_class, uint64_t *distance);

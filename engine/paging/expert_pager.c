@@ -2,8 +2,10 @@
  *
  *     WAITING (no slot yet) -> LOADING -> READY (pinned, not yet given) -> GIVEN -> DONE
  *
+ * A page that is on its way already when it is asked for (a prefetch, or a read that an abort left
+ * behind) is joined at once and never WAITING, so that it cannot land and be thrown out unused.
  * Progress: while something is WAITING there is a page given out, a read under way, or a page that
- * can be evicted; settle() relies on it and CHECKs it. */
+ * can be evicted; pager_next relies on it and CHECKs it. */
 #include "engine/paging/expert_pager.h"
 
 #include <stdlib.h>
@@ -25,6 +27,7 @@ enum want_state { WANT_WAITING, WANT_LOADING, WANT_READY, WANT_GIVEN, WANT_DONE 
 struct want {
     page_id page;
     enum want_state state;
+    bool joined;         /* LOADING by a read that began before it was asked for */
     const uint8_t *slot; /* while pinned */
     uint64_t bytes;
 };
@@ -152,46 +155,18 @@ static void pin(struct expert_pager *p, struct want *want)
     want->state = WANT_READY;
 }
 
-static void start_waiting(struct expert_pager *p)
+/* False: some still wait for a slot. */
+static bool start_waiting(struct expert_pager *p)
 {
     for (uint32_t i = 0; i < p->want_count; i++) {
         struct want *want = &p->wants[i];
         if (want->state != WANT_WAITING)
             continue;
-        if (memory_where(p->memory, MEMORY_DEVICE, want->page) == SLOT_READY) {
-            pin(p, want); /* a prefetch landed while it waited for a slot */
-        } else if (start_demand(p, want->page)) {
-            want->state = WANT_LOADING;
-        } else {
-            return;
-        }
+        if (!start_demand(p, want->page))
+            return false;
+        want->state = WANT_LOADING;
     }
-}
-
-void pager_request(struct expert_pager *p, uint32_t layer, const uint32_t *experts, uint32_t count,
-                   bool *hit)
-{
-    CHECK(p->undone == 0 && count <= p->experts && layer < p->layers);
-    evict_layer(p->evict, layer);
-    p->layer = layer;
-    p->want_count = p->undone = count;
-    for (uint32_t i = 0; i < count; i++) {
-        page_id page = layer * p->experts + experts[i];
-        evict_used(p->evict, page);
-        hit[i] = memory_where(p->memory, MEMORY_DEVICE, page) == SLOT_READY;
-        p->wants[i] = (struct want){.page = page, .state = WANT_WAITING};
-        p->want_of[experts[i]] = i + 1;
-        if (hit[i])
-            pin(p, &p->wants[i]);
-        *(hit[i] ? &p->counters.hits : &p->counters.misses) += 1;
-        p->counters.prefetch_used += p->guessed[page];
-        p->guessed[page] = false;
-    }
-    start_waiting(p);
-    if (p->prefetch) {
-        prefetch_observe(p->prefetch, layer, experts, count);
-        issue_prefetches(p, layer);
-    }
+    return true;
 }
 
 /* What a page's arrival, or its failure to arrive, means for the request at hand. */
@@ -208,6 +183,10 @@ static enum status take_event(struct expert_pager *p, const struct memory_event 
     }
     if (event->status != STATUS_OK) {
         want->state = WANT_WAITING;
+        if (want->joined) { /* it failed in a time gone by; once more in earnest */
+            want->joined = false;
+            return STATUS_OK;
+        }
         return error_set(error, event->status, "layer %u expert %u: %s", p->layer,
                          event->page % p->experts, memory_error(p->memory));
     }
@@ -222,15 +201,60 @@ static enum status settle(struct expert_pager *p, uint64_t wait_ns, struct error
 {
     struct memory_event events[EVENTS_PER_POLL];
     enum status worst = STATUS_OK;
-    uint32_t n = memory_poll(p->memory, wait_ns, events, EVENTS_PER_POLL);
-    for (uint32_t i = 0; i < n; i++) {
-        enum status status = take_event(p, &events[i], error);
-        if (status != STATUS_OK)
-            worst = status;
-    }
+    uint32_t n;
+    do { /* to the last, so that no event outlives the slot it tells of */
+        n = memory_poll(p->memory, wait_ns, events, EVENTS_PER_POLL);
+        for (uint32_t i = 0; i < n; i++) {
+            enum status status = take_event(p, &events[i], error);
+            if (status != STATUS_OK)
+                worst = status;
+        }
+        wait_ns = 0;
+    } while (n == EVENTS_PER_POLL);
     if (worst == STATUS_OK)
         start_waiting(p);
     return worst;
+}
+
+/* One more expert of the request at hand, `index`th of it. Returns whether it was READY. */
+static bool want(struct expert_pager *p, uint32_t index, uint32_t expert)
+{
+    page_id page = p->layer * p->experts + expert;
+    enum slot_state state = memory_where(p->memory, MEMORY_DEVICE, page);
+    struct want *want = &p->wants[index];
+    *want = (struct want){.page = page, .state = WANT_WAITING};
+    CHECK_MSG(p->want_of[expert] == 0, "expert %u of layer %u twice", expert, p->layer);
+    p->want_of[expert] = index + 1;
+    evict_used(p->evict, page);
+    if (state == SLOT_READY) {
+        pin(p, want);
+    } else if (state == SLOT_LOADING && start_demand(p, page)) {
+        want->state = WANT_LOADING;
+        want->joined = true;
+    }
+    *(state == SLOT_READY ? &p->counters.hits : &p->counters.misses) += 1;
+    p->counters.prefetch_used += p->guessed[page];
+    p->guessed[page] = false;
+    return state == SLOT_READY;
+}
+
+void pager_request(struct expert_pager *p, uint32_t layer, const uint32_t *experts, uint32_t count,
+                   bool *hit)
+{
+    CHECK(p->undone == 0 && count <= p->experts && layer < p->layers);
+    p->want_count = 0;
+    settle(p, 0, NULL); /* what landed since the last request is a hit now */
+    evict_layer(p->evict, layer);
+    p->layer = layer;
+    p->want_count = p->undone = count;
+    for (uint32_t i = 0; i < count; i++)
+        hit[i] = want(p, i, experts[i]);
+    bool all_started = start_waiting(p);
+    if (!p->prefetch)
+        return;
+    prefetch_observe(p->prefetch, layer, experts, count);
+    if (all_started) /* a guess never takes the slot that a demand waits for */
+        issue_prefetches(p, layer);
 }
 
 static struct want *first_ready(struct expert_pager *p)
@@ -241,17 +265,34 @@ static struct want *first_ready(struct expert_pager *p)
     return NULL;
 }
 
+static bool all_given(const struct expert_pager *p)
+{
+    for (uint32_t i = 0; i < p->want_count; i++)
+        if (p->wants[i].state < WANT_GIVEN)
+            return false;
+    return true;
+}
+
+/* Is there anything that waiting could bring? */
+static bool under_way(const struct expert_pager *p)
+{
+    struct memory_counters now;
+    memory_counters(p->memory, &now);
+    return now.in_flight + now.queued[URGENCY_DEMAND] + now.queued[URGENCY_PREFETCH] > 0;
+}
+
 enum status pager_next(struct expert_pager *p, struct pager_expert *out, struct error *error)
 {
-    if (p->undone == 0)
+    if (all_given(p))
         return STATUS_NOT_FOUND;
     enum status status = settle(p, 0, error);
     struct want *want = first_ready(p);
     if (status == STATUS_OK && !want) {
         uint64_t begin = clock_now_ns();
-        do
+        do {
+            CHECK_MSG(under_way(p), "every slot is given out: release before asking for the next");
             status = settle(p, WAIT_NS, error);
-        while (status == STATUS_OK && !(want = first_ready(p)));
+        } while (status == STATUS_OK && !(want = first_ready(p)));
         p->counters.stall_ns += clock_now_ns() - begin;
     }
     if (status != STATUS_OK)

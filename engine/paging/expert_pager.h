@@ -1,9 +1,9 @@
 /* (layer, expert) -> pinned bytes: the only caller of memory/ in the engine.
  *
- * One layer at a time asks for its distinct experts. Hits are pinned at once, so that nothing throws
- * them out; misses start together, as many as slots can be had for, and the rest as slots come free:
- * a ring of one slot works, only slower. The caller computes experts in the order in which they
- * become ready and gives each back before the next wave needs its slot.
+ * One layer at a time asks for its distinct experts. Hits are pinned at once, so that nothing
+ * throws them out; misses start together, as many as slots can be had for, and the rest as slots
+ * come free: a ring of one slot works, only slower. The caller computes experts in the order in
+ * which they become ready and gives each back before the next wave needs its slot.
  *
  *     request(layer, experts) ; while next(&e) == OK: compute e, release(e)
  *
@@ -51,7 +51,8 @@ void pager_close(struct expert_pager *pager); /* accepts NULL */
  * must be finished or aborted. */
 void pager_request(struct expert_pager *pager, uint32_t layer, const uint32_t *experts,
                    uint32_t count, bool *hit);
-/* The next ready expert, waiting for one if need be. NOT_FOUND: all have been given. IO: a page could
+/* The next ready expert, waiting for one if need be; while every slot of its size is given out, one
+ * must be released first (CHECKed). NOT_FOUND: all have been given. IO: a page could
  * not be read (the error says why); the request is still open, call pager_abort. */
 enum status pager_next(struct expert_pager *pager, struct pager_expert *out, struct error *error);
 /* Computed: its slot may be reused. */
@@ -59,7 +60,14 @@ void pager_release(struct expert_pager *pager, uint32_t index);
 /* Gives up the request at hand and unpins what it holds. Reads under way end by themselves. */
 void pager_abort(struct expert_pager *pager);
 
+#ifdef __cplusplus /* a struct and a function of one name: C++ warns, and means well */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 void pager_counters(const struct expert_pager *pager, struct pager_counters *out);
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
 
 #ifdef __cplusplus
 }

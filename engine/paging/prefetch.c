@@ -42,7 +42,9 @@ void prefetch_close(struct prefetch *prefetch)
 void prefetch_observe(struct prefetch *prefetch, uint32_t layer, const uint32_t *experts,
                       uint32_t count)
 {
-    memcpy(prefetch->last + (size_t)layer * prefetch->experts, experts, count * sizeof *experts);
+    if (count > 0)
+        memcpy(prefetch->last + (size_t)layer * prefetch->experts, experts,
+               count * sizeof *experts);
     prefetch->count[layer] = count;
 }
 

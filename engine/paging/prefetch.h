@@ -24,8 +24,8 @@ void prefetch_close(struct prefetch *prefetch); /* accepts NULL */
 /* What really happened: the distinct experts that `layer` used in this step. */
 void prefetch_observe(struct prefetch *prefetch, uint32_t layer, const uint32_t *experts,
                       uint32_t count);
-/* The candidates while `layer` runs, best first; returns how many (<= max). A layer whose last batch
- * touched more than half of its experts (prefill) is not guessed at. */
+/* The candidates while `layer` runs, best first; returns how many (<= max). A layer whose last
+ * batch touched more than half of its experts (prefill) is not guessed at. */
 uint32_t prefetch_candidates(const struct prefetch *prefetch, uint32_t layer, page_id *pages,
                              uint32_t max);
 

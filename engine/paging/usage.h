@@ -8,8 +8,8 @@
 extern "C" {
 #endif
 
-/* A hit: the page was READY in the device tier when a layer asked for it; each (step, layer, expert)
- * that at least one token chose is asked for once. */
+/* A hit: the page was READY in the device tier when a layer asked for it; each (step, layer,
+ * expert) that at least one token chose is asked for once. */
 struct expert_usage {
     uint64_t hits, misses;
     uint64_t bytes;    /* read from storage because of these misses */

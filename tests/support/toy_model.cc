@@ -65,7 +65,8 @@ struct Maker {
         const struct {
             const char *name;
             uint64_t rows, cols;
-        } parts[] = {{"q", q, m.hidden}, {"k", kv, m.hidden}, {"v", kv, m.hidden}, {"o", m.hidden, q}};
+        } parts[] = {
+            {"q", q, m.hidden}, {"k", kv, m.hidden}, {"v", kv, m.hidden}, {"o", m.hidden, q}};
         for (const auto &part : parts) {
             std::string name = prefix + "self_attn." + part.name + "_proj.";
             matrix(name + "weight", m.dense, {part.rows, part.cols});

@@ -1,5 +1,6 @@
-/* Model folders made up on the spot: random weights from a seed, any of our architectures, any small
- * size, and any one thing wrong with it. What a trained model says is tests/golden's business. */
+/* Model folders made up on the spot: random weights from a seed, any of our architectures, any
+ * small size, and any one thing wrong with it. What a trained model says is tests/golden's
+ * business. */
 #ifndef MOERING_TESTS_SUPPORT_TOY_MODEL_H
 #define MOERING_TESTS_SUPPORT_TOY_MODEL_H
 
@@ -19,7 +20,7 @@ struct Model {
     uint32_t experts = 8, top_k = 2, width = 16, vocab = 96, context = 128;
     uint32_t window = 0;
     bool fused = false, tied = false, bias = false;
-    std::string dense = "F32";                  /* or BF16: type of the matrices outside the experts */
+    std::string dense = "F32"; /* or BF16: type of the matrices outside the experts */
     std::vector<std::string> expert = {"F32"};  /* of layer i: expert[i % size] */
     uint64_t seed = 1;
     std::map<std::string, std::string> config;  /* key -> JSON that replaces it; "": key left out */

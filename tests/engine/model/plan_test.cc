@@ -1,0 +1,201 @@
+/* Plans: every page in its place, every wrong tensor told by name before anything is loaded. */
+#include "engine/model/arch.h"
+#include "engine/model/model.h"
+
+#include "tests/engine/model/model_harness.h"
+
+namespace {
+
+using test_support::TensorToWrite;
+
+class Plan : public ToyTest {
+protected:
+    /* The bytes of a page as the store would read them. */
+    std::string part_bytes(page_id page, uint32_t part) const
+    {
+        const page_part &p = store_page(store_, page)->part[part];
+        return test_support::read_file(store_path(store_, p.file)).substr(p.offset, p.bytes);
+    }
+    static toy::Model small(const std::string &arch, bool fused = false)
+    {
+        toy::Model m = of(arch, fused);
+        m.layers = 2;
+        m.experts = 2;
+        return m;
+    }
+    static toy::Model of(const std::string &arch, bool fused = false)
+    {
+        toy::Model m;
+        m.arch = arch;
+        m.fused = fused;
+        return m;
+    }
+    enum status plan_of(const toy::Model &model, const std::vector<TensorToWrite> &tensors)
+    {
+        make(model, tensors);
+        return plan();
+    }
+};
+
+TEST_F(Plan, PagesHoldGateUpAndDownOfTheirExpert)
+{
+    for (const char *arch : {"qwen3_moe", "olmoe", "mixtral"}) {
+        toy::Model m = of(arch);
+        m.expert = {"BF16", "F32"};
+        std::vector<TensorToWrite> tensors = toy::tensors(m);
+        ASSERT_EQ(plan_of(m, tensors), STATUS_OK) << error_.text;
+        ASSERT_EQ(store_pages(store_), m.layers * m.experts);
+        EXPECT_EQ(store_classes(store_), 2u);
+        const bool mixtral = m.arch == "mixtral";
+        for (uint32_t l = 0; l < m.layers; l++)
+            for (uint32_t e = 0; e < m.experts; e++) {
+                std::string prefix = "model.layers." + std::to_string(l) +
+                                     (mixtral ? ".block_sparse_moe" : ".mlp") + ".experts." +
+                                     std::to_string(e) + ".";
+                const char *names[2][3] = {{"gate_proj", "up_proj", "down_proj"},
+                                           {"w1", "w3", "w2"}};
+                for (uint32_t part = 0; part < 3; part++) {
+                    TensorToWrite *t =
+                        toy::find(tensors, prefix + names[mixtral][part] + ".weight");
+                    ASSERT_NE(t, nullptr);
+                    ASSERT_EQ(part_bytes(l * m.experts + e, part), t->bytes);
+                }
+            }
+    }
+}
+
+TEST_F(Plan, FusedExpertsAreCutIntoTheSameParts)
+{
+    for (const char *arch : {"qwen3_moe", "olmoe", "mixtral"}) {
+        toy::Model m = of(arch, true);
+        std::vector<TensorToWrite> tensors = toy::tensors(m);
+        ASSERT_EQ(plan_of(m, tensors), STATUS_OK) << error_.text;
+        std::string block = m.arch == "mixtral" ? ".block_sparse_moe" : ".mlp";
+        size_t one = (size_t)m.width * m.hidden * 4;
+        for (uint32_t l = 0; l < m.layers; l++) {
+            std::string prefix = "model.layers." + std::to_string(l) + block + ".experts.";
+            const std::string &both = toy::find(tensors, prefix + "gate_up_proj")->bytes;
+            const std::string &down = toy::find(tensors, prefix + "down_proj")->bytes;
+            for (uint32_t e = 0; e < m.experts; e++) {
+                page_id page = l * m.experts + e;
+                ASSERT_EQ(part_bytes(page, 0),
+                          both.substr(2 * e * one, one)); /* gate comes first */
+                ASSERT_EQ(part_bytes(page, 1), both.substr((2 * e + 1) * one, one));
+                ASSERT_EQ(part_bytes(page, 2), down.substr(e * one, one));
+            }
+        }
+    }
+}
+
+TEST_F(Plan, SumsBytesAndParameters)
+{
+    toy::Model m = of("mixtral");
+    m.dense = "BF16";
+    m.tied = true;
+    ASSERT_EQ(plan_of(m, toy::tensors(m)), STATUS_OK) << error_.text;
+    uint64_t h = m.hidden, matrices = 96 * h + 3 * (2 * 32 * h + 2 * 16 * h + 8 * h);
+    uint64_t vectors = h + 3 * 2 * h, expert = 3 * h * m.width;
+    EXPECT_EQ(plan_.parameters, matrices + vectors + 3 * 8 * expert);
+    EXPECT_EQ(plan_.active_parameters, matrices + vectors + 3 * 2 * expert);
+    EXPECT_EQ(plan_.dense_bytes, 2 * matrices + 4 * vectors); /* all multiples of 64 */
+    EXPECT_TRUE(plan_.hparams.tied_head);
+    EXPECT_STREQ(plan_.arch->name, "mixtral");
+}
+
+TEST_F(Plan, AHeadOfItsOwnWinsOverTheFlag)
+{
+    toy::Model m, says_tied;
+    says_tied.config["tie_word_embeddings"] = "true";
+    ASSERT_EQ(plan_of(says_tied, toy::tensors(m)), STATUS_OK) << error_.text;
+    EXPECT_FALSE(plan_.hparams.tied_head);
+}
+
+TEST_F(Plan, EveryMissingTensorIsNamed)
+{
+    for (const toy::Model &m : {small("qwen3_moe"), small("olmoe", true), small("mixtral")}) {
+        std::vector<TensorToWrite> all = toy::tensors(m);
+        for (size_t i = 0; i < all.size(); i++) {
+            bool first_fused = all[i].name.find("gate_up_proj") != std::string::npos;
+            std::vector<TensorToWrite> some = all;
+            some.erase(some.begin() + (long)i);
+            ASSERT_EQ(plan_of(m, some), STATUS_NOT_FOUND) << all[i].name;
+            /* Without its fused tensor a layer is looked at for single experts. */
+            ASSERT_TRUE(says(first_fused ? "experts.0.gate_proj.weight" : all[i].name));
+        }
+    }
+}
+
+TEST_F(Plan, EveryWrongShapeIsNamed)
+{
+    for (const toy::Model &m : {small("qwen3_moe"), small("olmoe", true), small("mixtral")}) {
+        std::vector<TensorToWrite> all = toy::tensors(m);
+        for (size_t i = 0; i < all.size(); i++) {
+            std::vector<TensorToWrite> some = all;
+            some[i].shape[0] += 1;
+            some[i].bytes.resize(some[i].bytes.size() / all[i].shape[0] * some[i].shape[0]);
+            ASSERT_EQ(plan_of(m, some), STATUS_INVALID) << all[i].name;
+            ASSERT_TRUE(says(all[i].name));
+            some[i] = all[i];
+            some[i].shape.push_back(1); /* one dimension too many */
+            ASSERT_EQ(plan_of(m, some), STATUS_INVALID) << all[i].name;
+            ASSERT_TRUE(says(all[i].name));
+        }
+    }
+}
+
+/* Up and gate turned round have the right number of bytes: the shape alone tells. */
+TEST_F(Plan, ATransposedExpertIsRefused)
+{
+    toy::Model m;
+    std::vector<TensorToWrite> tensors = toy::tensors(m);
+    TensorToWrite *t = toy::find(tensors, "model.layers.1.mlp.experts.3.down_proj.weight");
+    std::swap(t->shape[0], t->shape[1]);
+    EXPECT_EQ(plan_of(m, tensors), STATUS_INVALID);
+    EXPECT_TRUE(says(t->name));
+}
+
+void make_bf16(TensorToWrite *t)
+{
+    t->dtype = "BF16";
+    t->bytes.resize(t->bytes.size() / 2);
+}
+
+TEST_F(Plan, MixedTypesWithinALayerAreRefused)
+{
+    toy::Model m;
+    std::vector<TensorToWrite> tensors = toy::tensors(m);
+    make_bf16(toy::find(tensors, "model.layers.2.mlp.experts.5.up_proj.weight"));
+    EXPECT_EQ(plan_of(m, tensors), STATUS_UNSUPPORTED);
+    EXPECT_TRUE(says("model.layers.2.mlp.experts.5"));
+    EXPECT_TRUE(says("F32, BF16, F32"));
+    for (const char *part : {"gate", "up", "down"})
+        make_bf16(toy::find(tensors, std::string("model.layers.1.mlp.experts.5.") + part +
+                                         "_proj.weight"));
+    EXPECT_EQ(plan_of(m, tensors), STATUS_UNSUPPORTED);
+    EXPECT_TRUE(says("layer 1"));
+    EXPECT_TRUE(says("F32, BF16"));
+}
+
+TEST_F(Plan, ATypeWeCannotReadIsRefused)
+{
+    toy::Model m;
+    std::vector<TensorToWrite> tensors = toy::tensors(m);
+    TensorToWrite *t = toy::find(tensors, "model.layers.0.mlp.experts.0.gate_proj.weight");
+    t->dtype = "I32";
+    EXPECT_EQ(plan_of(m, tensors), STATUS_UNSUPPORTED);
+    EXPECT_TRUE(says(t->name));
+}
+
+TEST_F(Plan, NumbersThatDoNotFitTheTensorsAreRefused)
+{
+    for (const char *key : {"num_hidden_layers", "num_experts", "vocab_size", "hidden_size",
+                            "num_attention_heads", "moe_intermediate_size", "head_dim"}) {
+        toy::Model m, lies;
+        lies.config[key] = std::string(key) == "num_hidden_layers" ? "4" : "64";
+        enum status status = plan_of(lies, toy::tensors(m));
+        EXPECT_TRUE(status == STATUS_INVALID || status == STATUS_NOT_FOUND) << key;
+        EXPECT_TRUE(says("model"));
+    }
+}
+
+} // namespace
