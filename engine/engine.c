@@ -37,7 +37,7 @@ void engine_config_init(struct engine_config *config)
         .max_num_seqs = 64,
         .max_batch_tokens = 512,
         .kv_dtype = DTYPE_F32,
-        .prefetch = true,
+        .prefetch = false, /* today's guess is not worth its bytes: engine/paging/README.md */
         .io = IO_THREAD,
     };
 }

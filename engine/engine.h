@@ -40,7 +40,7 @@ struct engine_config {
     uint32_t max_batch_tokens;    /* tokens in one step */
     uint64_t kv_bytes;            /* KV pool; 0: enough for max_num_seqs sequences, within reason */
     enum dtype kv_dtype;          /* F32 or F16 */
-    bool prefetch;                /* guess the next layers' pages in idle link time */
+    bool prefetch;                /* guess the next layers' pages in idle link time; default off */
     enum io_kind io;
     uint32_t io_threads;
     /* Told while opening, from the opening thread: what is being done and how far it is, 0..1. */

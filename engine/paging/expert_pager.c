@@ -17,6 +17,8 @@
 
 enum {
     EVENTS_PER_POLL = 32,
+    MISS_SHARE = 4,               /* of the ring; see start_demand */
+    MISS_LEAST = 2,               /* slots: one to read into while the other is computed */
     PREFETCH_AHEAD = 2,           /* layers */
     PREFETCH_PER_REQUEST = 32,
     WAIT_NS = 100 * 1000 * 1000,  /* one wait in poll; a bound for lost wake-ups, not a deadline */
@@ -27,6 +29,7 @@ enum want_state { WANT_WAITING, WANT_LOADING, WANT_READY, WANT_GIVEN, WANT_DONE 
 struct want {
     page_id page;
     enum want_state state;
+    bool missed;         /* was not READY when asked for */
     bool joined;         /* LOADING by a read that began before it was asked for */
     const uint8_t *slot; /* while pinned */
     uint64_t bytes;
@@ -95,19 +98,39 @@ static void drop(struct expert_pager *p, enum memory_tier tier, page_id page)
     memory_evict(p->memory, tier, page);
 }
 
-/* Starts the fetch of a wanted page, making room as needed; false: no room can be had now. */
+/* Misses of the request at hand that are on their way or wait to be computed. */
+static uint32_t misses_held(const struct expert_pager *p)
+{
+    uint32_t held = 0;
+    for (uint32_t i = 0; i < p->want_count; i++)
+        held += p->wants[i].missed && (p->wants[i].state == WANT_LOADING ||
+                                       p->wants[i].state == WANT_READY);
+    return held;
+}
+
+/* Starts the fetch of a wanted page, making room as needed; false: no room can be had now.
+ *
+ * A layer that wants more than there are slots would wash through the whole ring and leave nothing
+ * for the layers after it. So misses may push out pages that other layers used in their last round
+ * only up to a share of the ring at a time; the rest of them pass through the slots of those already
+ * computed. */
 static bool start_demand(struct expert_pager *p, page_id page)
 {
     uint32_t size_class = store_page(memory_store(p->memory), page)->size_class;
+    uint32_t share = memory_slots(p->memory, MEMORY_DEVICE, size_class) / MISS_SHARE;
     for (;;) {
         enum memory_tier lacking;
+        uint64_t distance;
         enum status status =
             memory_fetch(p->memory, MEMORY_DEVICE, page, URGENCY_DEMAND, NULL, &lacking);
         if (status == STATUS_OK)
             return true;
         CHECK(status == STATUS_FULL && lacking != MEMORY_TIERS);
-        page_id victim = evict_choose(p->evict, p->memory, lacking, size_class, NULL);
+        page_id victim = evict_choose(p->evict, p->memory, lacking, size_class, &distance);
         if (victim == PAGE_NONE)
+            return false;
+        bool live = lacking == MEMORY_DEVICE && distance < p->layers;
+        if (live && misses_held(p) >= (share > MISS_LEAST ? share : MISS_LEAST))
             return false;
         drop(p, lacking, victim);
     }
@@ -222,7 +245,7 @@ static bool want(struct expert_pager *p, uint32_t index, uint32_t expert)
     page_id page = p->layer * p->experts + expert;
     enum slot_state state = memory_where(p->memory, MEMORY_DEVICE, page);
     struct want *want = &p->wants[index];
-    *want = (struct want){.page = page, .state = WANT_WAITING};
+    *want = (struct want){.page = page, .state = WANT_WAITING, .missed = state != SLOT_READY};
     CHECK_MSG(p->want_of[expert] == 0, "expert %u of layer %u twice", expert, p->layer);
     p->want_of[expert] = index + 1;
     evict_used(p->evict, page);
