@@ -172,18 +172,23 @@ static enum status open_compute(struct engine_parts *parts, struct plan *plan, s
 }
 
 /* End tokens: the configuration's list, else the tokenizer's own. */
-static enum status fill_eos(struct engine_parts *parts, struct error *error)
+static enum status fill_eos(struct engine_parts *parts, uint32_t vocab, struct error *error)
 {
     struct engine_info *info = &parts->info;
     enum status status = checkpoint_u32_list(parts->checkpoint, "eos_token_id", info->eos,
                                              ENGINE_EOS_MAX, &info->eos_count, error);
     if (status != STATUS_OK && status != STATUS_NOT_FOUND)
         return status;
+    for (uint32_t i = 0; i < info->eos_count; i++)
+        if (info->eos[i] >= vocab)
+            return error_set(error, STATUS_INVALID,
+                             "%s: eos_token_id %u is outside the vocabulary of %u",
+                             checkpoint_path(parts->checkpoint), info->eos[i], vocab);
     uint32_t eos = parts->tokenizer ? tokenizer_eos(parts->tokenizer) : TOKEN_NONE;
     bool known = eos == TOKEN_NONE;
     for (uint32_t i = 0; i < info->eos_count; i++)
         known |= info->eos[i] == eos;
-    if (!known && info->eos_count < ENGINE_EOS_MAX)
+    if (!known && eos < vocab && info->eos_count < ENGINE_EOS_MAX)
         info->eos[info->eos_count++] = eos;
     return STATUS_OK;
 }
@@ -271,7 +276,7 @@ enum status parts_open(struct engine_parts *parts, const struct engine_config *c
     if (status == STATUS_OK)
         status = open_compute(parts, &plan, error);
     if (status == STATUS_OK)
-        status = fill_eos(parts, error);
+        status = fill_eos(parts, plan.model.hparams.vocab, error);
     store_close(plan.store);
     if (status != STATUS_OK) {
         parts_close(parts);

@@ -34,10 +34,13 @@ static enum status read_rope(const struct checkpoint *c, struct hparams *out, st
             strcat(strcat(key, "."), spellings[s]);
             TRY_OPTIONAL(checkpoint_string(c, key, false, &type, error));
         }
-        if (type && strcmp(type, "default") != 0)
+        if (!type && i == 0 && checkpoint_has(c, scalings[i]))
             return error_set(error, STATUS_UNSUPPORTED,
-                             "%s: config.json: %s \"%s\" is not supported", checkpoint_path(c), key,
-                             type);
+                             "%s: config.json: rope_scaling without a rope_type is not supported",
+                             checkpoint_path(c));
+        if (type && strcmp(type, "default") != 0)
+            return error_set(error, STATUS_UNSUPPORTED, "%s: config.json: %s \"%s\" is not supported",
+                             checkpoint_path(c), key, type);
     }
     const char *key = checkpoint_has(c, "rope_parameters.rope_theta") ? "rope_parameters.rope_theta"
                                                                       : "rope_theta";

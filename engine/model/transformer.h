@@ -9,7 +9,7 @@
 #define MOERING_ENGINE_MODEL_TRANSFORMER_H
 
 #include "engine/attention/kv_cache.h"
-#include "engine/batch.h"
+#include "engine/batch/batch.h"
 #include "engine/model/model.h"
 #include "engine/moe/moe_layer.h"
 

@@ -10,7 +10,7 @@
 #ifndef MOERING_ENGINE_MOE_MOE_LAYER_H
 #define MOERING_ENGINE_MOE_MOE_LAYER_H
 
-#include "engine/batch.h"
+#include "engine/batch/batch.h"
 #include "engine/moe/dispatch.h"
 #include "engine/moe/router.h"
 #include "engine/paging/expert_pager.h"

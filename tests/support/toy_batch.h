@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/batch.h"
+#include "engine/batch/batch.h"
 
 namespace toy {
 

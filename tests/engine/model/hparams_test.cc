@@ -79,6 +79,8 @@ TEST_F(Hparams, RopeInItsTwoPlaces)
     EXPECT_EQ(read("rope_parameters", "{\"rope_type\": \"llama3\", \"rope_theta\": 1e4}"),
               STATUS_UNSUPPORTED);
     EXPECT_TRUE(says("rope_parameters.rope_type \"llama3\""));
+    EXPECT_EQ(read("rope_scaling", "{\"factor\": 2}"), STATUS_UNSUPPORTED);
+    EXPECT_TRUE(says("rope_scaling without a rope_type"));
     EXPECT_EQ(read("rope_scaling", "7"), STATUS_INVALID);
     EXPECT_TRUE(says("rope_scaling"));
     EXPECT_EQ(read("rope_theta", ""), STATUS_INVALID);

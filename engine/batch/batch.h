@@ -1,8 +1,8 @@
 /* The rows of one step: flat arrays, sized once, filled anew each step by the engine thread.
  *
  * Rows of one item (a sequence's part of the step) are neighbours and in order of position. */
-#ifndef MOERING_ENGINE_BATCH_H
-#define MOERING_ENGINE_BATCH_H
+#ifndef MOERING_ENGINE_BATCH_BATCH_H
+#define MOERING_ENGINE_BATCH_BATCH_H
 
 #include "engine/backend/backend.h"
 #include "engine/paging/usage.h"

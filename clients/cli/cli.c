@@ -1,0 +1,217 @@
+#include "clients/cli/cli.h"
+
+#include <grpc/health/v1/health.pb-c.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "clients/c/grpc_text.h"
+
+enum { CONNECT_MS = 5000, RETRY_MS = 100, UNAVAILABLE = 14, INTERNAL = 13 };
+
+static const struct {
+    const char *name;
+    int (*run)(const struct cli_options *options);
+} commands[] = {
+    {"generate", cli_generate}, {"tokenize", cli_tokenize}, {"detokenize", cli_detokenize},
+    {"model", cli_model},       {"stats", cli_stats},       {"health", cli_health},
+};
+
+int cli_main(int argc, char **argv)
+{
+    struct cli_options options;
+    int code = cli_options_parse(&options, argc, argv);
+    if (code == CLI_OK) {
+        code = CLI_USAGE;
+        if (!strcmp(options.command, "--help") || !strcmp(options.command, "help")) {
+            cli_help(stdout);
+            code = CLI_OK;
+            goto done;
+        }
+        for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+            if (strcmp(options.command, commands[i].name) == 0) {
+                code = commands[i].run(&options);
+                goto done;
+            }
+        if (*options.command)
+            fprintf(stderr, "moering-client: unknown command '%s'\n\n", options.command);
+        cli_help(stderr);
+    }
+done:
+    cli_options_close(&options);
+    return code;
+}
+
+int cli_fail(const struct channel_result *result)
+{
+    fprintf(stderr, "moering-client: %s: %s\n", grpc_text_status(result->status), result->message);
+    return CLI_ERROR;
+}
+
+uint8_t *cli_pack(const ProtobufCMessage *message, size_t *size)
+{
+    *size = protobuf_c_message_get_packed_size(message);
+    uint8_t *bytes = malloc(*size + 1);
+    if (bytes)
+        protobuf_c_message_pack(message, bytes);
+    else
+        fprintf(stderr, "moering-client: out of memory\n");
+    return bytes;
+}
+
+char *cli_read_input(size_t *bytes)
+{
+    size_t capacity = 4096, used = 0;
+    char *text = malloc(capacity);
+    while (text) {
+        used += fread(text + used, 1, capacity - 1 - used, stdin);
+        if (used + 1 < capacity)
+            break;
+        char *grown = capacity < CHANNEL_MESSAGE_BYTES_MAX ? realloc(text, 2 * capacity) : NULL;
+        if (!grown) {
+            fprintf(stderr, "moering-client: standard input is too long\n");
+            free(text);
+        }
+        text = grown;
+        capacity *= 2;
+    }
+    if (text)
+        text[used] = '\0';
+    *bytes = used;
+    return text;
+}
+
+/* ---- unary calls ---- */
+
+struct answer {
+    const ProtobufCMessageDescriptor *type;
+    ProtobufCMessage *message;
+};
+
+static bool take_answer(void *arg, const uint8_t *bytes, size_t size)
+{
+    struct answer *a = arg;
+    if (a->message)
+        protobuf_c_message_free_unpacked(a->message, NULL);
+    a->message = protobuf_c_message_unpack(a->type, NULL, size, bytes);
+    return a->message != NULL;
+}
+
+/* The unpacked answer, or NULL with *result filled. */
+static ProtobufCMessage *call_unary(struct channel *channel, const struct cli_options *o,
+                                    const char *path, const ProtobufCMessage *request,
+                                    const ProtobufCMessageDescriptor *type,
+                                    struct channel_result *result)
+{
+    size_t size;
+    struct answer answer = {.type = type};
+    uint8_t *bytes = cli_pack(request, &size);
+    if (!bytes) {
+        *result = (struct channel_result){.status = INTERNAL, .message = "out of memory"};
+        return NULL;
+    }
+    struct channel_call call = {
+        .path = path,
+        .request = bytes,
+        .request_bytes = size,
+        .timeout_ms = o->timeout_ms,
+        .cancel_fd = -1,
+        .message = take_answer,
+        .arg = &answer,
+    };
+    channel_run(channel, &call, result);
+    free(bytes);
+    if (result->status == 0 && answer.message)
+        return answer.message;
+    if (result->status == 0)
+        *result = (struct channel_result){.status = INTERNAL, .message = "the answer is missing"};
+    if (answer.message)
+        protobuf_c_message_free_unpacked(answer.message, NULL);
+    return NULL;
+}
+
+ProtobufCMessage *cli_unary(const struct cli_options *o, const char *path,
+                            const ProtobufCMessage *request,
+                            const ProtobufCMessageDescriptor *type)
+{
+    struct channel *channel = cli_connect(o);
+    if (!channel)
+        return NULL;
+    struct channel_result result;
+    ProtobufCMessage *message = call_unary(channel, o, path, request, type, &result);
+    if (!message)
+        cli_fail(&result);
+    channel_close(channel);
+    return message;
+}
+
+/* ---- health and waiting ---- */
+
+/* The serving status, or 0 with *result filled. */
+static int ask_health(struct channel *channel, const struct cli_options *o,
+                      struct channel_result *result)
+{
+    Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    request.service = (char *)o->service;
+    ProtobufCMessage *answer =
+        call_unary(channel, o, "/grpc.health.v1.Health/Check", &request.base,
+                   &grpc__health__v1__health_check_response__descriptor, result);
+    if (!answer)
+        return 0;
+    int status = (int)((Grpc__Health__V1__HealthCheckResponse *)answer)->status;
+    protobuf_c_message_free_unpacked(answer, NULL);
+    return status;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static const char *health_name(int status)
+{
+    const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(
+        &grpc__health__v1__health_check_response__serving_status__descriptor, status);
+    return value ? value->name : "UNKNOWN";
+}
+
+struct channel *cli_connect(const struct cli_options *o)
+{
+    uint64_t deadline = now_ms() + o->wait_ms;
+    struct channel_result result;
+    for (;;) {
+        struct channel *channel = NULL;
+        if (channel_open(&channel, o->connect, CONNECT_MS, &result)) {
+            if (!o->wait_ms)
+                return channel;
+            int status = ask_health(channel, o, &result);
+            if (status == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING)
+                return channel;
+            if (status)
+                result = (struct channel_result){UNAVAILABLE, "the server is not serving yet"};
+            channel_close(channel);
+        }
+        if (now_ms() >= deadline || result.status == 3 /* the address is wrong */) {
+            cli_fail(&result);
+            return NULL;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000l}, NULL);
+    }
+}
+
+int cli_health(const struct cli_options *o)
+{
+    struct channel *channel = cli_connect(o);
+    if (!channel)
+        return CLI_ERROR;
+    struct channel_result result;
+    int status = ask_health(channel, o, &result);
+    channel_close(channel);
+    if (!status)
+        return cli_fail(&result);
+    printf(o->json ? "{\"status\":\"%s\"}\n" : "%s\n", health_name(status));
+    return status == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING ? CLI_OK
+                                                                                     : CLI_ERROR;
+}

@@ -1,0 +1,202 @@
+/* The subcommands that ask one question and print the answer. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clients/cli/cli.h"
+
+static void print_json(json_t *value)
+{
+    json_dumpf(value, stdout, JSON_COMPACT);
+    printf("\n");
+    json_decref(value);
+}
+
+static void print_bytes(const char *name, uint64_t n)
+{
+    if (n >= 1 << 20)
+        printf("%-20s %.1f MiB\n", name, (double)n / (1 << 20));
+    else
+        printf("%-20s %.1f KiB\n", name, (double)n / 1024);
+}
+
+int cli_tokenize(const struct cli_options *o)
+{
+    Moering__V1__TokenizeRequest request = MOERING__V1__TOKENIZE_REQUEST__INIT;
+    char *input = NULL;
+    const char *text = o->text;
+    size_t bytes = text ? strlen(text) : 0;
+    if (!text && !(text = input = cli_read_input(&bytes)))
+        return CLI_ERROR;
+    request.text = (ProtobufCBinaryData){bytes, (uint8_t *)text};
+    request.with_pieces = o->pieces;
+    if (o->no_special)
+        request._add_special_case = MOERING__V1__TOKENIZE_REQUEST___ADD_SPECIAL_ADD_SPECIAL;
+    Moering__V1__TokenizeResponse *answer = (Moering__V1__TokenizeResponse *)cli_unary(
+        o, "/moering.v1.Moering/Tokenize", &request.base,
+        &moering__v1__tokenize_response__descriptor);
+    free(input);
+    if (!answer)
+        return CLI_ERROR;
+    if (o->json) {
+        json_t *ids = json_array(), *pieces = json_array();
+        for (size_t i = 0; i < answer->n_tokens; i++)
+            json_array_append_new(ids, json_integer(answer->tokens[i]));
+        for (size_t i = 0; i < answer->n_pieces; i++) {
+            /* A piece may be part of a character: such ones are lists of bytes. */
+            const ProtobufCBinaryData *p = &answer->pieces[i];
+            json_t *piece = json_stringn((const char *)p->data, p->len);
+            if (!piece) {
+                piece = json_array();
+                for (size_t k = 0; k < p->len; k++)
+                    json_array_append_new(piece, json_integer(p->data[k]));
+            }
+            json_array_append_new(pieces, piece);
+        }
+        print_json(json_pack("{s:o, s:o}", "tokens", ids, "pieces", pieces));
+    } else {
+        for (size_t i = 0; i < answer->n_tokens; i++)
+            printf("%s%u", i ? " " : "", answer->tokens[i]);
+        printf("\n");
+    }
+    protobuf_c_message_free_unpacked(&answer->base, NULL);
+    return CLI_OK;
+}
+
+int cli_detokenize(const struct cli_options *o)
+{
+    Moering__V1__DetokenizeRequest request = MOERING__V1__DETOKENIZE_REQUEST__INIT;
+    if (!o->tokens.count) {
+        fprintf(stderr, "moering-client: detokenize needs --tokens 1,2,3\n");
+        return CLI_USAGE;
+    }
+    request.n_tokens = o->tokens.count;
+    request.tokens = o->tokens.ids;
+    request.keep_special = o->keep_special;
+    Moering__V1__DetokenizeResponse *answer = (Moering__V1__DetokenizeResponse *)cli_unary(
+        o, "/moering.v1.Moering/Detokenize", &request.base,
+        &moering__v1__detokenize_response__descriptor);
+    if (!answer)
+        return CLI_ERROR;
+    if (o->json)
+        print_json(json_pack("{s:o}", "text",
+                             json_stringn_nocheck((const char *)answer->text.data,
+                                                  answer->text.len)));
+    else
+        printf("%.*s\n", (int)answer->text.len, (const char *)answer->text.data);
+    protobuf_c_message_free_unpacked(&answer->base, NULL);
+    return CLI_OK;
+}
+
+/* Any flat message as JSON, by its descriptor: numbers, strings and lists of numbers. */
+static json_t *message_json(const ProtobufCMessage *message);
+
+static json_t *value_json(const ProtobufCFieldDescriptor *field, const void *at)
+{
+    switch (field->type) {
+    case PROTOBUF_C_TYPE_UINT32: return json_integer(*(const uint32_t *)at);
+    case PROTOBUF_C_TYPE_UINT64: return json_integer((json_int_t) * (const uint64_t *)at);
+    case PROTOBUF_C_TYPE_DOUBLE: return json_real(*(const double *)at);
+    case PROTOBUF_C_TYPE_STRING: return json_string(*(const char *const *)at);
+    case PROTOBUF_C_TYPE_MESSAGE: {
+        const ProtobufCMessage *inner = *(const ProtobufCMessage *const *)at;
+        return inner ? message_json(inner) : json_null();
+    }
+    default: return json_null();
+    }
+}
+
+static json_t *message_json(const ProtobufCMessage *message)
+{
+    json_t *out = json_object();
+    const ProtobufCMessageDescriptor *type = message->descriptor;
+    for (unsigned i = 0; i < type->n_fields; i++) {
+        const ProtobufCFieldDescriptor *f = &type->fields[i];
+        const char *at = (const char *)message + f->offset;
+        if (f->label != PROTOBUF_C_LABEL_REPEATED) {
+            json_object_set_new(out, f->name, value_json(f, at));
+            continue;
+        }
+        size_t count = *(const size_t *)((const char *)message + f->quantifier_offset);
+        size_t width = f->type == PROTOBUF_C_TYPE_UINT32 ? sizeof(uint32_t) : sizeof(void *);
+        const char *items = *(const char *const *)at;
+        json_t *list = json_array();
+        for (size_t k = 0; k < count; k++)
+            json_array_append_new(list, value_json(f, items + k * width));
+        json_object_set_new(out, f->name, list);
+    }
+    return out;
+}
+
+int cli_model(const struct cli_options *o)
+{
+    Moering__V1__GetModelRequest request = MOERING__V1__GET_MODEL_REQUEST__INIT;
+    Moering__V1__GetModelResponse *m = (Moering__V1__GetModelResponse *)cli_unary(
+        o, "/moering.v1.Moering/GetModel", &request.base,
+        &moering__v1__get_model_response__descriptor);
+    if (!m)
+        return CLI_ERROR;
+    if (o->json) {
+        print_json(message_json(&m->base));
+    } else {
+        printf("%-20s %s\n%-20s %s\n", "name", m->name, "architecture", m->architecture);
+        printf("%-20s %u layers, hidden %u, vocabulary %u, context %u\n", "shape", m->layers,
+               m->hidden_size, m->vocab_size, m->max_model_len);
+        printf("%-20s %u per layer, %u per token, %s\n", "experts", m->experts_per_layer,
+               m->experts_per_token, m->weight_dtype);
+        printf("%-20s %" PRIu64 ", of which a token uses %" PRIu64 "\n", "parameters",
+               m->parameters, m->active_parameters);
+        print_bytes("all experts", m->expert_bytes);
+        print_bytes("device tier", m->device_slot_bytes);
+        print_bytes("host tier", m->host_slot_bytes);
+        print_bytes("KV cache", m->kv_bytes);
+        printf("%-20s %s\n%-20s %s\n", "backend", m->backend, "server version", m->version);
+    }
+    protobuf_c_message_free_unpacked(&m->base, NULL);
+    return CLI_OK;
+}
+
+static void print_stats(const Moering__V1__GetStatsResponse *s)
+{
+    printf("%-20s %.1f s\n", "uptime", s->uptime_s);
+    printf("%-20s %u running, %u waiting\n", "requests", s->requests_running, s->requests_waiting);
+    printf("%-20s %" PRIu64 " finished, %" PRIu64 " cancelled, %" PRIu64 " failed, %" PRIu64
+           " rejected\n", "", s->requests_finished, s->requests_cancelled, s->requests_failed,
+           s->requests_rejected);
+    printf("%-20s %" PRIu64 " prompt, %" PRIu64 " generated\n", "tokens", s->prompt_tokens,
+           s->generation_tokens);
+    printf("%-20s %u of %u blocks, %" PRIu64 " preemptions\n", "KV cache", s->kv_blocks_used,
+           s->kv_blocks, s->preemptions);
+    if (s->experts) {
+        uint64_t asked = s->experts->hits + s->experts->misses;
+        printf("%-20s %" PRIu64 " hits, %" PRIu64 " misses (%.1f %% hits), %.1f ms stalled\n",
+               "experts", s->experts->hits, s->experts->misses,
+               asked ? 100.0 * (double)s->experts->hits / (double)asked : 0, s->experts->stall_ms);
+    }
+    printf("%-20s %" PRIu64 " issued, %" PRIu64 " used, %" PRIu64 " wasted; %" PRIu64
+           " evictions\n", "prefetch", s->prefetch_issued, s->prefetch_used, s->prefetch_wasted,
+           s->evictions);
+    print_bytes("read from storage", s->storage_bytes);
+    for (size_t i = 0; i < s->n_tiers; i++)
+        printf("%-6s %-13s %u of %u slots, %.1f MiB\n", s->tiers[i]->name, "tier",
+               s->tiers[i]->resident_pages, s->tiers[i]->slots,
+               (double)s->tiers[i]->resident_bytes / (1 << 20));
+    printf("%-20s %" PRIu64 ", %.1f ms\n", "steps", s->steps, s->step_ms_total);
+}
+
+int cli_stats(const struct cli_options *o)
+{
+    Moering__V1__GetStatsRequest request = MOERING__V1__GET_STATS_REQUEST__INIT;
+    Moering__V1__GetStatsResponse *s = (Moering__V1__GetStatsResponse *)cli_unary(
+        o, "/moering.v1.Moering/GetStats", &request.base,
+        &moering__v1__get_stats_response__descriptor);
+    if (!s)
+        return CLI_ERROR;
+    if (o->json)
+        print_json(message_json(&s->base));
+    else
+        print_stats(s);
+    protobuf_c_message_free_unpacked(&s->base, NULL);
+    return CLI_OK;
+}

@@ -1,0 +1,294 @@
+#include "server/batcher.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory/base/check.h"
+#include "memory/base/clock.h"
+#include "memory/base/log.h"
+#include "server/generation.h"
+
+/* A failing read may succeed the next time (a network file system, a busy disk); one that fails
+ * three times in a row ends the requests of the step. */
+enum { STEP_ATTEMPTS = 3 };
+
+struct batcher {
+    struct batcher_config config;
+    struct scheduler *scheduler;
+    struct generation generation;
+    struct step_item *items;     /* [max_num_seqs] */
+    struct request **requests;   /* [max_num_seqs] of the step being computed */
+    struct step_output *outputs; /* [max_num_seqs] */
+    struct request *outbox, *outbox_last;
+    struct batcher_stats stats;
+};
+
+enum status batcher_open(struct batcher **out, const struct batcher_config *config,
+                         struct error *error)
+{
+    const struct engine_info *info = engine_info(config->engine);
+    enum status status = STATUS_NO_MEMORY;
+    struct batcher *b = calloc(1, sizeof *b);
+    if (!b)
+        goto fail;
+    b->config = *config;
+    struct scheduler_config limits = {
+        .max_num_seqs = info->max_num_seqs,
+        .max_batch_tokens = info->max_batch_tokens,
+        .max_queue = config->max_queue,
+        .prefill_chunk = config->prefill_chunk,
+        .kv_blocks = info->kv_blocks,
+        .kv_block_tokens = info->kv_block_tokens,
+        .max_model_len = info->max_model_len,
+    };
+    status = scheduler_open(&b->scheduler, &limits, error);
+    if (status != STATUS_OK)
+        goto fail;
+    status = generation_open(&b->generation, engine_tokenizer(config->engine), info->eos,
+                             info->eos_count, error);
+    if (status != STATUS_OK)
+        goto fail;
+    status = STATUS_NO_MEMORY;
+    b->items = calloc(info->max_num_seqs, sizeof *b->items);
+    b->requests = calloc(info->max_num_seqs, sizeof(*b->requests));
+    b->outputs = calloc(info->max_num_seqs, sizeof *b->outputs);
+    if (!b->items || !b->requests || !b->outputs)
+        goto fail;
+    *out = b;
+    return STATUS_OK;
+fail:
+    batcher_close(b);
+    return error_set(error, status, "out of memory for a batch of %u sequences",
+                     info->max_num_seqs);
+}
+
+/* ---- outbox ---- */
+
+static void outbox_add(struct batcher *b, struct request *r)
+{
+    if (r->in_outbox || !r->output.event)
+        return;
+    r->in_outbox = true;
+    r->outbox_next = NULL;
+    if (b->outbox_last)
+        b->outbox_last->outbox_next = r;
+    else
+        b->outbox = r;
+    b->outbox_last = r;
+}
+
+static void outbox_remove(struct batcher *b, struct request *r)
+{
+    if (!r->in_outbox)
+        return;
+    struct request *before = NULL, **link = &b->outbox;
+    for (; *link != r; link = &(*link)->outbox_next)
+        before = *link;
+    *link = r->outbox_next;
+    if (b->outbox_last == r)
+        b->outbox_last = before;
+    r->in_outbox = false;
+    r->outbox_next = NULL;
+}
+
+struct request_event *batcher_outbox(struct batcher *b)
+{
+    return b->outbox ? b->outbox->output.event : NULL;
+}
+
+void batcher_taken(struct batcher *b)
+{
+    struct request *r = b->outbox;
+    CHECK(r);
+    outbox_remove(b, r);
+    r->output.event = NULL;
+    if (r->schedule.state == REQUEST_FINISHED)
+        request_close(r);
+}
+
+/* ---- the ends of requests ---- */
+
+/* Leaves the scheduler and the engine; the request lives on until its last event is taken. */
+static void release(struct batcher *b, struct request *r)
+{
+    scheduler_remove(b->scheduler, r);
+    engine_sequence_close(b->config.engine, r->sequence);
+    r->sequence = NULL;
+}
+
+static void fail(struct batcher *b, struct request *r, enum status status, const char *why,
+                 uint64_t now_ns)
+{
+    generation_fail(r, status, why, now_ns);
+    release(b, r);
+    outbox_add(b, r);
+    if (status == STATUS_DEADLINE)
+        b->stats.cancelled++;
+    else
+        b->stats.failed++;
+}
+
+void batcher_submit(struct batcher *b, struct request *r, uint64_t now_ns)
+{
+    struct error error = {0};
+    enum status status = scheduler_submit(b->scheduler, r, now_ns, &error);
+    if (status == STATUS_OK) {
+        generation_begin(&b->generation, r);
+        return;
+    }
+    r->schedule.state = REQUEST_FINISHED;
+    r->schedule.submitted_ns = now_ns;
+    generation_fail(r, status, error.text, now_ns);
+    outbox_add(b, r);
+    if (status == STATUS_FULL)
+        b->stats.rejected++;
+    else
+        b->stats.failed++;
+}
+
+void batcher_cancel(struct batcher *b, uint64_t id)
+{
+    struct request *r = scheduler_find(b->scheduler, id);
+    if (!r)
+        return;
+    release(b, r);
+    outbox_remove(b, r);
+    request_close(r);
+    b->stats.cancelled++;
+}
+
+void batcher_pause(struct batcher *b, uint64_t id, bool paused)
+{
+    struct request *r = scheduler_find(b->scheduler, id);
+    if (r)
+        scheduler_pause(b->scheduler, r, paused);
+}
+
+void batcher_close(struct batcher *b)
+{
+    if (!b)
+        return;
+    if (b->scheduler) {
+        struct request *r;
+        while ((r = scheduler_any(b->scheduler)))
+            batcher_cancel(b, r->id);
+    }
+    struct request_event *e;
+    while ((e = batcher_outbox(b))) {
+        batcher_taken(b);
+        request_event_close(e);
+    }
+    scheduler_close(b->scheduler);
+    generation_close(&b->generation);
+    free(b->items);
+    free(b->requests);
+    free(b->outputs);
+    free(b);
+}
+
+/* ---- a step ---- */
+
+/* Fills items and requests from the plan; a request whose sequence cannot be opened fails. */
+static uint32_t prepare(struct batcher *b, const struct plan *plan, uint64_t now_ns)
+{
+    uint32_t planned = plan->count, count = 0;
+    for (uint32_t i = 0; i < plan->preempted_count; i++)
+        if (plan->preempted[i]->sequence)
+            engine_sequence_preempt(b->config.engine, plan->preempted[i]->sequence);
+    for (uint32_t i = 0; i < planned; i++) {
+        struct request *r = plan->items[i].request;
+        struct error error = {0};
+        if (!r->sequence) {
+            enum status status =
+                engine_sequence_open(b->config.engine, r->asked.prompt, r->asked.prompt_tokens,
+                                     &r->asked.sampling, &r->sequence, &error);
+            if (status != STATUS_OK) {
+                r->sequence = NULL;
+                fail(b, r, status, error.text, now_ns);
+                continue;
+            }
+        }
+        struct step_item *item = &b->items[count];
+        item->sequence = r->sequence;
+        item->tokens = r->schedule.planned;
+        item->banned = generation_banned(r, &item->banned_count);
+        item->logits = b->config.logits ? b->config.logits(b->config.arg, r, r->schedule.computed,
+                                                           item->tokens)
+                                        : NULL;
+        b->requests[count++] = r;
+    }
+    return count;
+}
+
+static void commit(struct batcher *b, struct request *r, const struct step_output *out,
+                   uint64_t now_ns)
+{
+    expert_usage_add(&r->output.experts, &out->usage);
+    scheduler_commit(b->scheduler, r, out->sampled);
+    if (out->status != STATUS_OK) {
+        fail(b, r, out->status, "sampling failed: the logits hold no usable number", now_ns);
+        return;
+    }
+    if (!out->sampled)
+        return;
+    b->stats.prompt_tokens += r->output.tokens == 0 ? r->asked.prompt_tokens : 0;
+    b->stats.generation_tokens++;
+    enum finish_reason finish = generation_push(&b->generation, r, &out->token, now_ns);
+    if (finish != FINISH_NONE) {
+        b->stats.finished += finish != FINISH_FAILED;
+        b->stats.failed += finish == FINISH_FAILED;
+        release(b, r);
+    }
+    outbox_add(b, r);
+}
+
+bool batcher_step(struct batcher *b, uint64_t now_ns)
+{
+    struct request *late;
+    while ((late = scheduler_expired(b->scheduler, now_ns)))
+        fail(b, late, STATUS_DEADLINE, "the deadline has passed", now_ns);
+    const struct plan *plan = scheduler_plan(b->scheduler, now_ns);
+    bool preempted = plan->preempted_count > 0;
+    uint32_t count = prepare(b, plan, now_ns);
+    if (!count)
+        return preempted;
+    struct error error = {0};
+    enum status status = STATUS_INTERNAL;
+    for (int attempt = 0; attempt < STEP_ATTEMPTS && status != STATUS_OK; attempt++) {
+        memset(&error, 0, sizeof error);
+        status = engine_step(b->config.engine, b->items, count, b->outputs, &error);
+        if (status != STATUS_OK)
+            log_warn("step of %u sequences failed: %s: %s", count, status_name(status),
+                     error.text);
+    }
+    now_ns = clock_now_ns();
+    for (uint32_t i = 0; i < count; i++) {
+        if (status == STATUS_OK)
+            commit(b, b->requests[i], &b->outputs[i], now_ns);
+        else
+            fail(b, b->requests[i], STATUS_INTERNAL, error.text, now_ns);
+    }
+#ifdef MOERING_DEBUG_CHECKS
+    scheduler_check(b->scheduler);
+    struct scheduler_counts counts = scheduler_count(b->scheduler);
+    CHECK(engine_kv_blocks_free(b->config.engine) == counts.kv_blocks - counts.kv_blocks_used);
+#endif
+    return true;
+}
+
+bool batcher_idle(const struct batcher *b)
+{
+    return scheduler_any(b->scheduler) == NULL;
+}
+
+uint64_t batcher_deadline(const struct batcher *b)
+{
+    return scheduler_deadline(b->scheduler);
+}
+
+struct batcher_stats batcher_stats_read(const struct batcher *b)
+{
+    struct batcher_stats stats = b->stats;
+    stats.now = scheduler_count(b->scheduler);
+    return stats;
+}

@@ -1,0 +1,114 @@
+#include "server/command.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "memory/base/log.h"
+#include "server/builtin.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, const char *const *argv);
+    const char *help;
+} commands[] = {
+    {"serve", cmd_serve, "serve a model over gRPC"},
+    {"run", cmd_run, "answer a prompt without a server"},
+    {"inspect", cmd_inspect, "print a model's architecture, pages and bytes"},
+    {"tokenize", cmd_tokenize, "print the token ids of a text"},
+    {"health", cmd_health, "ask a running server whether it serves"},
+};
+
+static void print_usage(FILE *out)
+{
+    fprintf(out, "moering " MOERING_VERSION ": serves Mixture-of-Experts models larger than "
+                 "memory\n\nUsage: moering COMMAND [MODEL] [flags]\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fprintf(out, "  %-10s print the version\n\nmoering COMMAND --help lists its flags.\n"
+                 "Without MODEL the built-in one is used.\n", "version");
+}
+
+int command_main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        print_usage(stdout);
+        return COMMAND_OK;
+    }
+    if (!strcmp(name, "version") || !strcmp(name, "--version")) {
+        printf("moering " MOERING_VERSION "\n");
+        return COMMAND_OK;
+    }
+    const char *names[sizeof commands / sizeof commands[0] + 2];
+    size_t n = 0;
+    for (; n < sizeof commands / sizeof commands[0]; n++) {
+        if (strcmp(name, commands[n].name) == 0)
+            return commands[n].run(argc - 2, (const char *const *)argv + 2);
+        names[n] = commands[n].name;
+    }
+    names[n++] = "version";
+    names[n] = NULL;
+    if (!*name)
+        print_usage(stderr);
+    else
+        fprintf(stderr, "moering: unknown command '%s'; did you mean '%s'?\n", name,
+                config_nearest(name, names));
+    return COMMAND_USAGE;
+}
+
+int command_config(struct config *config, enum config_command command, int argc,
+                   const char *const *argv)
+{
+    static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG};
+    struct error error = {0};
+    if (config_parse(config, command, argc, argv, environ, &error) != STATUS_OK) {
+        fprintf(stderr, "moering: %s\n", error.text);
+        return COMMAND_USAGE;
+    }
+    if (config->help) {
+        config_help(command, stdout);
+        config_close(config);
+        return COMMAND_OK;
+    }
+    log_set_level(levels[config->log_level]);
+    return COMMAND_GO_ON;
+}
+
+enum status command_model(struct config *config, struct error *error)
+{
+    char path[PATH_MAX];
+    if (config->model)
+        return STATUS_OK;
+    enum status status = builtin_model(path, sizeof path, error);
+    if (status != STATUS_OK)
+        return status;
+    config->model = config_keep(config, path);
+    return config->model ? STATUS_OK : error_set(error, STATUS_NO_MEMORY, "out of memory");
+}
+
+void command_engine_config(const struct config *c, struct engine_config *out)
+{
+    static const enum cpu_isa isas[] = {CPU_BEST, CPU_SCALAR, CPU_AVX2, CPU_AVX512};
+    engine_config_init(out);
+    out->model = c->model;
+    out->device_experts = c->device_experts;
+    out->host_experts = c->host_experts;
+    out->threads = c->threads;
+    out->isa = isas[c->isa];
+    out->max_model_len = c->max_model_len;
+    out->max_num_seqs = c->max_num_seqs;
+    out->max_batch_tokens = c->max_num_batched_tokens;
+    out->kv_bytes = c->kv_cache_bytes;
+    out->kv_dtype = c->kv_cache_dtype ? DTYPE_F16 : DTYPE_F32;
+    out->prefetch = c->prefetch;
+    out->io = c->io ? IO_SYNC : IO_THREAD;
+    out->io_threads = c->io_threads;
+}
+
+int command_fail(const struct error *error)
+{
+    fprintf(stderr, "moering: %s\n", error->text);
+    return COMMAND_FAILED;
+}

@@ -1,0 +1,453 @@
+#include "server/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory/base/bytes.h"
+#include "memory/base/check.h"
+#include "server/config_flags.h"
+
+#define NAME_MAX_BYTES 64
+
+static void *field(struct config *c, const struct config_flag *flag)
+{
+    return (char *)c + flag->offset;
+}
+
+static const char *command_name(enum config_command command)
+{
+    switch (command) {
+    case CONFIG_SERVE: return "serve";
+    case CONFIG_RUN: return "run";
+    case CONFIG_INSPECT: return "inspect";
+    case CONFIG_TOKENIZE: return "tokenize";
+    case CONFIG_HEALTH: return "health";
+    }
+    return "";
+}
+
+/* ---- names ---- */
+
+/* Levenshtein, one row at a time; names are short. */
+static uint32_t edit_distance(const char *a, const char *b)
+{
+    uint32_t row[NAME_MAX_BYTES + 1];
+    size_t n = strlen(b);
+    if (n > NAME_MAX_BYTES)
+        n = NAME_MAX_BYTES;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = (uint32_t)j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        uint32_t diagonal = row[0];
+        row[0] = (uint32_t)i;
+        for (size_t j = 1; j <= n; j++) {
+            uint32_t best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[n];
+}
+
+const char *config_nearest(const char *wrong, const char *const *names)
+{
+    const char *nearest = NULL;
+    uint32_t least = UINT32_MAX;
+    for (; *names; names++) {
+        uint32_t distance = edit_distance(wrong, *names);
+        if (distance < least) {
+            least = distance;
+            nearest = *names;
+        }
+    }
+    return nearest;
+}
+
+/* True if the space-separated `list` has the word; its index is written to *index (may be NULL). */
+static bool has_word(const char *list, const char *word, size_t bytes, uint32_t *index)
+{
+    uint32_t at = 0;
+    while (list && *list) {
+        size_t n = strcspn(list, " ");
+        if (n == bytes && memcmp(list, word, n) == 0) {
+            if (index)
+                *index = at;
+            return true;
+        }
+        list += n + strspn(list + n, " ");
+        at++;
+    }
+    return false;
+}
+
+/* The flag spelled `argument` up to `bytes`, with its dashes; NULL: none of this command. */
+static const struct config_flag *find_flag(enum config_command command, const char *argument,
+                                           size_t bytes)
+{
+    uint32_t count;
+    const struct config_flag *flags = config_flags(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct config_flag *f = &flags[i];
+        if (!(f->commands & (unsigned)command))
+            continue;
+        bool is_name = bytes > 2 && strncmp(argument, "--", 2) == 0 &&
+                       strlen(f->name) == bytes - 2 &&
+                       memcmp(argument + 2, f->name, bytes - 2) == 0;
+        if (is_name || has_word(f->aliases, argument, bytes, NULL))
+            return f;
+    }
+    return NULL;
+}
+
+static const struct config_flag *find_name(const char *name)
+{
+    uint32_t count;
+    const struct config_flag *flags = config_flags(&count);
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(flags[i].name, name) == 0)
+            return &flags[i];
+    return NULL;
+}
+
+static const char *nearest_flag(enum config_command command, const char *wrong)
+{
+    const char *names[CONFIG_FLAGS_MAX + 1];
+    uint32_t count, n = 0;
+    const struct config_flag *flags = config_flags(&count);
+    for (uint32_t i = 0; i < count; i++)
+        if (flags[i].commands & (unsigned)command)
+            names[n++] = flags[i].name;
+    names[n] = NULL;
+    return config_nearest(wrong + strspn(wrong, "-"), names);
+}
+
+/* ---- values ---- */
+
+static bool parse_u64(const char *text, uint64_t *out)
+{
+    char *end;
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return !errno && !*end;
+}
+
+static bool parse_bytes(const char *text, uint64_t *out)
+{
+    static const struct {
+        const char *name;
+        uint64_t bytes;
+    } units[] = {{"", 1}, {"B", 1}, {"KB", 1000}, {"MB", 1000000}, {"GB", 1000000000},
+                 {"TB", 1000000000000}, {"KiB", BYTES_KIB}, {"MiB", BYTES_MIB}, {"GiB", BYTES_GIB},
+                 {"TiB", BYTES_GIB << 10}, {"K", BYTES_KIB}, {"M", BYTES_MIB}, {"G", BYTES_GIB}};
+    char *end;
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    double value = strtod(text, &end);
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+        if (strcmp(end, units[i].name) == 0) {
+            value *= (double)units[i].bytes;
+            if (errno || !(value <= 9e18))
+                return false;
+            *out = (uint64_t)value;
+            return true;
+        }
+    return false;
+}
+
+static bool parse_switch(const char *text, bool *out)
+{
+    *out = has_word("1 on true enabled yes", text, strlen(text), NULL);
+    return *out || has_word("0 off false disabled no", text, strlen(text), NULL);
+}
+
+static enum status bad_choice(const char *choices, const char *value, const char *where,
+                              struct error *error)
+{
+    char words[128];
+    const char *names[16];
+    uint32_t n = 0;
+    snprintf(words, sizeof words, "%s", choices);
+    char *rest = words;
+    for (char *word; n < 15 && (word = strsep(&rest, " "));)
+        names[n++] = word;
+    names[n] = NULL;
+    return error_set(error, STATUS_INVALID, "%s: '%s' is none of: %s; did you mean '%s'?", where,
+                     value, choices, config_nearest(value, names));
+}
+
+static enum status set_u32(const struct config_flag *f, uint32_t *out, const char *value,
+                           const char *where, struct error *error)
+{
+    uint64_t n;
+    if (!parse_u64(value, &n) || (double)n < f->min || (double)n > f->max)
+        return error_set(error, STATUS_INVALID, "%s: '%s' is not a whole number from %.0f to %.0f",
+                         where, value, f->min, f->max);
+    *out = (uint32_t)n;
+    return STATUS_OK;
+}
+
+static enum status set_real(const struct config_flag *f, double *out, const char *value,
+                            const char *where, struct error *error)
+{
+    char *end;
+    double x = strtod(value, &end);
+    if (end == value || *end || !isfinite(x) || x < f->min || x > f->max)
+        return error_set(error, STATUS_INVALID, "%s: '%s' is not a number from %g to %g", where,
+                         value, f->min, f->max);
+    *out = x;
+    return STATUS_OK;
+}
+
+static enum status set_texts(struct config_texts *texts, const char *value, const char *where,
+                             struct error *error)
+{
+    if (texts->count == CONFIG_TEXTS_MAX)
+        return error_set(error, STATUS_INVALID, "%s: given more than %d times", where,
+                         CONFIG_TEXTS_MAX);
+    texts->text[texts->count++] = value;
+    return STATUS_OK;
+}
+
+static enum status set_flag(struct config *c, const struct config_flag *f, const char *value,
+                            const char *where, struct error *error)
+{
+    void *at = field(c, f);
+    switch (f->kind) {
+    case KIND_STRING:
+        *(const char **)at = value;
+        return STATUS_OK;
+    case KIND_TEXTS:
+        return set_texts(at, value, where, error);
+    case KIND_U32:
+        return set_u32(f, at, value, where, error);
+    case KIND_REAL:
+        return set_real(f, at, value, where, error);
+    case KIND_U64:
+        if (!parse_u64(value, at))
+            return error_set(error, STATUS_INVALID,
+                             "%s: '%s' is not a whole number of at most 64 bits", where, value);
+        return STATUS_OK;
+    case KIND_BYTES:
+        if (!parse_bytes(value, at))
+            return error_set(error, STATUS_INVALID,
+                             "%s: '%s' is not a size such as 1048576, 64MiB or 2GB", where, value);
+        return STATUS_OK;
+    case KIND_ROOM:
+        return room_parse(where, value, at, error);
+    case KIND_CHOICE:
+        if (!has_word(f->choices, value, strlen(value), at))
+            return bad_choice(f->choices, value, where, error);
+        return STATUS_OK;
+    case KIND_SWITCH:
+        if (!parse_switch(value, at))
+            return bad_choice("on off", value, where, error);
+        return STATUS_OK;
+    }
+    return STATUS_INTERNAL;
+}
+
+static uint32_t flag_index(const struct config_flag *f)
+{
+    uint32_t count;
+    return (uint32_t)(f - config_flags(&count));
+}
+
+enum status config_set(struct config *c, const char *name, const char *value,
+                       enum config_source source, const char *where, struct error *error)
+{
+    const struct config_flag *f = find_name(name);
+    if (!f || f->kind == KIND_TEXTS || strcmp(name, "config") == 0)
+        return error_set(error, STATUS_INVALID, "%s: unknown setting '%s'; did you mean '%s'?",
+                         where, name, nearest_flag(c->command, name));
+    /* One file may serve several subcommands: what is not of this one is checked, then ignored. */
+    struct config ignored = {0};
+    bool ours = (f->commands & (unsigned)c->command) && c->source[flag_index(f)] <= source;
+    enum status status = set_flag(ours ? c : &ignored, f, value, where, error);
+    if (status == STATUS_OK && ours)
+        c->source[flag_index(f)] = source;
+    return status;
+}
+
+const char *config_keep(struct config *c, const char *text)
+{
+    char **grown = realloc(c->owned, (c->owned_count + 1) * sizeof *grown);
+    if (!grown)
+        return NULL;
+    c->owned = grown;
+    char *copy = strdup(text);
+    if (copy)
+        c->owned[c->owned_count++] = copy;
+    return copy;
+}
+
+/* ---- the sources, weakest first ---- */
+
+static void set_defaults(struct config *c)
+{
+    uint32_t count;
+    const struct config_flag *flags = config_flags(&count);
+    for (uint32_t i = 0; i < count; i++)
+        if (flags[i].standard)
+            CHECK(set_flag(c, &flags[i], flags[i].standard, flags[i].name, NULL) == STATUS_OK);
+}
+
+/* MOERING_MAX_NUM_SEQS for max-num-seqs. */
+static void variable_name(const char *flag, char *out, size_t out_bytes)
+{
+    int n = snprintf(out, out_bytes, "MOERING_%s", flag);
+    for (int i = 0; i < n; i++)
+        out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
+}
+
+static enum status read_environment(struct config *c, char *const *environment, bool file_only,
+                                    struct error *error)
+{
+    uint32_t count;
+    const struct config_flag *flags = config_flags(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct config_flag *f = &flags[i];
+        bool is_file = strcmp(f->name, "config") == 0;
+        if (is_file != file_only || f->kind == KIND_TEXTS || !(f->commands & (unsigned)c->command))
+            continue;
+        char name[NAME_MAX_BYTES + 16];
+        variable_name(f->name, name, sizeof name);
+        size_t bytes = strlen(name);
+        for (char *const *e = environment; e && *e; e++) {
+            if (strncmp(*e, name, bytes) != 0 || (*e)[bytes] != '=' || !(*e)[bytes + 1] ||
+                c->source[i] > CONFIG_ENVIRONMENT)
+                continue;
+            enum status status = set_flag(c, f, *e + bytes + 1, name, error);
+            if (status != STATUS_OK)
+                return status;
+            c->source[i] = CONFIG_ENVIRONMENT;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The flag's value: after '=', or the next word; a switch may go without. */
+static enum status flag_value(const struct config_flag *f, const char *argument, size_t name_bytes,
+                              int argc, const char *const *argv, int *i, const char **value,
+                              struct error *error)
+{
+    bool state;
+    if (argument[name_bytes] == '=')
+        *value = argument + name_bytes + 1;
+    else if (f->kind == KIND_SWITCH && (*i + 1 == argc || !parse_switch(argv[*i + 1], &state)))
+        *value = "on";
+    else if (*i + 1 < argc)
+        *value = argv[++*i];
+    else
+        return error_set(error, STATUS_INVALID, "%s needs a value: %s", argument,
+                         f->choices ? f->choices : f->value);
+    return STATUS_OK;
+}
+
+static enum status read_positional(struct config *c, const char *word, int at, struct error *error)
+{
+    bool model_given = c->source[0] == CONFIG_FLAG; /* flag 0 is --model */
+    bool text_given = config_source_of(c, "text") == CONFIG_FLAG;
+    if (c->command == CONFIG_TOKENIZE && !text_given && (at == 0 || (at == 1 && !model_given))) {
+        /* One word is the text; of two, the first was the model. */
+        if (at == 1) {
+            c->model = c->text;
+            c->source[0] = CONFIG_FLAG;
+        }
+        c->text = word;
+        return STATUS_OK;
+    }
+    if (at == 0 && c->command != CONFIG_HEALTH && c->command != CONFIG_TOKENIZE && !model_given) {
+        c->model = word;
+        c->source[0] = CONFIG_FLAG;
+        return STATUS_OK;
+    }
+    return error_set(error, STATUS_INVALID, "unexpected word '%s'; see moering %s --help", word,
+                     command_name(c->command));
+}
+
+static enum status read_flags(struct config *c, int argc, const char *const *argv,
+                              struct error *error)
+{
+    int positional = 0;
+    for (int i = 0; i < argc; i++) {
+        const char *argument = argv[i], *value = NULL;
+        if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0) {
+            c->help = true;
+            return STATUS_OK;
+        }
+        enum status status;
+        if (argument[0] != '-' || !argument[1]) {
+            status = read_positional(c, argument, positional++, error);
+            if (status != STATUS_OK)
+                return status;
+            continue;
+        }
+        size_t bytes = strcspn(argument, "=");
+        const struct config_flag *f = find_flag(c->command, argument, bytes);
+        if (!f)
+            return error_set(error, STATUS_INVALID,
+                             "unknown flag '%.*s' of moering %s; did you mean '--%s'?",
+                             (int)(bytes < 100 ? bytes : 100), argument, command_name(c->command),
+                             nearest_flag(c->command, argument));
+        status = flag_value(f, argument, bytes, argc, argv, &i, &value, error);
+        if (status != STATUS_OK)
+            return status;
+        char where[NAME_MAX_BYTES];
+        snprintf(where, sizeof where, "--%s", f->name);
+        status = set_flag(c, f, value, where, error);
+        if (status != STATUS_OK)
+            return status;
+        c->source[flag_index(f)] = CONFIG_FLAG;
+    }
+    return STATUS_OK;
+}
+
+enum status config_parse(struct config *c, enum config_command command, int argc,
+                         const char *const *argv, char *const *environment, struct error *error)
+{
+    memset(c, 0, sizeof *c);
+    c->command = command;
+    set_defaults(c);
+    /* Flags first, because they may name the file; the weaker sources skip what is set. */
+    enum status status = read_flags(c, argc, argv, error);
+    if (status == STATUS_OK && !c->help)
+        status = read_environment(c, environment, true, error);
+    if (status == STATUS_OK && !c->help && c->config_file)
+        status = config_file_read(c, c->config_file, error);
+    if (status == STATUS_OK && !c->help)
+        status = read_environment(c, environment, false, error);
+    if (status == STATUS_OK && !c->help && c->max_num_seqs > c->max_num_batched_tokens)
+        status = error_set(error, STATUS_INVALID,
+                           "--max-num-seqs %u is more than --max-num-batched-tokens %u: every "
+                           "running sequence needs room for one token in each step",
+                           c->max_num_seqs, c->max_num_batched_tokens);
+    if (status != STATUS_OK)
+        config_close(c);
+    return status;
+}
+
+void config_close(struct config *c)
+{
+    for (uint32_t i = 0; i < c->owned_count; i++)
+        free(c->owned[i]);
+    free(c->owned);
+    c->owned = NULL;
+    c->owned_count = 0;
+}
+
+enum config_source config_source_of(const struct config *c, const char *flag)
+{
+    const struct config_flag *f = find_name(flag);
+    CHECK(f);
+    return c->source[flag_index(f)];
+}

@@ -1,0 +1,115 @@
+/* Settings of the command line: one table says everything about a flag (name, aliases, kind, range,
+ * default, help), and parsing, the environment, the file, --help and the printed configuration all
+ * follow from it. A flag that is not in the table does not exist.
+ *
+ * Precedence: flag > environment > --config FILE > default. The variable of --max-num-seqs is
+ * MOERING_MAX_NUM_SEQS; its key in the file is max-num-seqs. Unknown names and bad values are
+ * refused, naming the nearest right one. */
+#ifndef MOERING_SERVER_CONFIG_H
+#define MOERING_SERVER_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "memory/base/status.h"
+#include "memory/budget.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum config_command {
+    CONFIG_SERVE = 1,
+    CONFIG_RUN = 2,
+    CONFIG_INSPECT = 4,
+    CONFIG_TOKENIZE = 8,
+    CONFIG_HEALTH = 16,
+};
+
+enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLAG };
+
+#define CONFIG_FLAGS_MAX 72
+#define CONFIG_TEXTS_MAX 64
+
+/* A flag that may be given several times. */
+struct config_texts {
+    uint32_t count;
+    const char *text[CONFIG_TEXTS_MAX];
+};
+
+/* Values, by the name of their flag. Texts belong to argv, the environment or the config. */
+struct config {
+    enum config_command command;
+    bool help;
+    /* model */
+    const char *model; /* NULL: the built-in one */
+    const char *served_model_name;
+    uint32_t max_model_len;
+    /* memory */
+    struct room device_experts, host_experts;
+    uint64_t kv_cache_bytes;
+    uint32_t kv_cache_dtype; /* 0: f32, 1: f16 */
+    bool prefetch;
+    uint32_t io; /* 0: thread, 1: sync */
+    uint32_t io_threads;
+    /* compute */
+    uint32_t threads;
+    uint32_t isa; /* 0: auto, then as enum cpu_isa + 1 */
+    /* scheduling */
+    uint32_t max_num_seqs, max_num_batched_tokens, max_queue;
+    /* network */
+    const char *host;
+    uint32_t grpc_port;
+    uint64_t grpc_max_message_bytes, grpc_max_unsent_bytes;
+    uint32_t grpc_max_streams, grpc_max_connections, grpc_max_connections_per_ip;
+    uint32_t grpc_idle_timeout, grpc_keepalive_time, grpc_max_connection_age;
+    uint32_t client_stall_timeout, shutdown_timeout;
+    /* run */
+    struct config_texts prompt, stop;
+    const char *tokens, *logits_out;
+    uint32_t max_tokens, min_tokens, chunk, top_k;
+    double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
+    uint64_t seed;
+    bool ignore_eos, add_special, keep_special;
+    /* all */
+    bool json;
+    const char *text, *connect;
+    uint32_t log_level, status_interval;
+    const char *config_file;
+
+    enum config_source source[CONFIG_FLAGS_MAX]; /* by index in the table */
+    char **owned; /* texts from the file */
+    uint32_t owned_count;
+};
+
+/* argv[0] is the first word after the subcommand. `environment` is like environ, may be NULL.
+ * INVALID: a sentence naming the flag, variable or file line, and the nearest right one.
+ * NOT_FOUND, IO: the --config file. */
+enum status config_parse(struct config *config, enum config_command command, int argc,
+                         const char *const *argv, char *const *environment, struct error *error);
+void config_close(struct config *config); /* accepts a zeroed one */
+
+/* Where the value of a flag came from; CHECKs that the table has it. */
+enum config_source config_source_of(const struct config *config, const char *flag);
+/* Everything that `moering COMMAND` accepts. */
+void config_help(enum config_command command, FILE *out);
+/* The effective values: one line each, with their source. */
+void config_print(const struct config *config, FILE *out);
+
+/* Sets one value by name; for config_file.c. `where` begins the error sentence. */
+enum status config_set(struct config *config, const char *name, const char *value,
+                       enum config_source source, const char *where, struct error *error);
+/* Reads a YAML mapping of flag names to plain values. */
+enum status config_file_read(struct config *config, const char *path, struct error *error);
+/* Keeps a copy of `text` alive as long as the config. NULL: out of memory. */
+const char *config_keep(struct config *config, const char *text);
+
+/* The name in `names` (NULL-terminated) with the least edit distance to `wrong`; NULL: no names. */
+const char *config_nearest(const char *wrong, const char *const *names);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

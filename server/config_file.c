@@ -1,0 +1,108 @@
+/* --config FILE: a YAML mapping of flag names to plain values. Anything else YAML can say (lists,
+ * nested mappings, anchors) is refused with its line. The only file that sees libyaml. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "server/config.h"
+
+enum { FILE_BYTES_MAX = 1 << 20 };
+
+/* One scalar of the mapping; INVALID if something else comes. *end: the mapping ends here. */
+static enum status next_scalar(yaml_parser_t *parser, yaml_event_t *event, const char *path,
+                               bool *end, struct error *error)
+{
+    if (!yaml_parser_parse(parser, event)) {
+        memset(event, 0, sizeof *event);
+        return error_set(error, STATUS_INVALID, "%s:%zu: not YAML: %s", path,
+                         parser->problem_mark.line + 1,
+                         parser->problem ? parser->problem : "malformed");
+    }
+    *end = event->type == YAML_MAPPING_END_EVENT;
+    if (*end || event->type == YAML_SCALAR_EVENT)
+        return STATUS_OK;
+    return error_set(error, STATUS_INVALID, "%s:%zu: only `name: value` lines are understood", path,
+                     event->start_mark.line + 1);
+}
+
+static enum status read_pair(struct config *c, yaml_parser_t *parser, const char *path, bool *end,
+                             struct error *error)
+{
+    yaml_event_t key, value;
+    memset(&key, 0, sizeof key);
+    memset(&value, 0, sizeof value);
+    enum status status = next_scalar(parser, &key, path, end, error);
+    if (status != STATUS_OK || *end)
+        goto done;
+    bool no_value;
+    status = next_scalar(parser, &value, path, &no_value, error);
+    if (status != STATUS_OK)
+        goto done;
+    char name[128], where[600];
+    snprintf(name, sizeof name, "%s", (const char *)key.data.scalar.value);
+    for (char *p = name; *p; p++) /* max_num_seqs is as good as max-num-seqs */
+        *p = *p == '_' ? '-' : *p;
+    snprintf(where, sizeof where, "%.400s:%zu: %.128s", path, key.start_mark.line + 1, name);
+    const char *kept = config_keep(c, (const char *)value.data.scalar.value);
+    status = kept ? config_set(c, name, kept, CONFIG_FILE, where, error)
+                  : error_set(error, STATUS_NO_MEMORY, "%s: out of memory", path);
+done:
+    yaml_event_delete(&key);
+    yaml_event_delete(&value);
+    return status;
+}
+
+/* Reads up to the mapping's start. An empty file has none: *empty. */
+static enum status read_head(yaml_parser_t *parser, const char *path, bool *empty,
+                             struct error *error)
+{
+    *empty = false;
+    for (;;) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(parser, &event))
+            return error_set(error, STATUS_INVALID, "%s:%zu: not YAML: %s", path,
+                             parser->problem_mark.line + 1,
+                             parser->problem ? parser->problem : "malformed");
+        yaml_event_type_t type = event.type;
+        size_t line = event.start_mark.line + 1;
+        yaml_event_delete(&event);
+        if (type == YAML_MAPPING_START_EVENT)
+            return STATUS_OK;
+        *empty = type == YAML_STREAM_END_EVENT;
+        if (*empty)
+            return STATUS_OK;
+        if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_START_EVENT)
+            return error_set(error, STATUS_INVALID,
+                             "%s:%zu: only `name: value` lines are understood", path, line);
+    }
+}
+
+enum status config_file_read(struct config *c, const char *path, struct error *error)
+{
+    enum status status = STATUS_OK;
+    yaml_parser_t parser;
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return error_set(error, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO,
+                         "--config %s: %s", path, strerror(errno));
+    if (!yaml_parser_initialize(&parser)) {
+        fclose(file);
+        return error_set(error, STATUS_NO_MEMORY, "--config %s: out of memory", path);
+    }
+    if (fseek(file, 0, SEEK_END) != 0 || ftell(file) > FILE_BYTES_MAX) {
+        status = error_set(error, STATUS_INVALID, "--config %s: not a file of at most %d bytes",
+                           path, FILE_BYTES_MAX);
+        goto done;
+    }
+    rewind(file);
+    yaml_parser_set_input_file(&parser, file);
+    bool end;
+    status = read_head(&parser, path, &end, error);
+    while (status == STATUS_OK && !end)
+        status = read_pair(c, &parser, path, &end, error);
+done:
+    yaml_parser_delete(&parser);
+    fclose(file);
+    return status;
+}

@@ -1,0 +1,131 @@
+#include "server/config_flags.h"
+
+#define AT(field) offsetof(struct config, field)
+#define U32_TOP 4294967295.0
+
+enum {
+    S = CONFIG_SERVE,
+    R = CONFIG_RUN,
+    ENGINE = CONFIG_SERVE | CONFIG_RUN,
+    MODEL = CONFIG_SERVE | CONFIG_RUN | CONFIG_INSPECT | CONFIG_TOKENIZE,
+    ALL = MODEL | CONFIG_HEALTH,
+};
+
+static const struct config_flag flags[] = {
+    {"model", "-m", KIND_STRING, MODEL, AT(model), NULL, 0, 0, NULL, "DIR",
+     "model folder; without one the built-in model is used"},
+    {"served-model-name", "--alias", KIND_STRING, S, AT(served_model_name), NULL, 0, 0, NULL,
+     "NAME", "name that clients see and may ask for; default: last part of the model's path"},
+    {"max-model-len", "-c --ctx-size", KIND_U32, ENGINE, AT(max_model_len), "0", 0, U32_TOP, NULL,
+     "TOKENS", "longest prompt and output together; 0: what the model was made for"},
+
+    {"device-experts", "--moe-expert-cache-size", KIND_ROOM, ENGINE, AT(device_experts), "auto", 0,
+     0, NULL, "BYTES|N|N%", "room for experts in the device tier: bytes with a unit (4GiB), pages, "
+     "or a share of all expert pages"},
+    {"host-experts", NULL, KIND_ROOM, ENGINE, AT(host_experts), "auto", 0, 0, NULL, "BYTES|N|N%",
+     "room for experts in the host tier behind it"},
+    {"kv-cache-bytes", NULL, KIND_BYTES, ENGINE, AT(kv_cache_bytes), "0", 0, 0, NULL, "BYTES",
+     "KV cache pool; 0: enough for max-num-seqs sequences, within reason"},
+    {"kv-cache-dtype", "-ctk", KIND_CHOICE, ENGINE, AT(kv_cache_dtype), "f32", 0, 0, "f32 f16",
+     NULL, "number format of the KV cache"},
+    {"prefetch", NULL, KIND_SWITCH, ENGINE, AT(prefetch), "off", 0, 0, NULL, "on|off",
+     "fetch experts of later layers before they are asked for"},
+    {"io", NULL, KIND_CHOICE, ENGINE, AT(io), "thread", 0, 0, "thread sync", NULL,
+     "how expert pages are read"},
+    {"io-threads", NULL, KIND_U32, ENGINE, AT(io_threads), "2", 1, 64, NULL, "N",
+     "reading threads, for --io thread"},
+
+    {"threads", "-t", KIND_U32, ENGINE, AT(threads), "0", 0, 1024, NULL, "N",
+     "compute threads; 0: all that the process may use"},
+    {"isa", NULL, KIND_CHOICE, ENGINE, AT(isa), "auto", 0, 0, "auto scalar avx2 avx512", NULL,
+     "instruction set of the kernels"},
+
+    {"max-num-seqs", "-np --parallel", KIND_U32, ENGINE, AT(max_num_seqs), "64", 1, 65536, NULL,
+     "N", "sequences computed at once"},
+    {"max-num-batched-tokens", NULL, KIND_U32, ENGINE, AT(max_num_batched_tokens), "512", 1,
+     1048576, NULL, "N", "tokens in one step; longer prompts go in chunks"},
+    {"max-queue", NULL, KIND_U32, S, AT(max_queue), "4096", 0, 1048576, NULL, "N",
+     "requests that may wait; more are refused with RESOURCE_EXHAUSTED"},
+
+    {"host", NULL, KIND_STRING, S, AT(host), "127.0.0.1", 0, 0, NULL, "ADDRESS",
+     "address to listen on"},
+    {"grpc-port", NULL, KIND_U32, S, AT(grpc_port), "8001", 0, 65535, NULL, "PORT",
+     "gRPC port; 0: any free one, printed at start"},
+    {"grpc-max-message-bytes", NULL, KIND_BYTES, S, AT(grpc_max_message_bytes), "4MiB", 0, 0, NULL,
+     "BYTES", "longest message accepted"},
+    {"grpc-max-unsent-bytes", NULL, KIND_BYTES, S, AT(grpc_max_unsent_bytes), "256KiB", 0, 0, NULL,
+     "BYTES", "a stream with more output unread is paused until its client reads"},
+    {"grpc-max-streams", NULL, KIND_U32, S, AT(grpc_max_streams), "1024", 1, 1048576, NULL, "N",
+     "open calls per connection"},
+    {"grpc-max-connections", NULL, KIND_U32, S, AT(grpc_max_connections), "4096", 1, 1048576, NULL,
+     "N", "open connections"},
+    {"grpc-max-connections-per-ip", NULL, KIND_U32, S, AT(grpc_max_connections_per_ip), "4096", 1,
+     1048576, NULL, "N", "open connections from one address"},
+    {"grpc-idle-timeout", NULL, KIND_U32, S, AT(grpc_idle_timeout), "300", 0, U32_TOP, NULL,
+     "SECONDS", "connections without calls are closed after so long; 0: never"},
+    {"grpc-keepalive-time", NULL, KIND_U32, S, AT(grpc_keepalive_time), "7200", 1, U32_TOP, NULL,
+     "SECONDS", "silent connections are pinged after so long"},
+    {"grpc-max-connection-age", NULL, KIND_U32, S, AT(grpc_max_connection_age), "0", 0, U32_TOP,
+     NULL, "SECONDS", "connections are asked to reconnect after so long; 0: never"},
+    {"client-stall-timeout", NULL, KIND_U32, S, AT(client_stall_timeout), "60", 1, U32_TOP, NULL,
+     "SECONDS", "a stream whose client reads nothing for so long is ended"},
+    {"shutdown-timeout", NULL, KIND_U32, S, AT(shutdown_timeout), "30", 0, 86400, NULL, "SECONDS",
+     "on SIGTERM running requests may take so long to finish"},
+    {"status-interval", NULL, KIND_U32, S, AT(status_interval), "10", 0, 86400, NULL, "SECONDS",
+     "time between status lines while busy; 0: none"},
+
+    {"prompt", "-p", KIND_TEXTS, R, AT(prompt), NULL, 0, 0, NULL, "TEXT",
+     "prompt; several are computed together, in one batch"},
+    {"tokens", NULL, KIND_STRING, R, AT(tokens), NULL, 0, 0, NULL, "1,2,3",
+     "prompt as token ids, instead of --prompt; several separated by ';'"},
+    {"max-tokens", "-n", KIND_U32, R, AT(max_tokens), "128", 0, U32_TOP, NULL, "N",
+     "tokens to generate at most"},
+    {"min-tokens", NULL, KIND_U32, R, AT(min_tokens), "0", 0, U32_TOP, NULL, "N",
+     "end tokens cannot come before so many"},
+    {"temperature", NULL, KIND_REAL, R, AT(temperature), "1", 0, 1e4, NULL, "X",
+     "0: always the likeliest token"},
+    {"top-k", NULL, KIND_U32, R, AT(top_k), "0", 0, U32_TOP, NULL, "N", "0: all tokens"},
+    {"top-p", NULL, KIND_REAL, R, AT(top_p), "1", 0, 1, NULL, "X",
+     "smallest set of tokens whose probabilities reach this sum"},
+    {"min-p", NULL, KIND_REAL, R, AT(min_p), "0", 0, 1, NULL, "X",
+     "tokens at least this share as likely as the likeliest"},
+    {"repetition-penalty", NULL, KIND_REAL, R, AT(repetition_penalty), "1", 1e-4, 1e4, NULL, "X",
+     "above 1: tokens already there become less likely"},
+    {"presence-penalty", NULL, KIND_REAL, R, AT(presence_penalty), "0", -2, 2, NULL, "X",
+     "taken from the logits of tokens in the output"},
+    {"frequency-penalty", NULL, KIND_REAL, R, AT(frequency_penalty), "0", -2, 2, NULL, "X",
+     "the same, times their count"},
+    {"seed", NULL, KIND_U64, R, AT(seed), NULL, 0, 0, NULL, "N",
+     "same seed, same text; default: a new one each time"},
+    {"stop", NULL, KIND_TEXTS, R, AT(stop), NULL, 0, 0, NULL, "TEXT",
+     "the output ends before this text"},
+    {"ignore-eos", NULL, KIND_SWITCH, R, AT(ignore_eos), "off", 0, 0, NULL, "on|off",
+     "end tokens do not end the output"},
+    {"keep-special", NULL, KIND_SWITCH, R, AT(keep_special), "off", 0, 0, NULL, "on|off",
+     "write special tokens in the output"},
+    {"chunk", NULL, KIND_U32, R, AT(chunk), "0", 0, U32_TOP, NULL, "N",
+     "most prompt tokens of one sequence in a step; 0: as many as fit"},
+    {"logits-out", NULL, KIND_STRING, R, AT(logits_out), NULL, 0, 0, NULL, "FILE",
+     "write f32 logits of every computed position, [positions][vocabulary]"},
+
+    {"text", NULL, KIND_STRING, CONFIG_TOKENIZE, AT(text), NULL, 0, 0, NULL, "TEXT",
+     "text to tokenize; default: standard input"},
+    {"add-special", NULL, KIND_SWITCH, R | CONFIG_TOKENIZE, AT(add_special), "on", 0, 0, NULL,
+     "on|off", "add the model's own leading tokens"},
+    {"json", NULL, KIND_SWITCH, R | CONFIG_INSPECT | CONFIG_TOKENIZE, AT(json), "off", 0, 0, NULL,
+     "on|off", "print JSON"},
+    {"connect", NULL, KIND_STRING, CONFIG_HEALTH, AT(connect), "127.0.0.1:8001", 0, 0, NULL,
+     "HOST:PORT", "server to ask"},
+
+    {"log-level", "-lv", KIND_CHOICE, ALL, AT(log_level), "info", 0, 0, "error warn info debug",
+     NULL, "how much is logged to standard error"},
+    {"config", NULL, KIND_STRING, ALL, AT(config_file), NULL, 0, 0, NULL, "FILE",
+     "YAML file of these settings: `max-num-seqs: 16`"},
+};
+
+const struct config_flag *config_flags(uint32_t *count)
+{
+    _Static_assert(sizeof flags / sizeof flags[0] <= CONFIG_FLAGS_MAX, "CONFIG_FLAGS_MAX");
+    *count = sizeof flags / sizeof flags[0];
+    return flags;
+}

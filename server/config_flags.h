@@ -1,0 +1,41 @@
+/* The table of flags; see config.h. Only config*.c include this. */
+#ifndef MOERING_SERVER_CONFIG_FLAGS_H
+#define MOERING_SERVER_CONFIG_FLAGS_H
+
+#include "server/config.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum config_kind {
+    KIND_STRING,
+    KIND_TEXTS,  /* may be repeated; flags only */
+    KIND_U32,
+    KIND_U64,
+    KIND_BYTES,  /* "512", "64KiB", "1GB" */
+    KIND_REAL,
+    KIND_ROOM,   /* see room_parse */
+    KIND_CHOICE, /* u32: index into choices */
+    KIND_SWITCH, /* bool */
+};
+
+struct config_flag {
+    const char *name;
+    const char *aliases;     /* "-c --ctx-size" or NULL */
+    enum config_kind kind;
+    unsigned commands;       /* mask of enum config_command */
+    size_t offset;           /* in struct config */
+    const char *standard;    /* the default, written as a value; NULL: unset */
+    double min, max;         /* U32, REAL */
+    const char *choices;     /* "thread sync" */
+    const char *value;       /* what --help calls the value */
+    const char *help;
+};
+
+const struct config_flag *config_flags(uint32_t *count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,291 @@
+#include "server/front.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "memory/base/clock.h"
+#include "memory/base/log.h"
+#include "moering_proto/descriptor_set.h"
+#include "server/front_status.h"
+#include "server/health.h"
+#include "server/moering_v1.h"
+#include "server/reflection.h"
+
+enum {
+    METHODS = MOERING_V1_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
+    EVENTS_PER_ROUND = 256, /* then sockets get their turn */
+    TICK_MS = 200,
+    FLUSH_MS = 1000, /* after a cut-off: time for the statuses to leave */
+};
+
+enum front_state { FRONT_LOADING, FRONT_SERVING, FRONT_DRAINING, FRONT_FLUSHING };
+
+struct front {
+    struct front_config config;
+    struct event_base *base;
+    struct moering_v1 *service;
+    struct health *health;
+    struct reflection *reflection;
+    struct grpc_server *server;
+    struct engine_thread *engine;
+    struct event *news, *tick, *deadline, *sigterm, *sigint;
+    struct front_status status;
+    enum front_state state;
+    int exit_code;
+};
+
+static void arm(struct event *timer, uint64_t ms)
+{
+    struct timeval time = {.tv_sec = (time_t)(ms / 1000),
+                           .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+    evtimer_add(timer, &time);
+}
+
+/* ---- loading ---- */
+
+static void set_health(struct front *f, enum health_status status)
+{
+    if (health_set(f->health, "", status) != STATUS_OK ||
+        health_set(f->health, MOERING_V1_SERVICE, status) != STATUS_OK)
+        log_error("out of memory for the health service");
+}
+
+static void look_at_engine(struct front *f)
+{
+    if (f->state != FRONT_LOADING)
+        return;
+    struct engine_thread_stats stats;
+    engine_thread_stats_read(f->engine, &stats);
+    switch (engine_thread_state(f->engine)) {
+    case ENGINE_LOADING:
+        front_status_progress(&f->status, stats.phase, stats.progress);
+        break;
+    case ENGINE_READY:
+        front_status_ready(&f->status, engine_info(engine_thread_engine(f->engine)));
+        f->state = FRONT_SERVING;
+        set_health(f, HEALTH_SERVING);
+        break;
+    case ENGINE_FAILED:
+        front_status_end_bar(&f->status);
+        fprintf(stderr, "moering: %s\n", engine_thread_error(f->engine));
+        f->exit_code = 1;
+        event_base_loopbreak(f->base);
+        break;
+    }
+}
+
+/* ---- shutdown ---- */
+
+static void on_drained(void *arg)
+{
+    struct front *f = arg;
+    event_base_loopbreak(f->base);
+}
+
+static void begin_drain(struct front *f)
+{
+    front_status_end_bar(&f->status);
+    log_info("shutting down: %u requests to finish, at most %u s", moering_v1_live(f->service),
+             f->config.shutdown_timeout_s);
+    f->state = FRONT_DRAINING;
+    set_health(f, HEALTH_NOT_SERVING);
+    health_drain(f->health);
+    reflection_drain(f->reflection);
+    moering_v1_drain(f->service);
+    arm(f->deadline, (uint64_t)f->config.shutdown_timeout_s * 1000);
+    grpc_server_drain(f->server, on_drained, f);
+}
+
+static void cut_off(struct front *f)
+{
+    uint32_t lost = moering_v1_cut_off(f->service);
+    if (lost) {
+        log_error("%u requests were cut off", lost);
+        f->exit_code = 1;
+    }
+    f->state = FRONT_FLUSHING;
+    arm(f->deadline, FLUSH_MS);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+    struct front *f = arg;
+    if (f->state == FRONT_LOADING || f->state == FRONT_SERVING)
+        begin_drain(f);
+    else if (f->state == FRONT_DRAINING)
+        cut_off(f);
+    else
+        event_base_loopbreak(f->base);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+    struct front *f = arg;
+    if (f->state == FRONT_DRAINING)
+        cut_off(f);
+    else
+        event_base_loopbreak(f->base); /* somebody does not read; we owe nothing any more */
+}
+
+/* ---- the loop's callbacks ---- */
+
+static void on_news(evutil_socket_t fd, short what, void *arg)
+{
+    struct front *f = arg;
+    engine_thread_flush(f->engine);
+    for (int i = 0; i < EVENTS_PER_ROUND; i++) {
+        struct request_event *e = engine_thread_next(f->engine);
+        if (!e)
+            break;
+        if (e->request)
+            moering_v1_event(f->service, e);
+        else
+            look_at_engine(f);
+        request_event_close(e);
+    }
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct front *f = arg;
+    uint64_t now = clock_now_ns();
+    engine_thread_flush(f->engine);
+    look_at_engine(f);
+    moering_v1_tick(f->service, now);
+    const struct engine *engine = engine_thread_engine(f->engine);
+    if (engine) {
+        struct engine_thread_stats stats;
+        struct engine_stats totals;
+        engine_thread_stats_read(f->engine, &stats);
+        engine_stats_read(engine, &totals);
+        front_status_line(&f->status, now, &stats.batcher, &totals);
+    }
+    arm(f->tick, TICK_MS);
+}
+
+/* ---- open, run, close ---- */
+
+static enum status open_server(struct front *f, struct error *error)
+{
+    struct grpc_method methods[METHODS];
+    struct moering_v1_config service = {
+        .served_name = f->config.served_name,
+        .stall_timeout_s = f->config.stall_timeout_s,
+        .start_ns = clock_now_ns(),
+    };
+    enum status status = moering_v1_open(&f->service, &service, error);
+    if (status == STATUS_OK)
+        status = health_open(&f->health);
+    if (status == STATUS_OK)
+        status = reflection_open(&f->reflection, moering_descriptor_set,
+                                 moering_descriptor_set_bytes, error);
+    if (status != STATUS_OK)
+        return status;
+    moering_v1_methods(f->service, methods);
+    health_methods(f->health, methods + MOERING_V1_METHODS);
+    reflection_methods(f->reflection, methods + MOERING_V1_METHODS + HEALTH_METHODS);
+    status = reflection_set_services(f->reflection, methods, METHODS);
+    if (status != STATUS_OK)
+        return status;
+    set_health(f, HEALTH_NOT_SERVING);
+    struct grpc_server_config config = {
+        .base = f->base,
+        .host = f->config.host,
+        .port = f->config.port,
+        .limits = f->config.limits,
+    };
+    return grpc_server_open(&f->server, &config, methods, METHODS, error);
+}
+
+/* Before the port opens: whoever sees our address may also send us a signal. */
+static enum status open_signals(struct front *f, struct error *error)
+{
+    f->sigterm = evsignal_new(f->base, SIGTERM, on_signal, f);
+    f->sigint = evsignal_new(f->base, SIGINT, on_signal, f);
+    if (!f->sigterm || !f->sigint || event_add(f->sigterm, NULL) != 0 ||
+        event_add(f->sigint, NULL) != 0)
+        return error_set(error, STATUS_NO_MEMORY, "out of memory for the signals");
+    return STATUS_OK;
+}
+
+static enum status open_engine(struct front *f, struct error *error)
+{
+    enum status status = engine_thread_open(&f->engine, &f->config.engine, error);
+    if (status != STATUS_OK)
+        return status;
+    moering_v1_attach(f->service, f->server, f->engine);
+    int fd = engine_thread_fd(f->engine);
+    if (fd < 0)
+        return error_set(error, STATUS_IO, "cannot make an eventfd for the event queue");
+    f->news = event_new(f->base, fd, EV_READ | EV_PERSIST, on_news, f);
+    f->tick = evtimer_new(f->base, on_tick, f);
+    f->deadline = evtimer_new(f->base, on_deadline, f);
+    if (!f->news || !f->tick || !f->deadline || event_add(f->news, NULL) != 0)
+        return error_set(error, STATUS_NO_MEMORY, "out of memory for the event loop");
+    arm(f->tick, TICK_MS);
+    return STATUS_OK;
+}
+
+enum status front_open(struct front **out, const struct front_config *config, struct error *error)
+{
+    enum status status = STATUS_NO_MEMORY;
+    struct front *f = calloc(1, sizeof *f);
+    if (!f)
+        goto fail;
+    f->config = *config;
+    f->base = event_base_new();
+    if (!f->base)
+        goto fail;
+    front_status_init(&f->status, config->status_interval_s, isatty(STDERR_FILENO), clock_now_ns());
+    status = open_signals(f, error);
+    if (status == STATUS_OK)
+        status = open_server(f, error);
+    if (status != STATUS_OK)
+        goto fail;
+    bool v6 = strchr(config->host, ':') != NULL;
+    fprintf(stderr, "moering: gRPC on %s%s%s:%u\n", v6 ? "[" : "", config->host, v6 ? "]" : "",
+            grpc_server_port(f->server));
+    status = open_engine(f, error);
+    if (status != STATUS_OK)
+        goto fail;
+    *out = f;
+    return STATUS_OK;
+fail:
+    front_close(f);
+    return error_set(error, status, "out of memory for the front");
+}
+
+int front_run(struct front *f)
+{
+    event_base_dispatch(f->base);
+    return f->exit_code;
+}
+
+static void drop(struct event *event)
+{
+    if (event)
+        event_free(event); /* of a signal: the default action is back */
+}
+
+void front_close(struct front *f)
+{
+    if (!f)
+        return;
+    drop(f->news);
+    drop(f->tick);
+    drop(f->deadline);
+    drop(f->sigterm);
+    drop(f->sigint);
+    grpc_server_close(f->server);
+    engine_thread_close(f->engine);
+    moering_v1_close(f->service);
+    health_close(f->health);
+    reflection_close(f->reflection);
+    if (f->base)
+        event_base_free(f->base);
+    free(f);
+}

@@ -1,0 +1,43 @@
+/* The front thread: one event loop with the gRPC server, the engine thread's news, signals and
+ * timers. Owns the life of the process from the open port to the clean exit.
+ *
+ *     LOADING --model open--> SERVING --SIGTERM, SIGINT--> DRAINING --> exit
+ *        +---- failed: exit 1 ----------^                  second signal, timeout: cut off, exit 1
+ *
+ * The port opens before the model does; until it is open, calls are answered UNAVAILABLE with the
+ * progress and health says NOT_SERVING. A drain first tells health, then refuses new work, then
+ * waits for the requests it has accepted. */
+#ifndef MOERING_SERVER_FRONT_H
+#define MOERING_SERVER_FRONT_H
+
+#include "server/engine_thread.h"
+#include "server/grpc.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct front;
+
+struct front_config {
+    struct engine_thread_config engine;
+    const char *host;
+    uint16_t port;
+    struct grpc_limits limits;
+    const char *served_name;
+    uint32_t stall_timeout_s, shutdown_timeout_s;
+    uint32_t status_interval_s; /* 0: no status lines */
+};
+
+/* Opens the port, says so on standard error ("moering: gRPC on HOST:PORT"), and starts loading.
+ * INVALID, IO: the address; NO_MEMORY. */
+enum status front_open(struct front **out, const struct front_config *config, struct error *error);
+/* Runs until shut down; returns the exit code: 0, or 1 if the model did not load or requests were
+ * cut off. */
+int front_run(struct front *front);
+void front_close(struct front *front); /* accepts NULL */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

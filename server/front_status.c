@@ -1,0 +1,102 @@
+#include "server/front_status.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "memory/base/bytes.h"
+#include "memory/base/log.h"
+
+enum { BAR_CELLS = 30, STEP_PERCENT = 5 };
+
+void front_status_init(struct front_status *s, uint32_t interval_s, bool terminal, uint64_t now_ns)
+{
+    memset(s, 0, sizeof *s);
+    s->interval_s = interval_s;
+    s->bar = terminal;
+    s->last_ns = now_ns;
+}
+
+void front_status_progress(struct front_status *s, const char *phase, double fraction)
+{
+    uint32_t percent = (uint32_t)(100 * fraction);
+    bool new_phase = strcmp(s->phase, phase) != 0;
+    if (!*phase || (!new_phase && percent < s->percent + (s->bar ? 1 : STEP_PERCENT)))
+        return;
+    snprintf(s->phase, sizeof s->phase, "%s", phase);
+    s->percent = percent;
+    if (!s->bar) {
+        log_info("loading: %s %u %%", phase, percent);
+        return;
+    }
+    char cells[BAR_CELLS + 1];
+    uint32_t full = percent * BAR_CELLS / 100;
+    for (uint32_t i = 0; i < BAR_CELLS; i++)
+        cells[i] = i < full ? '#' : '-';
+    cells[BAR_CELLS] = '\0';
+    fprintf(stderr, "\rloading [%s] %3u %% %-24s", cells, percent, phase);
+    s->bar_open = true;
+}
+
+void front_status_end_bar(struct front_status *s)
+{
+    if (s->bar_open)
+        fputc('\n', stderr);
+    s->bar_open = false;
+}
+
+void front_status_ready(struct front_status *s, const struct engine_info *info)
+{
+    char ring[16], all[16];
+    front_status_end_bar(s);
+    log_info("serving %s (%s): %u layers x %u experts, top-%u; %s of %s of experts fit in %u "
+             "device slots; %s %s, %u threads", info->model_name, info->architecture, info->layers,
+             info->experts, info->top_k,
+             bytes_format(info->device_slot_bytes, ring, sizeof ring),
+             bytes_format(info->page_bytes_total, all, sizeof all), info->device_slots,
+             info->backend, info->isa, info->threads);
+}
+
+static double percent_of(uint64_t part, uint64_t whole)
+{
+    return whole ? 100.0 * (double)part / (double)whole : 0;
+}
+
+void front_status_format(char *out, size_t out_bytes, double seconds,
+                         const struct batcher_stats *last, const struct batcher_stats *now,
+                         const struct expert_usage *last_experts,
+                         const struct expert_usage *experts)
+{
+    uint64_t hits = experts->hits - last_experts->hits;
+    uint64_t misses = experts->misses - last_experts->misses;
+    uint64_t generated = now->generation_tokens - last->generation_tokens;
+    double stall_ms = (double)(experts->stall_ns - last_experts->stall_ns) / 1e6;
+    /* No prefix is shared between sequences yet, hence its rate of 0. */
+    snprintf(out, out_bytes,
+             "Engine 000: Avg prompt throughput: %.1f tokens/s, Avg generation throughput: %.1f "
+             "tokens/s, Running: %u reqs, Waiting: %u reqs, GPU KV cache usage: %.1f%%, Prefix "
+             "cache hit rate: %.1f%%, Expert cache hit rate: %.1f%%, Expert stall: %.1f ms/tok",
+             (double)(now->prompt_tokens - last->prompt_tokens) / seconds,
+             (double)generated / seconds, now->now.running, now->now.waiting,
+             percent_of(now->now.kv_blocks_used, now->now.kv_blocks), 0.0,
+             percent_of(hits, hits + misses), generated ? stall_ms / (double)generated : 0.0);
+}
+
+void front_status_line(struct front_status *s, uint64_t now_ns, const struct batcher_stats *batcher,
+                       const struct engine_stats *engine)
+{
+    double seconds = (double)(now_ns - s->last_ns) / 1e9;
+    if (!s->interval_s || seconds < s->interval_s)
+        return;
+    bool busy = batcher->now.running || batcher->now.waiting ||
+                batcher->generation_tokens != s->last.generation_tokens ||
+                batcher->prompt_tokens != s->last.prompt_tokens;
+    if (busy) {
+        char line[512];
+        front_status_format(line, sizeof line, seconds, &s->last, batcher, &s->last_experts,
+                            &engine->experts);
+        log_info("%s", line);
+    }
+    s->last_ns = now_ns;
+    s->last = *batcher;
+    s->last_experts = engine->experts;
+}

@@ -1,0 +1,41 @@
+/* What the operator sees on standard error: the bar while loading, the line when ready, and every
+ * few seconds how busy the server is. Computes and prints; decides nothing. Front thread. */
+#ifndef MOERING_SERVER_FRONT_STATUS_H
+#define MOERING_SERVER_FRONT_STATUS_H
+
+#include "server/batcher.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct front_status {
+    uint32_t interval_s;  /* 0: no lines */
+    bool bar;             /* standard error is a terminal */
+    bool bar_open;        /* its line has no end yet */
+    char phase[40];
+    uint32_t percent;     /* told last */
+    uint64_t last_ns;
+    struct batcher_stats last;
+    struct expert_usage last_experts;
+};
+
+void front_status_init(struct front_status *status, uint32_t interval_s, bool terminal,
+                       uint64_t now_ns);
+/* A bar on a terminal; elsewhere a log line per phase and per 5 %. */
+void front_status_progress(struct front_status *status, const char *phase, double fraction);
+void front_status_end_bar(struct front_status *status);
+void front_status_ready(struct front_status *status, const struct engine_info *info);
+/* Prints the line if the interval has passed and there was anything to do in it. */
+void front_status_line(struct front_status *status, uint64_t now_ns,
+                       const struct batcher_stats *batcher, const struct engine_stats *engine);
+/* The line itself, for tests. `now` minus `last` are figures of `seconds`. */
+void front_status_format(char *out, size_t out_bytes, double seconds,
+                         const struct batcher_stats *last, const struct batcher_stats *now,
+                         const struct expert_usage *last_experts,
+                         const struct expert_usage *experts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

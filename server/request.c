@@ -1,0 +1,33 @@
+#include "server/request.h"
+
+#include <stdlib.h>
+
+#include "memory/base/check.h"
+#include "server/request_event.h"
+
+struct request *request_open(uint64_t id)
+{
+    struct request *r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    r->id = id;
+    sampler_params_init(&r->asked.sampling);
+    r->output.spare = request_event_open(id);
+    if (!r->output.spare) {
+        request_close(r);
+        return NULL;
+    }
+    return r;
+}
+
+void request_close(struct request *r)
+{
+    if (!r)
+        return;
+    CHECK(!r->sequence);
+    request_event_close(r->output.event);
+    request_event_close(r->output.spare);
+    stop_list_reset(&r->asked.stops);
+    free(r->asked.prompt);
+    free(r);
+}

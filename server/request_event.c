@@ -1,0 +1,54 @@
+#include "server/request_event.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct request_event *request_event_open(uint64_t request)
+{
+    struct request_event *e = calloc(1, sizeof *e);
+    if (e)
+        e->request = request;
+    return e;
+}
+
+void request_event_close(struct request_event *e)
+{
+    if (!e)
+        return;
+    free(e->text);
+    free(e->tokens);
+    free(e);
+}
+
+bool request_event_add_text(struct request_event *e, const char *text, size_t bytes)
+{
+    if (!bytes)
+        return true;
+    if (bytes > e->text_capacity - e->text_bytes) {
+        size_t capacity = e->text_capacity ? e->text_capacity : 32;
+        while (capacity - e->text_bytes < bytes)
+            capacity *= 2;
+        char *grown = realloc(e->text, capacity);
+        if (!grown)
+            return false;
+        e->text = grown;
+        e->text_capacity = capacity;
+    }
+    memcpy(e->text + e->text_bytes, text, bytes);
+    e->text_bytes += bytes;
+    return true;
+}
+
+bool request_event_add_token(struct request_event *e, const struct sampled *token)
+{
+    if (e->token_count == e->token_capacity) {
+        uint32_t capacity = e->token_capacity ? 2 * e->token_capacity : 1;
+        struct sampled *grown = realloc(e->tokens, capacity * sizeof *grown);
+        if (!grown)
+            return false;
+        e->tokens = grown;
+        e->token_capacity = capacity;
+    }
+    e->tokens[e->token_count++] = *token;
+    return true;
+}

@@ -1,0 +1,239 @@
+#include "server/batcher.h"
+
+#include <gtest/gtest.h>
+#include <string.h>
+
+#include <map>
+#include <vector>
+
+#include "memory/base/clock.h"
+#include "tests/server/toy_engine.h"
+
+namespace {
+
+struct Outcome {
+    std::vector<uint32_t> tokens;
+    enum finish_reason finish = FINISH_NONE;
+    enum status status = STATUS_OK;
+    std::string error;
+    struct request_usage usage = {};
+};
+
+struct Bench {
+    toy_engine::Folder folder;
+    struct engine *engine = nullptr;
+    struct batcher *batcher = nullptr;
+    std::map<uint64_t, Outcome> outcomes;
+    std::map<uint64_t, std::vector<float>> logits;
+
+    void open(uint32_t kv_tokens = 0, uint32_t max_queue = 1000, uint32_t chunk = 0)
+    {
+        struct error error = {};
+        if (kv_tokens) { // 3 layers x (k, v) x 2 kv heads x 8 values x 4 bytes
+            folder.config.max_model_len = 64;
+            folder.config.kv_bytes = (uint64_t)kv_tokens * 3 * 2 * 2 * 8 * 4;
+        }
+        ASSERT_EQ(STATUS_OK, engine_open(&engine, &folder.config, &error)) << error.text;
+        struct batcher_config config = {};
+        config.engine = engine;
+        config.max_queue = max_queue;
+        config.prefill_chunk = chunk;
+        config.logits = keep_logits;
+        config.arg = this;
+        ASSERT_EQ(STATUS_OK, batcher_open(&batcher, &config, &error)) << error.text;
+    }
+    ~Bench()
+    {
+        batcher_close(batcher);
+        engine_close(engine);
+    }
+    static float *keep_logits(void *arg, const struct request *r, uint32_t position,
+                              uint32_t tokens)
+    {
+        auto &all = static_cast<Bench *>(arg)->logits[r->id];
+        if (all.size() < 128 * 96)
+            all.resize(128 * 96);
+        EXPECT_LE(position + tokens, 128u);
+        return all.data() + position * 96;
+    }
+    void submit(uint64_t id, uint32_t prompt, uint32_t tokens)
+    {
+        batcher_submit(batcher, toy_engine::make(id, prompt, tokens), clock_now_ns());
+    }
+    void take()
+    {
+        while (struct request_event *e = batcher_outbox(batcher)) {
+            batcher_taken(batcher);
+            Outcome &o = outcomes[e->request];
+            EXPECT_EQ(FINISH_NONE, o.finish) << "news after the end";
+            for (uint32_t i = 0; i < e->token_count; i++)
+                o.tokens.push_back(e->tokens[i].token);
+            o.finish = e->finish;
+            o.status = e->status;
+            o.error = e->error.text;
+            o.usage = e->usage;
+            request_event_close(e);
+        }
+    }
+    void run()
+    {
+        for (int i = 0; i < 20000 && !batcher_idle(batcher); i++) {
+            batcher_step(batcher, clock_now_ns());
+            take();
+        }
+        EXPECT_TRUE(batcher_idle(batcher));
+        take();
+    }
+};
+
+TEST(batcher, everybody_gets_all_tokens)
+{
+    Bench b;
+    ASSERT_NO_FATAL_FAILURE(b.open());
+    for (uint64_t id = 1; id <= 20; id++)
+        b.submit(id, 1 + id * 2, 5);
+    b.run();
+    ASSERT_EQ(20u, b.outcomes.size());
+    for (auto &o : b.outcomes) {
+        EXPECT_EQ(5u, o.second.tokens.size());
+        EXPECT_EQ(FINISH_LENGTH, o.second.finish);
+        EXPECT_EQ(1 + o.first * 2, o.second.usage.prompt_tokens);
+    }
+    struct batcher_stats stats = batcher_stats_read(b.batcher);
+    EXPECT_EQ(20u, stats.finished);
+    EXPECT_EQ(100u, stats.generation_tokens);
+    EXPECT_EQ(0u, stats.now.kv_blocks_used);
+    EXPECT_EQ(stats.now.kv_blocks, engine_kv_blocks_free(b.engine));
+}
+
+TEST(batcher, company_chunks_and_preemption_change_nothing)
+{
+    Bench alone, crowded;
+    ASSERT_NO_FATAL_FAILURE(alone.open());
+    ASSERT_NO_FATAL_FAILURE(crowded.open(64, 1000, 3));
+    for (uint64_t id = 1; id <= 8; id++) {
+        alone.submit(id, 20, 30);
+        alone.run();
+        crowded.submit(id, 20, 30);
+    }
+    crowded.run();
+    EXPECT_GT(batcher_stats_read(crowded.batcher).now.preemptions, 0u);
+    for (uint64_t id = 1; id <= 8; id++) {
+        EXPECT_EQ(alone.outcomes[id].tokens, crowded.outcomes[id].tokens) << id;
+        ASSERT_EQ(0, memcmp(alone.logits[id].data(), crowded.logits[id].data(), 49 * 96 * 4)) << id;
+    }
+}
+
+TEST(batcher, cancel_frees_everything_and_says_nothing)
+{
+    Bench b;
+    ASSERT_NO_FATAL_FAILURE(b.open());
+    b.submit(1, 10, 100);
+    b.submit(2, 10, 4);
+    batcher_step(b.batcher, clock_now_ns());
+    batcher_cancel(b.batcher, 1); // its first news is still in the outbox
+    batcher_cancel(b.batcher, 99);
+    b.run();
+    EXPECT_EQ(0u, b.outcomes.count(1));
+    EXPECT_EQ(4u, b.outcomes[2].tokens.size());
+    EXPECT_EQ(1u, batcher_stats_read(b.batcher).cancelled);
+    EXPECT_EQ(0u, batcher_stats_read(b.batcher).now.kv_blocks_used);
+}
+
+TEST(batcher, refusals_are_news_too)
+{
+    Bench b;
+    ASSERT_NO_FATAL_FAILURE(b.open(0, 0));
+    b.submit(1, 128, 1);
+    for (uint64_t id = 2; id <= 6; id++)
+        b.submit(id, 4, 2);
+    b.take();
+    EXPECT_EQ(STATUS_INVALID, b.outcomes[1].status);
+    EXPECT_EQ(STATUS_FULL, b.outcomes[6].status);
+    b.run();
+    EXPECT_EQ(2u, b.outcomes[5].tokens.size());
+    EXPECT_EQ(1u, batcher_stats_read(b.batcher).rejected);
+    EXPECT_EQ(1u, batcher_stats_read(b.batcher).failed);
+}
+
+TEST(batcher, a_bad_token_fails_its_request_alone)
+{
+    Bench b;
+    ASSERT_NO_FATAL_FAILURE(b.open());
+    struct request *r = toy_engine::make(1, 3, 5);
+    r->asked.prompt[1] = 96;
+    batcher_submit(b.batcher, r, clock_now_ns());
+    b.submit(2, 3, 5);
+    b.run();
+    EXPECT_EQ(FINISH_FAILED, b.outcomes[1].finish);
+    EXPECT_EQ(STATUS_INVALID, b.outcomes[1].status);
+    EXPECT_EQ(5u, b.outcomes[2].tokens.size());
+}
+
+TEST(batcher, deadlines_end_requests)
+{
+    Bench b;
+    ASSERT_NO_FATAL_FAILURE(b.open());
+    struct request *r = toy_engine::make(1, 3, 100);
+    r->asked.deadline_ns = 50;
+    batcher_submit(b.batcher, r, 10);
+    EXPECT_EQ(50u, batcher_deadline(b.batcher));
+    EXPECT_TRUE(batcher_step(b.batcher, 20));
+    EXPECT_FALSE(batcher_step(b.batcher, 50));
+    b.take();
+    EXPECT_EQ(STATUS_DEADLINE, b.outcomes[1].status);
+    EXPECT_EQ(1u, b.outcomes[1].tokens.size());
+    EXPECT_TRUE(batcher_idle(b.batcher));
+}
+
+TEST(batcher, unread_news_grow_instead_of_piling_up)
+{
+    Bench b;
+    ASSERT_NO_FATAL_FAILURE(b.open());
+    b.submit(1, 3, 10);
+    while (!batcher_idle(b.batcher))
+        batcher_step(b.batcher, clock_now_ns());
+    struct request_event *e = batcher_outbox(b.batcher);
+    ASSERT_NE(nullptr, e);
+    EXPECT_EQ(10u, e->token_count);
+    EXPECT_EQ(FINISH_LENGTH, e->finish);
+    batcher_taken(b.batcher);
+    request_event_close(e);
+    EXPECT_EQ(nullptr, batcher_outbox(b.batcher));
+}
+
+TEST(batcher, a_page_that_cannot_be_read_fails_the_step)
+{
+    Bench b;
+    b.folder.config.device_experts.kind = ROOM_PAGES;
+    b.folder.config.device_experts.pages = 2;
+    b.folder.config.prefetch = false;
+    ASSERT_NO_FATAL_FAILURE(b.open());
+    b.submit(1, 3, 3);
+    b.run();
+    EXPECT_EQ(FINISH_LENGTH, b.outcomes[1].finish);
+    b.folder.folder.truncate("model.safetensors", 4096);
+    b.submit(2, 3, 3);
+    b.run();
+    EXPECT_EQ(FINISH_FAILED, b.outcomes[2].finish);
+    EXPECT_EQ(STATUS_INTERNAL, b.outcomes[2].status);
+    EXPECT_NE("", b.outcomes[2].error);
+    EXPECT_EQ(0u, batcher_stats_read(b.batcher).now.kv_blocks_used);
+}
+
+TEST(batcher, close_drops_what_is_left)
+{
+    Bench b;
+    ASSERT_NO_FATAL_FAILURE(b.open());
+    for (uint64_t id = 1; id <= 9; id++)
+        b.submit(id, 9, 50);
+    batcher_step(b.batcher, clock_now_ns());
+    batcher_close(b.batcher);
+    b.batcher = nullptr;
+    struct engine_stats stats;
+    engine_stats_read(b.engine, &stats);
+    EXPECT_EQ(engine_kv_blocks_free(b.engine), stats.kv_blocks);
+    batcher_close(nullptr);
+}
+
+} // namespace

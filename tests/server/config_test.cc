@@ -1,0 +1,270 @@
+#include "server/config.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace {
+
+struct Parsed {
+    struct config config = {};
+    struct error error = {};
+    enum status status;
+    std::vector<std::string> words, variables;
+
+    Parsed(enum config_command command, std::vector<std::string> args,
+           std::vector<std::string> environment = {})
+        : words(std::move(args)), variables(std::move(environment))
+    {
+        std::vector<const char *> argv;
+        std::vector<char *> env;
+        for (auto &w : words)
+            argv.push_back(w.c_str());
+        for (auto &v : variables)
+            env.push_back(&v[0]);
+        env.push_back(nullptr);
+        status = config_parse(&config, command, (int)argv.size(), argv.data(), env.data(), &error);
+    }
+    ~Parsed() { config_close(&config); }
+    bool says(const char *part) const { return strstr(error.text, part) != nullptr; }
+};
+
+struct TempFile {
+    std::string path;
+    explicit TempFile(const std::string &text)
+    {
+        const char *dir = getenv("TMPDIR");
+        path = std::string(dir ? dir : "/tmp") + "/moering-config-XXXXXX";
+        int fd = mkstemp(&path[0]);
+        EXPECT_GE(fd, 0);
+        EXPECT_EQ((ssize_t)text.size(), write(fd, text.data(), text.size()));
+        close(fd);
+    }
+    ~TempFile() { unlink(path.c_str()); }
+};
+
+TEST(config, defaults)
+{
+    Parsed p(CONFIG_SERVE, {});
+    ASSERT_EQ(STATUS_OK, p.status) << p.error.text;
+    EXPECT_EQ(nullptr, p.config.model);
+    EXPECT_STREQ("127.0.0.1", p.config.host);
+    EXPECT_EQ(8001u, p.config.grpc_port);
+    EXPECT_EQ(64u, p.config.max_num_seqs);
+    EXPECT_EQ(512u, p.config.max_num_batched_tokens);
+    EXPECT_EQ(4u << 20, p.config.grpc_max_message_bytes);
+    EXPECT_EQ(ROOM_AUTO, p.config.device_experts.kind);
+    EXPECT_TRUE(p.config.prefetch);
+    EXPECT_EQ(2u, p.config.log_level);
+    EXPECT_EQ(CONFIG_DEFAULT, config_source_of(&p.config, "host"));
+}
+
+TEST(config, values_after_space_or_equals_and_aliases)
+{
+    Parsed p(CONFIG_SERVE, {"/models/x", "--max-num-seqs", "7", "--host=::1", "-c", "900", "-t=3",
+                            "--device-experts", "25%", "--prefetch", "off", "--io=sync",
+                            "--kv-cache-bytes", "64MiB", "--isa", "avx2"});
+    ASSERT_EQ(STATUS_OK, p.status) << p.error.text;
+    EXPECT_STREQ("/models/x", p.config.model);
+    EXPECT_EQ(7u, p.config.max_num_seqs);
+    EXPECT_STREQ("::1", p.config.host);
+    EXPECT_EQ(900u, p.config.max_model_len);
+    EXPECT_EQ(3u, p.config.threads);
+    EXPECT_EQ(ROOM_PERCENT, p.config.device_experts.kind);
+    EXPECT_DOUBLE_EQ(25, p.config.device_experts.percent);
+    EXPECT_FALSE(p.config.prefetch);
+    EXPECT_EQ(1u, p.config.io);
+    EXPECT_EQ(64u << 20, p.config.kv_cache_bytes);
+    EXPECT_EQ(2u, p.config.isa);
+    Parsed np(CONFIG_SERVE, {"-np", "9", "-m", "folder"});
+    EXPECT_EQ(9u, np.config.max_num_seqs);
+    EXPECT_STREQ("folder", np.config.model);
+}
+
+TEST(config, switches_may_stand_alone)
+{
+    Parsed p(CONFIG_RUN, {"--json", "-p", "one", "-p", "two", "--temperature", "0"});
+    ASSERT_EQ(STATUS_OK, p.status) << p.error.text;
+    EXPECT_TRUE(p.config.json);
+    ASSERT_EQ(2u, p.config.prompt.count);
+    EXPECT_STREQ("two", p.config.prompt.text[1]);
+    EXPECT_EQ(0, p.config.temperature);
+    Parsed off(CONFIG_RUN, {"--json", "off"});
+    EXPECT_FALSE(off.config.json);
+    EXPECT_EQ(nullptr, off.config.model);
+}
+
+TEST(config, tokenize_takes_a_text_or_a_model_and_a_text)
+{
+    Parsed one(CONFIG_TOKENIZE, {"hello"});
+    ASSERT_EQ(STATUS_OK, one.status);
+    EXPECT_EQ(nullptr, one.config.model);
+    EXPECT_STREQ("hello", one.config.text);
+    Parsed two(CONFIG_TOKENIZE, {"folder", "hello"});
+    ASSERT_EQ(STATUS_OK, two.status);
+    EXPECT_STREQ("folder", two.config.model);
+    EXPECT_STREQ("hello", two.config.text);
+    Parsed flag(CONFIG_TOKENIZE, {"--model", "folder", "hello"});
+    ASSERT_EQ(STATUS_OK, flag.status);
+    EXPECT_STREQ("folder", flag.config.model);
+    EXPECT_STREQ("hello", flag.config.text);
+    EXPECT_EQ(STATUS_INVALID, Parsed(CONFIG_TOKENIZE, {"a", "b", "c"}).status);
+    EXPECT_EQ(STATUS_INVALID, Parsed(CONFIG_TOKENIZE, {"-m", "a", "b", "c"}).status);
+    EXPECT_EQ(STATUS_INVALID, Parsed(CONFIG_HEALTH, {"a"}).status);
+}
+
+TEST(config, unknown_flags_name_the_nearest)
+{
+    struct {
+        const char *wrong, *right;
+    } cases[] = {{"--max-num-seq", "--max-num-seqs"},
+                 {"--thread", "--threads"},
+                 {"--device-expert=5", "--device-experts"},
+                 {"--prt", "--"},
+                 {"--shutdown_timeout", "--shutdown-timeout"}};
+    for (auto &c : cases) {
+        Parsed p(CONFIG_SERVE, {c.wrong, "1"});
+        EXPECT_EQ(STATUS_INVALID, p.status) << c.wrong;
+        EXPECT_TRUE(p.says(c.right)) << p.error.text;
+    }
+    Parsed other(CONFIG_SERVE, {"--prompt", "x"}); // a flag of run
+    EXPECT_EQ(STATUS_INVALID, other.status);
+    EXPECT_TRUE(other.says("unknown flag '--prompt' of moering serve")) << other.error.text;
+}
+
+TEST(config, bad_values_are_refused_with_what_would_do)
+{
+    struct {
+        std::vector<std::string> args;
+        const char *says;
+    } cases[] = {
+        {{"--max-num-seqs", "0"}, "from 1 to 65536"},
+        {{"--max-num-seqs", "-1"}, "'-1' is not a whole number"},
+        {{"--max-num-seqs", "9x"}, "'9x'"},
+        {{"--grpc-port", "65536"}, "from 0 to 65535"},
+        {{"--io", "tread"}, "did you mean 'thread'?"},
+        {{"--isa", "avx12"}, "did you mean 'avx2'?"},
+        {{"--prefetch=of"}, "did you mean"},
+        {{"--kv-cache-bytes", "12 parsecs"}, "is not a size"},
+        {{"--device-experts", "banana"}, "--device-experts"},
+        {{"--device-experts", "101%"}, "--device-experts"},
+        {{"--host"}, "--host needs a value: ADDRESS"},
+        {{"a", "b"}, "unexpected word 'b'"},
+        {{"--max-num-seqs", "513"}, "more than --max-num-batched-tokens 512"},
+    };
+    for (auto &c : cases) {
+        Parsed p(CONFIG_SERVE, c.args);
+        EXPECT_EQ(STATUS_INVALID, p.status) << c.args[0];
+        EXPECT_TRUE(p.says(c.says)) << p.error.text;
+    }
+    for (const char *wrong : {"nan", "inf", "1e9", "-0.1", "", "0.5x"}) {
+        Parsed p(CONFIG_RUN, {"--temperature", wrong});
+        EXPECT_EQ(STATUS_INVALID, p.status) << wrong;
+    }
+}
+
+TEST(config, flag_over_environment_over_file_over_default)
+{
+    TempFile file("# comment\nmax-num-seqs: 3\nmax_queue: 5\nhost: 10.0.0.1\nprefetch: off\n");
+    std::vector<std::string> env = {"MOERING_MAX_QUEUE=6", "MOERING_HOST=10.0.0.2",
+                                    "MOERING_CONFIG=" + file.path, "MOERING_IO_THREADS="};
+    Parsed p(CONFIG_SERVE, {"--host", "10.0.0.3"}, env);
+    ASSERT_EQ(STATUS_OK, p.status) << p.error.text;
+    EXPECT_EQ(3u, p.config.max_num_seqs);
+    EXPECT_EQ(CONFIG_FILE, config_source_of(&p.config, "max-num-seqs"));
+    EXPECT_EQ(6u, p.config.max_queue);
+    EXPECT_EQ(CONFIG_ENVIRONMENT, config_source_of(&p.config, "max-queue"));
+    EXPECT_STREQ("10.0.0.3", p.config.host);
+    EXPECT_EQ(CONFIG_FLAG, config_source_of(&p.config, "host"));
+    EXPECT_FALSE(p.config.prefetch);
+    EXPECT_EQ(2u, p.config.io_threads);
+    EXPECT_EQ(CONFIG_DEFAULT, config_source_of(&p.config, "io-threads"));
+}
+
+TEST(config, environment_errors_name_the_variable)
+{
+    Parsed p(CONFIG_SERVE, {}, {"MOERING_MAX_NUM_SEQS=many"});
+    EXPECT_EQ(STATUS_INVALID, p.status);
+    EXPECT_TRUE(p.says("MOERING_MAX_NUM_SEQS: 'many'")) << p.error.text;
+    Parsed on(CONFIG_SERVE, {}, {"MOERING_PREFETCH=disabled"});
+    EXPECT_FALSE(on.config.prefetch);
+}
+
+TEST(config, file_errors_name_the_line)
+{
+    struct {
+        const char *text, *says;
+    } cases[] = {
+        {"host: a\nmax-num-sqs: 4\n",
+         ":2: max-num-sqs: unknown setting 'max-num-sqs'; did you mean 'max-num-seqs'?"},
+        {"\n\nthreads: lots\n", ":3: threads: 'lots'"},
+        {"host: [a, b]\n", ":1: only `name: value` lines"},
+        {"- host\n", "only `name: value` lines"},
+        {"host: {a: b}\n", "only `name: value` lines"},
+        {"host: \"unended\n", "not YAML"},
+        {"just words\n", "only `name: value` lines"},
+        {"config: other.yaml\n", "unknown setting 'config'"},
+    };
+    for (auto &c : cases) {
+        TempFile file(c.text);
+        Parsed p(CONFIG_SERVE, {"--config", file.path});
+        EXPECT_EQ(STATUS_INVALID, p.status) << c.text;
+        EXPECT_TRUE(p.says(c.says)) << p.error.text;
+        EXPECT_TRUE(p.says(file.path.c_str())) << p.error.text;
+    }
+    Parsed missing(CONFIG_SERVE, {"--config", "/nowhere/x.yaml"});
+    EXPECT_EQ(STATUS_NOT_FOUND, missing.status);
+    EXPECT_TRUE(missing.says("/nowhere/x.yaml"));
+    TempFile empty("# nothing\n");
+    Parsed none(CONFIG_SERVE, {"--config", empty.path});
+    EXPECT_EQ(STATUS_OK, none.status) << none.error.text;
+}
+
+TEST(config, one_file_serves_every_subcommand)
+{
+    TempFile file("grpc-port: 9\nthreads: 2\n");
+    Parsed p(CONFIG_RUN, {"--config", file.path});
+    ASSERT_EQ(STATUS_OK, p.status) << p.error.text;
+    EXPECT_EQ(2u, p.config.threads);
+    EXPECT_EQ(8001u, p.config.grpc_port);
+}
+
+TEST(config, help_and_print_name_every_flag)
+{
+    for (enum config_command command : {CONFIG_SERVE, CONFIG_RUN, CONFIG_INSPECT, CONFIG_TOKENIZE,
+                                        CONFIG_HEALTH}) {
+        char *text = nullptr;
+        size_t bytes = 0;
+        FILE *out = open_memstream(&text, &bytes);
+        config_help(command, out);
+        Parsed p(command, {});
+        config_print(&p.config, out);
+        fclose(out);
+        EXPECT_NE(nullptr, strstr(text, "--log-level"));
+        EXPECT_NE(nullptr, strstr(text, "log-level                    "));
+        EXPECT_NE(nullptr, strstr(text, "(default)"));
+        EXPECT_EQ(command == CONFIG_SERVE, strstr(text, "--grpc-port") != nullptr);
+        free(text);
+    }
+    Parsed help(CONFIG_SERVE, {"--help", "--nonsense"});
+    EXPECT_EQ(STATUS_OK, help.status);
+    EXPECT_TRUE(help.config.help);
+}
+
+TEST(config, nearest_by_edit_distance)
+{
+    const char *const names[] = {"alpha", "beta", "gamma", nullptr};
+    EXPECT_STREQ("beta", config_nearest("bta", names));
+    EXPECT_STREQ("gamma", config_nearest("gama", names));
+    std::string longest(500, 'z');
+    EXPECT_NE(nullptr, config_nearest(longest.c_str(), names));
+    const char *const none[] = {nullptr};
+    EXPECT_EQ(nullptr, config_nearest("x", none));
+}
+
+} // namespace

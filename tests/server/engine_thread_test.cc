@@ -1,0 +1,211 @@
+#include "server/engine_thread.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <string.h>
+
+#include <atomic>
+#include <map>
+#include <thread>
+
+#include "memory/base/clock.h"
+#include "tests/server/toy_engine.h"
+
+namespace {
+
+struct Front {
+    toy_engine::Folder folder;
+    struct engine_thread *thread = nullptr;
+    std::map<uint64_t, uint32_t> tokens;
+    std::map<uint64_t, enum finish_reason> ends;
+    uint32_t state_events = 0;
+
+    void open(uint32_t submit_capacity = 0, uint32_t event_capacity = 0)
+    {
+        struct engine_thread_config config = {};
+        struct error error = {};
+        config.engine = folder.config;
+        config.max_queue = 2000;
+        config.submit_capacity = submit_capacity;
+        config.event_capacity = event_capacity;
+        ASSERT_EQ(STATUS_OK, engine_thread_open(&thread, &config, &error)) << error.text;
+    }
+    ~Front() { engine_thread_close(thread); }
+
+    // Takes what is there; waits for something up to `ms`.
+    void poll_events(int ms)
+    {
+        struct pollfd p = {engine_thread_fd(thread), POLLIN, 0};
+        poll(&p, 1, ms);
+        engine_thread_flush(thread);
+        while (struct request_event *e = engine_thread_next(thread)) {
+            if (!e->request) {
+                state_events++;
+            } else {
+                EXPECT_EQ(0u, ends.count(e->request)) << "news after the end";
+                tokens[e->request] += e->token_count;
+                if (e->finish != FINISH_NONE)
+                    ends[e->request] = e->finish;
+            }
+            request_event_close(e);
+        }
+    }
+    template <typename Done> void until(Done done)
+    {
+        uint64_t deadline = clock_now_ns() + 60000000000u;
+        while (!done() && clock_now_ns() < deadline)
+            poll_events(20);
+        EXPECT_TRUE(done());
+    }
+    void ready()
+    {
+        until([&] { return engine_thread_state(thread) != ENGINE_LOADING; });
+        ASSERT_EQ(ENGINE_READY, engine_thread_state(thread)) << engine_thread_error(thread);
+    }
+    struct engine_thread_stats stats()
+    {
+        struct engine_thread_stats s;
+        engine_thread_stats_read(thread, &s);
+        return s;
+    }
+};
+
+TEST(engine_thread, loads_then_answers)
+{
+    Front f;
+    ASSERT_NO_FATAL_FAILURE(f.open());
+    ASSERT_NO_FATAL_FAILURE(f.ready());
+    f.until([&] { return f.state_events > 0; });
+    EXPECT_EQ(1, f.stats().progress);
+    EXPECT_EQ(96u, engine_info(engine_thread_engine(f.thread))->vocab);
+    for (uint64_t id = 1; id <= 12; id++)
+        ASSERT_EQ(STATUS_OK, engine_thread_submit(f.thread, toy_engine::make(id, 5, 6)));
+    f.until([&] { return f.ends.size() == 12; });
+    for (auto &t : f.tokens)
+        EXPECT_EQ(6u, t.second);
+    EXPECT_EQ(12u, f.stats().batcher.finished);
+}
+
+TEST(engine_thread, a_model_that_is_not_there)
+{
+    Front f;
+    f.folder.config.model = "/nowhere/model";
+    ASSERT_NO_FATAL_FAILURE(f.open());
+    f.until([&] { return engine_thread_state(f.thread) == ENGINE_FAILED; });
+    EXPECT_NE(nullptr, strstr(engine_thread_error(f.thread), "/nowhere/model"));
+    EXPECT_EQ(nullptr, engine_thread_engine(f.thread));
+}
+
+// Both queues as small as can be: nothing may be lost, nobody may wait for ever.
+TEST(engine_thread, tiny_queues_lose_nothing)
+{
+    Front f;
+    ASSERT_NO_FATAL_FAILURE(f.open(1, 1));
+    ASSERT_NO_FATAL_FAILURE(f.ready());
+    uint32_t refused = 0;
+    for (uint64_t id = 1; id <= 60; id++) {
+        struct request *r = toy_engine::make(id, 3, 9);
+        while (engine_thread_submit(f.thread, r) != STATUS_OK) {
+            refused++;
+            f.poll_events(1);
+        }
+    }
+    f.until([&] { return f.ends.size() == 60; });
+    for (auto &t : f.tokens)
+        EXPECT_EQ(9u, t.second) << t.first;
+    RecordProperty("refused", (int)refused);
+}
+
+TEST(engine_thread, cancels_get_through_a_full_queue)
+{
+    Front f;
+    ASSERT_NO_FATAL_FAILURE(f.open(2, 8));
+    ASSERT_NO_FATAL_FAILURE(f.ready());
+    for (uint64_t id = 1; id <= 40; id++) {
+        struct request *r = toy_engine::make(id, 3, 120);
+        while (engine_thread_submit(f.thread, r) != STATUS_OK)
+            f.poll_events(1);
+    }
+    for (uint64_t id = 1; id <= 40; id++)
+        engine_thread_cancel(f.thread, id); // more than the queue holds: the backlog keeps them
+    f.until([&] {
+        struct batcher_stats s = f.stats().batcher;
+        return s.cancelled + s.finished == 40 && s.now.running + s.now.waiting == 0;
+    });
+    EXPECT_EQ(0u, f.stats().batcher.now.kv_blocks_used);
+}
+
+TEST(engine_thread, paused_stands_still)
+{
+    Front f;
+    ASSERT_NO_FATAL_FAILURE(f.open());
+    ASSERT_NO_FATAL_FAILURE(f.ready());
+    engine_thread_pause(f.thread, 1, true); // unknown yet: ignored
+    ASSERT_EQ(STATUS_OK, engine_thread_submit(f.thread, toy_engine::make(1, 3, 120)));
+    engine_thread_pause(f.thread, 1, true);
+    f.until([&] { return f.stats().batcher.now.waiting + f.stats().batcher.now.paused == 1; });
+    ASSERT_EQ(STATUS_OK, engine_thread_submit(f.thread, toy_engine::make(2, 3, 5)));
+    f.until([&] { return f.ends.count(2) == 1; });
+    EXPECT_EQ(0u, f.ends.count(1));
+    uint32_t so_far = f.tokens[1];
+    f.poll_events(30);
+    EXPECT_EQ(so_far, f.tokens[1]);
+    engine_thread_pause(f.thread, 1, false);
+    f.until([&] { return f.ends.count(1) == 1; });
+    EXPECT_EQ(120u, f.tokens[1]);
+}
+
+TEST(engine_thread, deadlines_wake_an_idle_thread)
+{
+    Front f;
+    ASSERT_NO_FATAL_FAILURE(f.open());
+    ASSERT_NO_FATAL_FAILURE(f.ready());
+    struct request *r = toy_engine::make(1, 3, 120);
+    r->asked.deadline_ns = clock_now_ns() + 100000000u;
+    ASSERT_EQ(STATUS_OK, engine_thread_submit(f.thread, r));
+    engine_thread_pause(f.thread, 1, true); // nothing else keeps the thread busy
+    f.until([&] { return f.ends.count(1) == 1; });
+    EXPECT_EQ(FINISH_FAILED, f.ends[1]);
+}
+
+TEST(engine_thread, close_in_the_middle)
+{
+    Front f;
+    ASSERT_NO_FATAL_FAILURE(f.open());
+    ASSERT_NO_FATAL_FAILURE(f.ready());
+    for (uint64_t id = 1; id <= 30; id++)
+        ASSERT_EQ(STATUS_OK, engine_thread_submit(f.thread, toy_engine::make(id, 20, 100)));
+    f.poll_events(5);
+}
+
+TEST(engine_thread, close_while_loading)
+{
+    Front f;
+    ASSERT_NO_FATAL_FAILURE(f.open());
+}
+
+TEST(engine_thread, stats_are_read_while_written)
+{
+    Front f;
+    ASSERT_NO_FATAL_FAILURE(f.open());
+    ASSERT_NO_FATAL_FAILURE(f.ready());
+    std::atomic<bool> stop{false};
+    std::thread reader([&] {
+        uint64_t last = 0;
+        while (!stop) {
+            struct batcher_stats s = f.stats().batcher;
+            EXPECT_GE(s.generation_tokens, last);
+            EXPECT_LE(s.now.kv_blocks_used, s.now.kv_blocks);
+            last = s.generation_tokens;
+            std::this_thread::yield();
+        }
+    });
+    for (uint64_t id = 1; id <= 20; id++)
+        ASSERT_EQ(STATUS_OK, engine_thread_submit(f.thread, toy_engine::make(id, 5, 40)));
+    f.until([&] { return f.ends.size() == 20; });
+    stop = true;
+    reader.join();
+    EXPECT_EQ(800u, f.stats().batcher.generation_tokens);
+}
+
+} // namespace

@@ -1,0 +1,86 @@
+#include "server/front_status.h"
+
+#include <gtest/gtest.h>
+#include <string.h>
+
+#include <string>
+
+namespace {
+
+TEST(front_status, the_line_is_worded_as_tools_expect)
+{
+    struct batcher_stats last = {}, now = {};
+    struct expert_usage last_experts = {}, experts = {};
+    last.prompt_tokens = 100;
+    now.prompt_tokens = 150;
+    last.generation_tokens = 10;
+    now.generation_tokens = 30;
+    now.now.running = 3;
+    now.now.waiting = 2;
+    now.now.kv_blocks = 8;
+    now.now.kv_blocks_used = 2;
+    last_experts.hits = 5;
+    experts.hits = 80;
+    experts.misses = 25;
+    experts.stall_ns = 40000000;
+    char line[512];
+    front_status_format(line, sizeof line, 10, &last, &now, &last_experts, &experts);
+    EXPECT_STREQ("Engine 000: Avg prompt throughput: 5.0 tokens/s, Avg generation throughput: 2.0 "
+                 "tokens/s, Running: 3 reqs, Waiting: 2 reqs, GPU KV cache usage: 25.0%, Prefix "
+                 "cache hit rate: 0.0%, Expert cache hit rate: 75.0%, Expert stall: 2.0 ms/tok",
+                 line);
+}
+
+TEST(front_status, nothing_done_divides_by_nothing)
+{
+    struct batcher_stats none = {};
+    struct expert_usage experts = {};
+    char line[512];
+    front_status_format(line, sizeof line, 10, &none, &none, &experts, &experts);
+    EXPECT_EQ(nullptr, strstr(line, "nan"));
+    EXPECT_EQ(nullptr, strstr(line, "inf"));
+}
+
+TEST(front_status, quiet_when_idle_and_between_intervals)
+{
+    struct front_status s;
+    struct batcher_stats idle = {}, busy = {};
+    struct engine_stats engine = {};
+    front_status_init(&s, 10, false, 1000);
+    busy.generation_tokens = 7;
+    testing::internal::CaptureStderr();
+    front_status_line(&s, 1000 + 9999999999u, &busy, &engine); // too early
+    front_status_line(&s, 1000 + 10000000000u, &idle, &engine);
+    EXPECT_EQ("", testing::internal::GetCapturedStderr());
+    testing::internal::CaptureStderr();
+    front_status_line(&s, 1000 + 20000000000u, &busy, &engine);
+    EXPECT_NE(std::string::npos, testing::internal::GetCapturedStderr().find("Engine 000: Avg"));
+    testing::internal::CaptureStderr();
+    front_status_line(&s, 1000 + 30000000000u, &busy, &engine); // nothing new
+    EXPECT_EQ("", testing::internal::GetCapturedStderr());
+}
+
+TEST(front_status, progress_in_steps_or_as_a_bar)
+{
+    struct front_status s;
+    front_status_init(&s, 0, false, 0);
+    testing::internal::CaptureStderr();
+    front_status_progress(&s, "weights", 0.0);
+    front_status_progress(&s, "weights", 0.04); // less than 5 % more
+    front_status_progress(&s, "weights", 0.05);
+    std::string text = testing::internal::GetCapturedStderr();
+    EXPECT_NE(std::string::npos, text.find("loading: weights 0 %"));
+    EXPECT_EQ(std::string::npos, text.find("weights 4 %"));
+    EXPECT_NE(std::string::npos, text.find("loading: weights 5 %"));
+    front_status_init(&s, 0, true, 0);
+    testing::internal::CaptureStderr();
+    front_status_progress(&s, "weights", 0.5);
+    front_status_end_bar(&s);
+    front_status_end_bar(&s);
+    text = testing::internal::GetCapturedStderr();
+    EXPECT_NE(std::string::npos,
+              text.find("\rloading [###############---------------]  50 % weights"));
+    EXPECT_EQ('\n', text.back());
+}
+
+} // namespace

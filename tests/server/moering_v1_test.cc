@@ -1,0 +1,338 @@
+#include "server/moering_v1.h"
+
+#include <moering/v1/moering.pb-c.h>
+
+#include <memory>
+
+#include "tests/server/toy_engine.h"
+#include "tests/server/wire_client.h"
+
+namespace {
+
+using wire::Answer;
+using wire::Framed;
+
+const char generate_path[] = "/moering.v1.Moering/Generate";
+
+std::string Pack(const ProtobufCMessage &m)
+{
+    std::string out(protobuf_c_message_get_packed_size(&m), '\0');
+    protobuf_c_message_pack(&m, reinterpret_cast<uint8_t *>(&out[0]));
+    return out;
+}
+
+struct Generate {
+    Moering__V1__GenerateRequest m;
+    Moering__V1__SamplingParams sampling;
+    Moering__V1__TokenIds ids;
+    std::vector<uint32_t> prompt = {3, 1, 4, 1, 5};
+
+    explicit Generate(uint32_t max_tokens)
+    {
+        moering__v1__generate_request__init(&m);
+        moering__v1__sampling_params__init(&sampling);
+        moering__v1__token_ids__init(&ids);
+        sampling._temperature_case = MOERING__V1__SAMPLING_PARAMS___TEMPERATURE_TEMPERATURE;
+        m.sampling = &sampling;
+        m.prompt_case = MOERING__V1__GENERATE_REQUEST__PROMPT_TOKENS;
+        m.tokens = &ids;
+        m._max_tokens_case = MOERING__V1__GENERATE_REQUEST___MAX_TOKENS_MAX_TOKENS;
+        m.max_tokens = max_tokens;
+        m.ignore_eos = true;
+    }
+    std::string bytes()
+    {
+        ids.ids = prompt.data();
+        ids.n_ids = prompt.size();
+        return Pack(m.base);
+    }
+};
+
+template <typename T> using Owned = std::unique_ptr<T, void (*)(T *)>;
+
+Owned<Moering__V1__GenerateChunk> Chunk(const std::string &bytes)
+{
+    return {moering__v1__generate_chunk__unpack(nullptr, bytes.size(),
+                                                reinterpret_cast<const uint8_t *>(bytes.data())),
+            [](Moering__V1__GenerateChunk *c) {
+                if (c)
+                    moering__v1__generate_chunk__free_unpacked(c, nullptr);
+            }};
+}
+
+uint32_t Tokens(const Answer &answer)
+{
+    uint32_t n = 0;
+    for (const std::string &m : answer.messages())
+        n += (uint32_t)Chunk(m)->n_tokens;
+    return n;
+}
+
+class MoeringV1 : public wire::ServerTest {
+  protected:
+    void Start(uint32_t max_queue = 100, uint32_t stall_timeout_s = 60)
+    {
+        struct moering_v1_config config = {"toy", stall_timeout_s, clock_now_ns()};
+        ASSERT_EQ(STATUS_OK, moering_v1_open(&service_, &config, nullptr));
+        std::vector<grpc_method> methods(MOERING_V1_METHODS);
+        moering_v1_methods(service_, methods.data());
+        Open(methods);
+        struct engine_thread_config thread = {};
+        thread.engine = folder_.config;
+        thread.max_queue = max_queue;
+        ASSERT_EQ(STATUS_OK, engine_thread_open(&engine_, &thread, nullptr));
+        moering_v1_attach(service_, server_, engine_);
+        news_ = event_new(base_, engine_thread_fd(engine_), EV_READ | EV_PERSIST, OnNews, this);
+        event_add(news_, nullptr);
+    }
+    void Ready()
+    {
+        ASSERT_TRUE(Run([&] { return engine_thread_state(engine_) == ENGINE_READY; }));
+    }
+    void Cleanup() override
+    {
+        if (news_)
+            event_free(news_);
+        engine_thread_close(engine_);
+        moering_v1_close(service_);
+    }
+    static void OnNews(evutil_socket_t, short, void *arg)
+    {
+        auto *self = static_cast<MoeringV1 *>(arg);
+        engine_thread_flush(self->engine_);
+        while (struct request_event *e = engine_thread_next(self->engine_)) {
+            if (e->request)
+                moering_v1_event(self->service_, e);
+            request_event_close(e);
+        }
+    }
+    struct batcher_stats Stats()
+    {
+        struct engine_thread_stats stats;
+        engine_thread_stats_read(engine_, &stats);
+        return stats.batcher;
+    }
+    bool Idle()
+    {
+        struct batcher_stats s = Stats();
+        return s.now.running + s.now.waiting + s.now.kv_blocks_used == 0;
+    }
+
+    toy_engine::Folder folder_;
+    struct moering_v1 *service_ = nullptr;
+    struct engine_thread *engine_ = nullptr;
+    struct event *news_ = nullptr;
+};
+
+TEST_F(MoeringV1, StreamsChunksAndEndsWithUsage)
+{
+    ASSERT_NO_FATAL_FAILURE(Start());
+    ASSERT_NO_FATAL_FAILURE(Ready());
+    Generate g(6);
+    g.m.top_logprobs = 2;
+    Answer a = Unary(Connect(), generate_path, g.bytes());
+    ASSERT_EQ(GRPC_OK, a.status()) << a.fields["grpc-message"];
+    EXPECT_EQ(6u, Tokens(a));
+    auto messages = a.messages();
+    for (size_t i = 0; i < messages.size(); i++) {
+        auto chunk = Chunk(messages[i]);
+        bool last = i + 1 == messages.size();
+        EXPECT_EQ(last, chunk->usage != nullptr);
+        EXPECT_EQ(last ? MOERING__V1__FINISH_REASON__FINISH_REASON_LENGTH
+                       : MOERING__V1__FINISH_REASON__FINISH_REASON_UNSPECIFIED,
+                  chunk->finish_reason);
+        ASSERT_EQ(chunk->n_tokens, chunk->n_logprobs);
+        for (size_t k = 0; k < chunk->n_logprobs; k++) {
+            ASSERT_EQ(2u, chunk->logprobs[k]->n_top);
+            EXPECT_EQ(chunk->tokens[k], chunk->logprobs[k]->top[0]->token);
+        }
+        if (last) {
+            EXPECT_EQ(5u, chunk->usage->prompt_tokens);
+            EXPECT_EQ(6u, chunk->usage->completion_tokens);
+            EXPECT_GT(chunk->usage->experts->hits + chunk->usage->experts->misses, 0u);
+        }
+    }
+    EXPECT_EQ(0u, moering_v1_live(service_));
+}
+
+TEST_F(MoeringV1, SaysHowFarLoadingIs)
+{
+    ASSERT_NO_FATAL_FAILURE(Start());
+    /* The thread may be done by now; then there is nothing to see. */
+    Answer a = Unary(Connect(), generate_path, Generate(2).bytes());
+    if (a.status() != GRPC_OK) {
+        EXPECT_EQ(GRPC_UNAVAILABLE, a.status());
+        EXPECT_NE(std::string::npos, a.fields["grpc-message"].find("loading model"));
+    }
+}
+
+TEST_F(MoeringV1, AFailedLoadIsTheAnswer)
+{
+    folder_.config.model = "/nowhere/model";
+    ASSERT_NO_FATAL_FAILURE(Start());
+    ASSERT_TRUE(Run([&] { return engine_thread_state(engine_) == ENGINE_FAILED; }));
+    Answer a = Unary(Connect(), generate_path, Generate(2).bytes());
+    EXPECT_EQ(GRPC_UNAVAILABLE, a.status());
+    EXPECT_NE(std::string::npos, a.fields["grpc-message"].find("/nowhere/model"));
+}
+
+TEST_F(MoeringV1, ResetAndLostConnectionsFreeAtOnce)
+{
+    ASSERT_NO_FATAL_FAILURE(Start());
+    ASSERT_NO_FATAL_FAILURE(Ready());
+    wire::Client &client = Connect();
+    int32_t id = client.Call(generate_path, Framed(Generate(120).bytes()));
+    ASSERT_TRUE(Run([&] { return !client.answer(id).messages().empty(); }));
+    client.Reset(id);
+    EXPECT_TRUE(Run([&] { return moering_v1_live(service_) == 0 && Idle(); }));
+    wire::Client &other = Connect();
+    for (int i = 0; i < 8; i++) /* four run, four wait */
+        id = other.Call(generate_path, Framed(Generate(120).bytes()));
+    ASSERT_TRUE(Run([&] { return moering_v1_live(service_) == 8; }));
+    other.Disconnect();
+    EXPECT_TRUE(Run([&] { return moering_v1_live(service_) == 0 && Idle(); }));
+}
+
+TEST_F(MoeringV1, AReaderThatStopsPausesItsRequest)
+{
+    limits_.output_bytes_high = 512;
+    folder_.config.max_model_len = 1600; /* long enough to be still at it when the pause comes */
+    ASSERT_NO_FATAL_FAILURE(Start(100, 1));
+    ASSERT_NO_FATAL_FAILURE(Ready());
+    wire::Client &client = Connect(false);
+    nghttp2_settings_entry window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 256};
+    nghttp2_submit_settings(client.session(), NGHTTP2_FLAG_NONE, &window, 1);
+    Generate g(1500);
+    g.m.top_logprobs = 20;
+    int32_t id = client.Call(generate_path, Framed(g.bytes()));
+    ASSERT_TRUE(Run([&] { return Stats().now.paused == 1; }));
+    uint64_t so_far = Stats().generation_tokens;
+    EXPECT_LT(so_far, 1500u);
+    Answer quick = Unary(Connect(), generate_path, Generate(5).bytes());
+    EXPECT_EQ(5u, Tokens(quick)); /* others go on */
+    EXPECT_EQ(so_far + 5, Stats().generation_tokens);
+    EXPECT_TRUE(Run([&] {
+        client.Consume(id);
+        return client.answer(id).ended;
+    }, 60));
+    EXPECT_EQ(1500u, Tokens(client.answer(id)));
+    EXPECT_EQ(GRPC_OK, client.answer(id).status());
+}
+
+TEST_F(MoeringV1, AReaderThatStopsForGoodIsCutOff)
+{
+    limits_.output_bytes_high = 512;
+    folder_.config.max_model_len = 1600; /* long enough to be still at it when the pause comes */
+    ASSERT_NO_FATAL_FAILURE(Start(100, 1));
+    ASSERT_NO_FATAL_FAILURE(Ready());
+    wire::Client &client = Connect(false);
+    nghttp2_settings_entry window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 256};
+    nghttp2_submit_settings(client.session(), NGHTTP2_FLAG_NONE, &window, 1);
+    Generate g(1500);
+    g.m.top_logprobs = 20;
+    client.Call(generate_path, Framed(g.bytes()));
+    ASSERT_TRUE(Run([&] { return Stats().now.paused == 1; }));
+    moering_v1_tick(service_, clock_now_ns()); /* not yet */
+    EXPECT_EQ(1u, moering_v1_live(service_));
+    moering_v1_tick(service_, clock_now_ns() + 2000000000u);
+    EXPECT_EQ(0u, moering_v1_live(service_));
+    EXPECT_TRUE(Run([&] { return Idle(); }));
+}
+
+TEST_F(MoeringV1, AFullQueueIsRefused)
+{
+    ASSERT_NO_FATAL_FAILURE(Start(0));
+    ASSERT_NO_FATAL_FAILURE(Ready());
+    wire::Client &client = Connect();
+    std::vector<int32_t> ids;
+    for (int i = 0; i < 30; i++)
+        ids.push_back(client.Call(generate_path, Framed(Generate(100).bytes())));
+    ASSERT_TRUE(Run([&] {
+        return std::all_of(ids.begin(), ids.end(),
+                           [&](int32_t id) { return client.answer(id).closed; });
+    }, 30));
+    int ok = 0, full = 0;
+    for (int32_t id : ids) {
+        ok += client.answer(id).status() == GRPC_OK && Tokens(client.answer(id)) == 100;
+        full += client.answer(id).status() == GRPC_RESOURCE_EXHAUSTED;
+    }
+    EXPECT_EQ(30, ok + full);
+    EXPECT_GE(ok, 4);
+    EXPECT_GT(full, 0);
+}
+
+TEST_F(MoeringV1, DrainRefusesNewWorkAndFinishesTheOld)
+{
+    ASSERT_NO_FATAL_FAILURE(Start());
+    ASSERT_NO_FATAL_FAILURE(Ready());
+    wire::Client &client = Connect();
+    int32_t old = client.Call(generate_path, Framed(Generate(60).bytes()));
+    ASSERT_TRUE(Run([&] { return moering_v1_live(service_) == 1; }));
+    moering_v1_drain(service_);
+    Answer late = Unary(client, generate_path, Generate(2).bytes());
+    EXPECT_EQ(GRPC_UNAVAILABLE, late.status());
+    EXPECT_TRUE(Run([&] { return client.answer(old).closed; }));
+    EXPECT_EQ(60u, Tokens(client.answer(old)));
+}
+
+TEST_F(MoeringV1, CutOffTellsEveryClient)
+{
+    ASSERT_NO_FATAL_FAILURE(Start());
+    ASSERT_NO_FATAL_FAILURE(Ready());
+    wire::Client &client = Connect();
+    std::vector<int32_t> ids;
+    for (int i = 0; i < 9; i++)
+        ids.push_back(client.Call(generate_path, Framed(Generate(120).bytes())));
+    ASSERT_TRUE(Run([&] { return moering_v1_live(service_) == 9; }));
+    EXPECT_EQ(9u, moering_v1_cut_off(service_));
+    for (int32_t id : ids) {
+        ASSERT_TRUE(Run([&] { return client.answer(id).closed; }));
+        EXPECT_EQ(GRPC_UNAVAILABLE, client.answer(id).status());
+    }
+    EXPECT_TRUE(Run([&] { return Idle(); }));
+}
+
+TEST_F(MoeringV1, TextNeedsATokenizer)
+{
+    ASSERT_NO_FATAL_FAILURE(Start());
+    ASSERT_NO_FATAL_FAILURE(Ready());
+    wire::Client &client = Connect();
+    for (const char *method : {"Tokenize", "Detokenize"})
+        EXPECT_EQ(GRPC_FAILED_PRECONDITION,
+                  Unary(client, std::string("/moering.v1.Moering/") + method, "").status());
+    uint8_t text[] = "hello";
+    Generate g(3);
+    g.m.prompt_case = MOERING__V1__GENERATE_REQUEST__PROMPT_TEXT;
+    g.m.text = {5, text};
+    EXPECT_EQ(GRPC_UNIMPLEMENTED, Unary(client, generate_path, Pack(g.m.base)).status());
+    EXPECT_EQ(GRPC_INVALID_ARGUMENT, Unary(client, generate_path, "\xff\xff\xff").status());
+}
+
+TEST_F(MoeringV1, ModelAndStats)
+{
+    ASSERT_NO_FATAL_FAILURE(Start());
+    ASSERT_NO_FATAL_FAILURE(Ready());
+    wire::Client &client = Connect();
+    Answer a = Unary(client, "/moering.v1.Moering/GetModel", "");
+    ASSERT_EQ(GRPC_OK, a.status());
+    auto bytes = a.messages().at(0);
+    auto *model = moering__v1__get_model_response__unpack(
+        nullptr, bytes.size(), reinterpret_cast<const uint8_t *>(bytes.data()));
+    ASSERT_NE(nullptr, model);
+    EXPECT_STREQ("toy", model->name);
+    EXPECT_EQ(24u, model->expert_pages);
+    moering__v1__get_model_response__free_unpacked(model, nullptr);
+    Unary(client, generate_path, Generate(7).bytes());
+    a = Unary(client, "/moering.v1.Moering/GetStats", "");
+    bytes = a.messages().at(0);
+    auto *stats = moering__v1__get_stats_response__unpack(
+        nullptr, bytes.size(), reinterpret_cast<const uint8_t *>(bytes.data()));
+    ASSERT_NE(nullptr, stats);
+    EXPECT_EQ(1u, stats->requests_finished);
+    EXPECT_EQ(7u, stats->generation_tokens);
+    EXPECT_EQ(5u, stats->prompt_tokens);
+    EXPECT_EQ(2u, stats->n_tiers);
+    moering__v1__get_stats_response__free_unpacked(stats, nullptr);
+}
+
+} // namespace

@@ -1,0 +1,34 @@
+#include "server/request_event.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace {
+
+TEST(request_event, grows_by_any_piece)
+{
+    struct request_event *e = request_event_open(9);
+    ASSERT_NE(nullptr, e);
+    std::string all;
+    for (size_t n : {0u, 1u, 31u, 1u, 200u, 5000u, 0u, 3u}) {
+        std::string piece(n, (char)('a' + n % 26));
+        all += piece;
+        ASSERT_TRUE(request_event_add_text(e, piece.data(), piece.size()));
+    }
+    EXPECT_EQ(all, std::string(e->text, e->text_bytes));
+    for (uint32_t i = 0; i < 100; i++) {
+        struct sampled s = {};
+        s.token = i * 7;
+        ASSERT_TRUE(request_event_add_token(e, &s));
+    }
+    ASSERT_EQ(100u, e->token_count);
+    for (uint32_t i = 0; i < 100; i++)
+        EXPECT_EQ(i * 7, e->tokens[i].token);
+    EXPECT_EQ(9u, e->request);
+    EXPECT_EQ(FINISH_NONE, e->finish);
+    request_event_close(e);
+    request_event_close(nullptr);
+}
+
+} // namespace
