@@ -66,7 +66,7 @@ void cli_help(FILE *out)
         "  --wait SECONDS            wait so long for the server to serve\n"
         "  --json                    print JSON\n\n"
         "generate:\n"
-        "  -p --prompt TEXT          default: standard input\n"
+        "  TEXT or -p --prompt TEXT  default: standard input\n"
         "  --tokens 1,2,3            prompt as token ids\n"
         "  -n --max-tokens N         default: as many as fit\n"
         "  --min-tokens N            no end before\n"
@@ -85,7 +85,7 @@ void cli_help(FILE *out)
         "  --priority N              higher goes first\n"
         "  --request-id ID           for the server's log\n"
         "  --model NAME\n\n"
-        "tokenize: --text TEXT (default: standard input), --pieces, --no-special\n"
+        "tokenize: TEXT or --text TEXT (default: standard input), --pieces, --no-special\n"
         "detokenize: --tokens 1,2,3, --keep-special\n"
         "health: --service NAME\n",
         out);
@@ -246,6 +246,9 @@ int cli_options_parse(struct cli_options *o, int argc, char **argv)
         optind++;
     else if (optind < argc)
         o->command = argv[optind++]; /* flags came first */
+    bool takes_text = strcmp(o->command, "generate") == 0 || strcmp(o->command, "tokenize") == 0;
+    if (optind < argc && takes_text && !o->text)
+        o->text = argv[optind++];
     if (optind < argc) {
         fprintf(stderr, "moering-client: unexpected word '%s'\n", argv[optind]);
         return CLI_USAGE;

@@ -59,7 +59,7 @@ TEST(config, defaults)
     EXPECT_EQ(512u, p.config.max_num_batched_tokens);
     EXPECT_EQ(4u << 20, p.config.grpc_max_message_bytes);
     EXPECT_EQ(ROOM_AUTO, p.config.device_experts.kind);
-    EXPECT_TRUE(p.config.prefetch);
+    EXPECT_FALSE(p.config.prefetch);
     EXPECT_EQ(2u, p.config.log_level);
     EXPECT_EQ(CONFIG_DEFAULT, config_source_of(&p.config, "host"));
 }
