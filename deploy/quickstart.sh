@@ -71,7 +71,7 @@ printf '\n%s' "$question"
 printf '\n'
 "$build/bin/moering-client" stats --connect "$address"
 printf '\nServing on %s. Ask it something yourself:\n' "$address"
-printf '    "%s/bin/moering-client" generate --connect %s -p "Once" -n 60\n' "$build" "$address"
+printf '    "%s/bin/moering-client" generate --connect %s -p "Ada lived near the" -n 60\n' "$build" "$address"
 if ! $once; then
     echo "Ctrl-C stops."
     wait "$server"

@@ -2,6 +2,15 @@
 
 #include <string.h>
 
+const struct arch_names arch_names_mlp = {
+    .router = "mlp.gate.weight",
+    .gate = "mlp.experts.%u.gate_proj.weight",
+    .up = "mlp.experts.%u.up_proj.weight",
+    .down = "mlp.experts.%u.down_proj.weight",
+    .fused_gate_up = "mlp.experts.gate_up_proj",
+    .fused_down = "mlp.experts.down_proj",
+};
+
 enum status arch_find(const struct checkpoint *checkpoint, const struct arch **out,
                       struct error *error)
 {

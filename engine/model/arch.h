@@ -19,11 +19,14 @@ struct arch_names {
 
 struct arch {
     const char *name;               /* "qwen3_moe": model_type of config.json */
-    struct arch_names names;
+    const struct arch_names *names;
     /* Fills what hparams_read left open: experts, routing, q/k norm, window. */
     enum status (*read)(const struct checkpoint *checkpoint, struct hparams *hparams,
                         struct error *error);
 };
+
+/* The spelling that most families share. */
+extern const struct arch_names arch_names_mlp;
 
 extern const struct arch arch_qwen3_moe, arch_olmoe, arch_mixtral;
 

@@ -15,15 +15,17 @@ static enum status read(const struct checkpoint *c, struct hparams *out, struct 
     return STATUS_OK;
 }
 
+static const struct arch_names names = {
+    .router = "block_sparse_moe.gate.weight",
+    .gate = "block_sparse_moe.experts.%u.w1.weight",
+    .up = "block_sparse_moe.experts.%u.w3.weight",
+    .down = "block_sparse_moe.experts.%u.w2.weight",
+    .fused_gate_up = "block_sparse_moe.experts.gate_up_proj",
+    .fused_down = "block_sparse_moe.experts.down_proj",
+};
+
 const struct arch arch_mixtral = {
     .name = "mixtral",
-    .names = {
-        .router = "block_sparse_moe.gate.weight",
-        .gate = "block_sparse_moe.experts.%u.w1.weight",
-        .up = "block_sparse_moe.experts.%u.w3.weight",
-        .down = "block_sparse_moe.experts.%u.w2.weight",
-        .fused_gate_up = "block_sparse_moe.experts.gate_up_proj",
-        .fused_down = "block_sparse_moe.experts.down_proj",
-    },
+    .names = &names,
     .read = read,
 };

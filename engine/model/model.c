@@ -79,7 +79,7 @@ static enum status load_all(struct loader *l, const struct dense_tensor *tensors
  * not); plan.c has made sure that all agree. */
 static enum dtype expert_dtype(const struct loader *l, uint32_t layer)
 {
-    const struct arch_names *names = &l->model->arch->names;
+    const struct arch_names *names = l->model->arch->names;
     char name[200];
     snprintf(name, sizeof name, "model.layers.%u.%s", layer, names->fused_gate_up);
     const struct checkpoint_tensor *t = checkpoint_find(l->checkpoint, name);

@@ -21,13 +21,6 @@ static enum status read(const struct checkpoint *c, struct hparams *out, struct 
 
 const struct arch arch_olmoe = {
     .name = "olmoe",
-    .names = {
-        .router = "mlp.gate.weight",
-        .gate = "mlp.experts.%u.gate_proj.weight",
-        .up = "mlp.experts.%u.up_proj.weight",
-        .down = "mlp.experts.%u.down_proj.weight",
-        .fused_gate_up = "mlp.experts.gate_up_proj",
-        .fused_down = "mlp.experts.down_proj",
-    },
+    .names = &arch_names_mlp,
     .read = read,
 };

@@ -37,7 +37,7 @@ static enum status find_parts(struct planner *p, uint32_t layer, uint32_t expert
                               struct page_part parts[3], enum dtype *dtype)
 {
     const struct hparams *h = &p->plan->hparams;
-    const struct arch_names *names = &p->plan->arch->names;
+    const struct arch_names *names = p->plan->arch->names;
     const struct checkpoint_tensor *t[3];
     char prefix[48], name[200], fused[2][200];
     snprintf(prefix, sizeof prefix, "model.layers.%u.", layer);

@@ -38,13 +38,6 @@ static enum status read(const struct checkpoint *c, struct hparams *out, struct 
 
 const struct arch arch_qwen3_moe = {
     .name = "qwen3_moe",
-    .names = {
-        .router = "mlp.gate.weight",
-        .gate = "mlp.experts.%u.gate_proj.weight",
-        .up = "mlp.experts.%u.up_proj.weight",
-        .down = "mlp.experts.%u.down_proj.weight",
-        .fused_gate_up = "mlp.experts.gate_up_proj",
-        .fused_down = "mlp.experts.down_proj",
-    },
+    .names = &arch_names_mlp,
     .read = read,
 };

@@ -39,7 +39,7 @@ uint32_t tensors_of_layer(const struct arch *arch, const struct hparams *h, uint
     }
     at = put(at, "post_attention_layernorm.weight", h->hidden, 0,
              offsetof(struct layer, expert_norm));
-    at = put(at, arch->names.router, h->experts, h->hidden, offsetof(struct layer, router));
+    at = put(at, arch->names->router, h->experts, h->hidden, offsetof(struct layer, router));
     for (struct dense_tensor *t = out; t < at; t++) {
         char inner[120];
         snprintf(inner, sizeof inner, "%.119s", t->name);
