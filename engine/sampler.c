@@ -2,14 +2,16 @@
  * nothing of batches, requests or stop conditions. Called by the engine thread.
  *
  * Reproducible on any machine: the n-th draw is a pure function of the seed and n (splitmix64, a
- * counter-based generator: state that could be lost in a preemption does not exist), candidates are
- * walked in an order that depends on values and ids alone, and exp is our own polynomial, since the
- * C library picks one by instruction set and these differ in the last bit. Sums are doubles.
+ * counter-based generator: state that could be lost in a preemption does not exist), tokens are
+ * walked in an order that depends on values and ids alone, and weights and their sums have the same
+ * bits everywhere (sampler_row.h).
  *
- * Cost: a plain draw is two passes over the vocabulary. Top-k and top-p do not sort it: a heap is
- * built in linear time and only the kept tokens are popped, in descending order. Values stay the
- * penalised logits throughout (the order is the same at every temperature, and dividing first would
- * round neighbours into ties); a weight is exp((value - max) / temperature), so the best one is 1.
+ * Cost: one pass finds the highest logit and anything that is no number; penalties and bans are
+ * written into the row. Greedy is done then. A draw from everything weighs the row once and walks a
+ * small part of it again; top-k and top-p first select what they need (sampler_select.h). Values
+ * stay the penalised logits throughout (the order is the same at every temperature, and dividing
+ * first would round neighbours into ties); a weight is exp((value - max) / temperature), so the
+ * best one is 1 and -inf is 0.
  *
  * Tokens of equal value: the lower id comes first, everywhere. */
 #include "engine/sampler.h"
@@ -19,7 +21,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/sampler_row.h"
+#include "engine/sampler_select.h"
 #include "memory/base/check.h"
+
+/* A token of the prompt or the output, and the model's own logit of it while the row holds the
+ * penalised one. */
+struct seen {
+    uint32_t token;
+    float logit;
+};
 
 struct sampler {
     struct sampler_params params;
@@ -27,7 +38,7 @@ struct sampler {
     uint64_t draws;
 
     /* Only with a penalty: each distinct token once, and how often it is in the output. */
-    uint32_t *seen; /* [seen_count] of [vocab] */
+    struct seen *seen; /* [seen_count] of [vocab] */
     uint32_t seen_count;
     uint32_t *counts; /* [vocab]: NEVER_SEEN, or occurrences in the output */
 };
@@ -89,30 +100,6 @@ double sampler_uniform(uint64_t seed, uint64_t draw)
     return (double)(mix(stream + (draw + 1) * gamma) >> 11) * 0x1p-53;
 }
 
-/* exp for x <= 0, within 1e-15 relative; 0 below -708. Only IEEE additions and products: the same
- * bits on every machine. x = n ln 2 + r with |r| <= ln 2 / 2, then the series of r. */
-static double exp_of(double x)
-{
-    static const double inverse_factorial[] = {
-        1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0,
-        1.0 / 40320.0,      1.0 / 5040.0,      1.0 / 720.0,      1.0 / 120.0,     1.0 / 24.0,
-        1.0 / 6.0,          1.0 / 2.0,         1.0,              1.0,
-    };
-    const double log2_e = 1.4426950408889634, ln2_high = 0x1.62e42fee00000p-1;
-    const double ln2_low = 1.90821492927058770002e-10, round = 0x1.8p52;
-    if (!(x > -708.0))
-        return 0;
-    double n = (x * log2_e + round) - round; /* to the nearest integer */
-    double r = (x - n * ln2_high) - n * ln2_low;
-    double sum = inverse_factorial[0];
-    for (size_t i = 1; i < sizeof inverse_factorial / sizeof inverse_factorial[0]; i++)
-        sum = sum * r + inverse_factorial[i];
-    uint64_t bits = (uint64_t)(1023 + (int64_t)n) << 52;
-    double scale;
-    memcpy(&scale, &bits, sizeof scale);
-    return sum * scale;
-}
-
 /* --- The sequence's state --- */
 
 static bool has_penalty(const struct sampler_params *params)
@@ -165,14 +152,14 @@ void sampler_observe(struct sampler *sampler, const uint32_t *tokens, uint32_t c
         CHECK(tokens[i] < sampler->vocab);
         uint32_t *occurrences = &sampler->counts[tokens[i]];
         if (*occurrences == NEVER_SEEN) {
-            sampler->seen[sampler->seen_count++] = tokens[i];
+            sampler->seen[sampler->seen_count++].token = tokens[i];
             *occurrences = 0;
         }
         *occurrences += output;
     }
 }
 
-/* --- Candidates --- */
+/* --- The row --- */
 
 static float penalise(const struct sampler_params *params, float logit, uint32_t occurrences)
 {
@@ -184,239 +171,202 @@ static float penalise(const struct sampler_params *params, float logit, uint32_t
     return fminf(fmaxf(logit, -FLT_MAX), FLT_MAX); /* an extreme r must not make an infinity */
 }
 
-/* candidates[0, *count): every token that may be drawn, with its penalised logit, by id. */
-static enum status gather(const struct sampler *sampler, const float *logits,
-                          const uint32_t *banned, uint32_t banned_count,
-                          struct sampler_candidate *candidates, uint32_t *count,
-                          struct error *error)
+/* Writes penalties and bans into the row. */
+static void edit(struct sampler *sampler, float *logits, const uint32_t *banned,
+                 uint32_t banned_count)
 {
-    uint32_t vocab = sampler->vocab, kept = 0;
-    for (uint32_t i = 0; i < vocab; i++) {
-        if (!(logits[i] <= FLT_MAX))
-            return error_set(error, STATUS_INTERNAL, "the model's logit of token %u is %g", i,
-                             (double)logits[i]);
-        candidates[i] = (struct sampler_candidate){logits[i], i};
-    }
     for (uint32_t i = 0; i < sampler->seen_count; i++) {
-        uint32_t token = sampler->seen[i];
-        if (logits[token] >= -FLT_MAX)
-            candidates[token].value =
-                penalise(&sampler->params, logits[token], sampler->counts[token]);
+        struct seen *seen = &sampler->seen[i];
+        seen->logit = logits[seen->token];
+        if (seen->logit >= -FLT_MAX)
+            logits[seen->token] =
+                penalise(&sampler->params, seen->logit, sampler->counts[seen->token]);
     }
     for (uint32_t i = 0; i < banned_count; i++)
-        if (banned[i] < vocab)
-            candidates[banned[i]].value = -INFINITY;
-    for (uint32_t i = 0; i < vocab; i++)
-        if (candidates[i].value >= -FLT_MAX)
-            candidates[kept++] = candidates[i];
-    *count = kept;
-    if (kept == 0)
-        return error_set(error, STATUS_INTERNAL,
-                         "no token is left to draw: every logit is -inf or banned");
-    return STATUS_OK;
+        if (banned[i] < sampler->vocab)
+            logits[banned[i]] = -INFINITY;
 }
 
-static bool comes_before(struct sampler_candidate a, struct sampler_candidate b)
+/* The model's own logit of a token, which `edit` may have penalised. */
+static float original_logit(const struct sampler *sampler, const float *logits, uint32_t token)
 {
-    return a.value > b.value || (a.value == b.value && a.token < b.token);
+    if (sampler->counts && sampler->counts[token] != NEVER_SEEN)
+        for (uint32_t i = 0; i < sampler->seen_count; i++)
+            if (sampler->seen[i].token == token)
+                return sampler->seen[i].logit;
+    return logits[token];
 }
 
-static void sift_down(struct sampler_candidate *heap, uint32_t count, uint32_t at)
+static uint32_t block_size(uint32_t count, uint32_t begin)
 {
-    struct sampler_candidate moving = heap[at];
-    for (;;) {
-        uint64_t child = 2 * (uint64_t)at + 1;
-        if (child >= count)
-            break;
-        if (child + 1 < count && comes_before(heap[child + 1], heap[child]))
-            child++;
-        if (!comes_before(heap[child], moving))
-            break;
-        heap[at] = heap[child];
-        at = (uint32_t)child;
+    return count - begin < SAMPLER_BLOCK ? count - begin : SAMPLER_BLOCK;
+}
+
+/* --- A draw from the whole row, in the order of ids --- */
+
+/* The sum before each part is kept, so that the walk to the drawn token begins close to it. */
+#define PARTS 256
+
+/* min_p is relative to the best weight, which is 1. */
+static void weigh(double *weights, const float *values, uint32_t count, struct sampler_scale scale,
+                  double min_p)
+{
+    sampler_row_weights(weights, values, count, scale);
+    if (min_p > 0)
+        for (int j = 0; j < SAMPLER_BLOCK; j++)
+            weights[j] = weights[j] >= min_p ? weights[j] : 0;
+}
+
+static uint32_t draw_from_row(const float *values, uint32_t count, struct sampler_scale scale,
+                              double min_p, double uniform)
+{
+    double weights[SAMPLER_BLOCK], before[PARTS], sum = 0;
+    uint32_t blocks = (count - 1) / SAMPLER_BLOCK + 1;
+    uint32_t part_size = ((blocks - 1) / PARTS + 1) * SAMPLER_BLOCK, parts = 0;
+    for (uint32_t begin = 0; begin < count; begin += SAMPLER_BLOCK) {
+        if (begin % part_size == 0)
+            before[parts++] = sum;
+        weigh(weights, values + begin, block_size(count, begin), scale, min_p);
+        for (int j = 0; j < SAMPLER_BLOCK; j++)
+            sum += weights[j];
     }
-    heap[at] = moving;
-}
-
-static void make_heap(struct sampler_candidate *heap, uint32_t count)
-{
-    for (uint32_t i = count / 2; i > 0; i--)
-        sift_down(heap, count, i - 1);
-}
-
-/* Moves the best of heap[0, count) to heap[count - 1]. */
-static void pop_best(struct sampler_candidate *heap, uint32_t count)
-{
-    struct sampler_candidate best = heap[0];
-    heap[0] = heap[count - 1];
-    heap[count - 1] = best;
-    sift_down(heap, count - 1, 0);
-}
-
-static uint32_t find_best(const struct sampler_candidate *candidates, uint32_t count)
-{
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < count; i++)
-        if (comes_before(candidates[i], candidates[best]))
-            best = i;
-    return best;
-}
-
-/* --- The draw --- */
-
-struct scale {
-    double max, temperature;
-};
-
-static double weight_of(struct sampler_candidate candidate, struct scale scale)
-{
-    return exp_of(((double)candidate.value - scale.max) / scale.temperature);
-}
-
-static double total_weight(const struct sampler_candidate *candidates, uint32_t count,
-                           struct scale scale)
-{
-    double total = 0;
-    for (uint32_t i = 0; i < count; i++)
-        total += weight_of(candidates[i], scale);
-    return total;
-}
-
-/* The tokens a draw may give are from[0], from[step], ... (count of them). */
-struct kept {
-    const struct sampler_candidate *from;
-    uint32_t count;
-    int step;
-};
-
-/* Top-k, then top-p, then min-p of what is left, best first. The popped candidates gather at the
- * array's end, so they are walked backwards. */
-static struct kept keep_best(const struct sampler_params *params,
-                             struct sampler_candidate *candidates, uint32_t count,
-                             struct scale scale)
-{
-    bool limited = params->top_k > 0 && params->top_k < count;
-    uint32_t most = limited ? params->top_k : count, kept = 0, popped = 0;
-    double mass = 0, wanted = INFINITY;
-    if (params->top_p < 1 && !limited)
-        wanted = params->top_p * total_weight(candidates, count, scale);
-    make_heap(candidates, count);
-    if (params->top_p < 1 && limited) { /* the mass of the best k is known once they are popped */
-        for (; popped < most; popped++)
-            pop_best(candidates, count - popped);
-        double total = 0;
-        for (uint32_t i = 1; i <= most; i++)
-            total += weight_of(candidates[count - i], scale);
-        wanted = params->top_p * total;
-    }
-    while (kept < most && mass < wanted) {
-        if (kept == popped) {
-            pop_best(candidates, count - popped);
-            popped++;
+    double target = uniform * sum;
+    uint32_t part = parts - 1, last = 0;
+    while (before[part] > target)
+        part--;
+    sum = before[part];
+    for (uint32_t begin = part * part_size; begin < count; begin += SAMPLER_BLOCK) {
+        uint32_t n = block_size(count, begin);
+        weigh(weights, values + begin, n, scale, min_p);
+        for (uint32_t j = 0; j < n; j++) {
+            last = weights[j] > 0 ? begin + j : last;
+            sum += weights[j];
+            if (sum > target)
+                return last;
         }
-        double weight = weight_of(candidates[count - 1 - kept], scale);
-        if (weight < params->min_p) /* of a best weight of 1 */
-            break;
-        mass += weight;
-        kept++;
     }
-    return (struct kept){&candidates[count - 1], kept, -1};
+    return last; /* uniform < 1 leaves only rounding to get here */
 }
 
-static struct kept keep_by_min_p(const struct sampler_params *params,
-                                 struct sampler_candidate *candidates, uint32_t count,
-                                 struct scale scale)
+/* --- A draw from selected tokens, best first --- */
+
+static void weigh_selected(double *weights, const struct sampler_candidate *selected,
+                           uint32_t count, struct sampler_scale scale)
 {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < count; i++)
-        if (weight_of(candidates[i], scale) >= params->min_p)
-            candidates[kept++] = candidates[i];
-    return (struct kept){candidates, kept, 1};
+    float values[SAMPLER_BLOCK];
+    for (uint32_t j = 0; j < count; j++)
+        values[j] = selected[j].value;
+    sampler_row_weights(weights, values, count, scale);
 }
 
-static uint32_t draw(struct kept kept, struct scale scale, double uniform)
+/* How many of the selected are kept: until their mass reaches `wanted` or a weight falls below
+ * min_p. *mass becomes the weight of these. */
+static uint32_t keep(const struct sampler_candidate *selected, uint32_t count,
+                     struct sampler_scale scale, double wanted, double min_p, double *mass)
 {
-    double total = 0, sum = 0;
-    for (uint32_t i = 0; i < kept.count; i++)
-        total += weight_of(kept.from[(int64_t)i * kept.step], scale);
-    double target = uniform * total;
-    uint32_t last = kept.from[0].token;
-    for (uint32_t i = 0; i < kept.count; i++) {
-        struct sampler_candidate candidate = kept.from[(int64_t)i * kept.step];
-        double weight = weight_of(candidate, scale);
-        if (weight == 0)
-            continue;
-        last = candidate.token;
-        sum += weight;
-        if (sum > target)
-            break;
+    double weights[SAMPLER_BLOCK];
+    *mass = 0;
+    for (uint32_t begin = 0; begin < count; begin += SAMPLER_BLOCK) {
+        uint32_t n = block_size(count, begin);
+        weigh_selected(weights, selected + begin, n, scale);
+        for (uint32_t j = 0; j < n; j++) {
+            if (!(*mass < wanted) || weights[j] < min_p)
+                return begin + j;
+            *mass += weights[j];
+        }
     }
-    return last; /* uniform < 1 leaves only rounding to get here without a break */
+    return count;
 }
 
-static uint32_t choose(struct sampler *sampler, struct sampler_candidate *candidates,
-                       uint32_t count)
+static uint32_t draw_from_selected(const struct sampler_candidate *selected, uint32_t count,
+                                   struct sampler_scale scale, double target)
+{
+    double weights[SAMPLER_BLOCK], sum = 0;
+    uint32_t last = selected[0].token;
+    for (uint32_t begin = 0; begin < count; begin += SAMPLER_BLOCK) {
+        uint32_t n = block_size(count, begin);
+        weigh_selected(weights, selected + begin, n, scale);
+        for (uint32_t j = 0; j < n; j++) {
+            last = weights[j] > 0 ? selected[begin + j].token : last;
+            sum += weights[j];
+            if (sum > target)
+                return last;
+        }
+    }
+    return last; /* uniform < 1 leaves only rounding to get here */
+}
+
+static uint32_t choose(struct sampler *sampler, const float *logits, struct sampler_peak best,
+                       struct sampler_candidate *scratch)
 {
     const struct sampler_params *params = &sampler->params;
-    struct sampler_candidate best = candidates[find_best(candidates, count)];
     if (params->temperature == 0)
         return best.token;
     double uniform = sampler_uniform(params->seed, sampler->draws++);
     if (params->top_k == 1)
         return best.token; /* the draw is counted all the same */
-    struct scale scale = {best.value, params->temperature};
-    struct kept kept = {candidates, count, 1};
-    if ((params->top_k > 0 && params->top_k < count) || params->top_p < 1)
-        kept = keep_best(params, candidates, count, scale);
-    else if (params->min_p > 0)
-        kept = keep_by_min_p(params, candidates, count, scale);
-    return draw(kept, scale, uniform);
+    struct sampler_scale scale = {best.value, params->temperature};
+    uint32_t vocab = sampler->vocab, selected = 0;
+    double wanted = INFINITY, mass;
+    if (params->top_k > 0 && params->top_k < vocab) /* one more shows whether there are more */
+        selected = sampler_select_top(logits, vocab, params->top_k + 1, scratch);
+    if (selected > params->top_k) {
+        selected = params->top_k;
+        if (params->top_p < 1) { /* of the mass of the best k */
+            keep(scratch, selected, scale, INFINITY, 0, &mass);
+            wanted = params->top_p * mass;
+        }
+    } else if (params->top_p < 1) {
+        selected = sampler_select_mass(logits, vocab, scale, params->top_p, scratch, &wanted);
+    } else {
+        return draw_from_row(logits, vocab, scale, params->min_p, uniform);
+    }
+    uint32_t kept = keep(scratch, selected, scale, wanted, params->min_p, &mass);
+    return draw_from_selected(scratch, kept, scale, uniform * mass);
 }
 
 /* --- Log-probabilities --- */
 
-/* top[0, top_count) holds the best so far, descending; `logprob` is still the logit. */
-static void insert_top(struct sampled *out, uint32_t most, uint32_t token, float logit)
+/* Of the untouched logits, the highest of which is finite. Returns the logarithm of the sum of
+ * their exponentials. */
+static double report_top(const struct sampler *sampler, const float *logits, float max,
+                         struct sampled *out)
 {
-    if (out->top_count == most && !(logit > out->top[most - 1].logprob))
-        return; /* ids ascend, so an equal one that comes later ranks lower */
-    uint32_t at = out->top_count < most ? out->top_count++ : most - 1;
-    for (; at > 0 && logit > out->top[at - 1].logprob; at--)
-        out->top[at] = out->top[at - 1];
-    out->top[at] = (struct sampled_logprob){token, logit};
-}
-
-/* Of the untouched logits; at least one of them is finite. */
-static void report(const struct sampler *sampler, const float *logits, struct sampled *out)
-{
-    uint32_t most = sampler->params.top_logprobs;
-    double max = -INFINITY, total = 0;
-    for (uint32_t i = 0; i < sampler->vocab; i++)
-        max = logits[i] > max ? logits[i] : max;
-    for (uint32_t i = 0; i < sampler->vocab; i++)
-        total += exp_of((double)logits[i] - max);
-    double log_sum = max + log(total);
-    out->logprob = (float)((double)logits[out->token] - log_sum);
-    if (most == 0)
-        return;
-    for (uint32_t i = 0; i < sampler->vocab; i++)
-        if (logits[i] >= -FLT_MAX)
-            insert_top(out, most, i, logits[i]);
+    struct sampler_scale scale = {max, 1};
+    double log_sum = max + log(sampler_row_total(logits, sampler->vocab, scale));
+    struct sampler_candidate top[SAMPLER_TOP_LOGPROBS_MAX];
+    if (sampler->params.top_logprobs > 0)
+        out->top_count =
+            sampler_select_top(logits, sampler->vocab, sampler->params.top_logprobs, top);
     for (uint32_t i = 0; i < out->top_count; i++)
-        out->top[i].logprob = (float)((double)out->top[i].logprob - log_sum);
+        out->top[i] = (struct sampled_logprob){top[i].token, (float)(top[i].value - log_sum)};
+    return log_sum;
 }
 
 enum status sampler_sample(struct sampler *sampler, float *logits, const uint32_t *banned,
                            uint32_t banned_count, struct sampler_candidate *scratch,
                            struct sampled *out, struct error *error)
 {
-    uint32_t count;
+    struct sampler_peak best;
+    bool reported = sampler->params.logprobs || sampler->params.top_logprobs > 0;
+    double log_sum = 0;
     memset(out, 0, sizeof *out);
-    enum status status = gather(sampler, logits, banned, banned_count, scratch, &count, error);
-    if (status != STATUS_OK)
-        return status;
-    out->token = choose(sampler, scratch, count);
-    if (sampler->params.logprobs || sampler->params.top_logprobs > 0)
-        report(sampler, logits, out);
+    if (!sampler_row_peak(logits, sampler->vocab, &best))
+        return error_set(error, STATUS_INTERNAL, "the model's logit of token %u is %g", best.token,
+                         (double)best.value);
+    if (reported && best.value >= -FLT_MAX)
+        log_sum = report_top(sampler, logits, best.value, out);
+    if (sampler->seen_count > 0 || banned_count > 0) {
+        edit(sampler, logits, banned, banned_count);
+        sampler_row_peak(logits, sampler->vocab, &best);
+    }
+    if (best.value == -INFINITY) {
+        memset(out, 0, sizeof *out);
+        return error_set(error, STATUS_INTERNAL,
+                         "no token is left to draw: every logit is -inf or banned");
+    }
+    out->token = choose(sampler, logits, best, scratch);
+    if (reported)
+        out->logprob = (float)((double)original_logit(sampler, logits, out->token) - log_sum);
     return STATUS_OK;
 }

@@ -3,7 +3,7 @@
  * the last one is filled up with a value that changes nothing.
  *
  * exp is our own: the C library picks an implementation by instruction set, and these differ in the
- * last bit. It has no branches: results out of range are masked away afterwards. */
+ * last bit. It has no branches. */
 #include "engine/sampler_row.h"
 
 #include <float.h>
@@ -98,9 +98,10 @@ float sampler_row_lowest(const float *values, uint32_t count)
 
 /* --- Weights --- */
 
-/* exp(x) for x <= 0 by additions and products alone. x = n ln 2 + r with |r| <= ln 2 / 2, then the
- * series of r, then n goes into the exponent: `shifted` holds n in its lowest bits, and all that
- * lies above them leaves at the top. */
+/* exp(x) for -709 <= x <= 0 by additions and products alone. x = n ln 2 + r with |r| <= ln 2 / 2,
+ * then the series of r, then n goes into the exponent: `shifted` holds n in its lowest bits, and
+ * all that lies above them leaves at the top. At -709, n is -1023: the exponent becomes 0, and so
+ * does exp. */
 static inline double exp_of(double x)
 {
     const double log2_e = 1.4426950408889634, ln2_high = 0x1.62e42fee00000p-1;
@@ -127,18 +128,18 @@ static inline double exp_of(double x)
     bits = (bits + 1023) << 52;
     double scale;
     memcpy(&scale, &bits, sizeof scale);
-    sum *= scale;
-    memcpy(&bits, &sum, sizeof bits);
-    bits &= -(uint64_t)(x > -708.0);
-    memcpy(&sum, &bits, sizeof bits);
-    return sum;
+    return sum * scale;
 }
 
 static void weigh_block(double *restrict weights, const float *restrict values,
                         struct sampler_scale scale)
 {
-    for (int j = 0; j < SAMPLER_BLOCK; j++)
-        weights[j] = exp_of(((double)values[j] - scale.max) / scale.temperature);
+    for (int j = 0; j < SAMPLER_BLOCK; j++) {
+        double x = ((double)values[j] - scale.max) / scale.temperature;
+        weights[j] = x > -708.0 ? x : -709.0;
+    }
+    for (int j = 0; j < SAMPLER_BLOCK; j++) /* a second loop: a choice in it would not vectorise */
+        weights[j] = exp_of(weights[j]);
 }
 
 void sampler_row_weights(double *weights, const float *values, uint32_t count,

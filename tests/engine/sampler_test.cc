@@ -154,6 +154,30 @@ TEST(Sampler, DrawsWhatThePlainReferenceDraws)
     }
 }
 
+TEST(Sampler, DrawsWhatThePlainReferenceDrawsFromLargeVocabularies)
+{
+    const std::vector<struct sampler_params> cases = {
+        params_with(1),           params_with(0.7f, 0, 1, 0.01f),  params_with(1, 40),
+        params_with(1, 20, 0.9f), params_with(1, 5000, 1, 1e-4f),  params_with(2, 5000, 0.8f),
+        params_with(1, 0, 0.95f), params_with(30, 0, 0.95f),       params_with(0.2f, 0, 0.999f),
+        params_with(1, 30000),    params_with(1, 39990, 0.99999f),
+    };
+    for (uint32_t seed = 0; seed < 6; seed++) {
+        std::mt19937 rng(seed);
+        const uint32_t vocab = 40000 + rng() % 200;
+        std::vector<float> logits = random_logits(rng, vocab, seed % 2);
+        for (struct sampler_params params : cases) {
+            params.seed = seed;
+            Sampler sampler(params, vocab);
+            std::vector<Candidate> kept = reference_kept(logits, params);
+            for (uint64_t n = 0; n < 12; n++)
+                ASSERT_EQ(sampler.token(logits), reference_draw(kept, sampler_uniform(seed, n)))
+                    << "seed " << seed << " draw " << n << " temperature " << params.temperature
+                    << " top_k " << params.top_k << " top_p " << params.top_p;
+        }
+    }
+}
+
 TEST(Sampler, GreedyTakesTheHighestAndOfTiesTheLowestId)
 {
     Sampler greedy(params_with(0), 5);
@@ -377,6 +401,29 @@ TEST(Sampler, LogprobsAreOfTheModelsOwnDistribution)
             EXPECT_NEAR(out.top[i].logprob, -sorted[i].first - log_sum, 1e-6);
         }
     }
+}
+
+TEST(Sampler, LogprobsKnowNothingOfPenaltiesAndBans)
+{
+    struct sampler_params params = params_with(0);
+    params.top_logprobs = 3;
+    params.repetition_penalty = 1.5f;
+    Sampler sampler(params, 4);
+    sampler.observe({2, 1}, false);
+    struct sampled out;
+    ASSERT_EQ(sampler.sample({1, 2, 5, 4}, &out, {3}), STATUS_OK);
+    double log_sum = std::log(std::exp(1.0) + std::exp(2.0) + std::exp(5.0) + std::exp(4.0));
+    EXPECT_EQ(out.token, 2u);
+    EXPECT_NEAR(out.logprob, 5 - log_sum, 1e-6);
+    ASSERT_EQ(out.top_count, 3u);
+    EXPECT_EQ(out.top[0].token, 2u);
+    EXPECT_EQ(out.top[1].token, 3u);
+    EXPECT_EQ(out.top[2].token, 1u);
+    EXPECT_NEAR(out.top[1].logprob, 4 - log_sum, 1e-6);
+    EXPECT_EQ(out.top[0].logprob, out.logprob);
+    /* A failure reports nothing. */
+    EXPECT_EQ(sampler.sample({1, 2, -kInf, 4}, &out, {0, 1, 3}), STATUS_INTERNAL);
+    EXPECT_EQ(out.top_count, 0u);
 }
 
 TEST(Sampler, LogprobsOnlyWhenAskedFor)

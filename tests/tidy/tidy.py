@@ -33,7 +33,7 @@ ENGINE_ORDER = [
     ["backend"],
     ["load"],
     ["attention", "paging", "batch"],
-    ["sequence", "moe", "sampler"],
+    ["sequence", "moe", "sampler", "sampler_row", "sampler_select"],
     ["model"],
     ["parts", "engine"],
 ]
