@@ -69,6 +69,8 @@ struct engine_info {
     uint32_t pages;               /* layers x experts */
     uint64_t page_bytes_total;    /* every expert resident */
     uint64_t dense_bytes;
+    uint64_t token_bytes;         /* weights that one decoded token reads: no embedding table, top-k
+                                     experts of each layer */
     uint32_t device_slots, host_slots;
     uint64_t device_slot_bytes, host_slot_bytes, kv_bytes;
     const char *backend;          /* "cpu" */

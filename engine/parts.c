@@ -202,6 +202,18 @@ static const char *last_part(const char *path)
     return name;
 }
 
+/* A row of the embedding table is read, not the table, unless it serves as the head too. */
+static uint64_t token_bytes(const struct engine_parts *parts, const struct plan *plan)
+{
+    const struct hparams *h = &plan->model.hparams;
+    const struct store *store = memory_store(parts->memory);
+    uint64_t embedding = 0, experts = 0;
+    dtype_bytes(parts->model->embedding.dtype, (uint64_t)h->vocab * h->hidden, &embedding);
+    for (uint32_t l = 0; l < h->layers; l++)
+        experts += store_page(store, l * h->experts)->file_bytes * h->router.top_k;
+    return plan->model.dense_bytes - (h->tied_head ? 0 : embedding) + experts;
+}
+
 static void fill_info(struct engine_parts *parts, const struct plan *plan)
 {
     const struct engine_config *config = plan->config;
@@ -228,6 +240,7 @@ static void fill_info(struct engine_parts *parts, const struct plan *plan)
     info->pages = store_pages(store);
     info->page_bytes_total = store_total_slot_bytes(store);
     info->dense_bytes = plan->model.dense_bytes;
+    info->token_bytes = token_bytes(parts, plan);
     info->device_slots = budget_slots_count(store, &plan->slots[MEMORY_DEVICE]);
     info->host_slots = budget_slots_count(store, &plan->slots[MEMORY_HOST]);
     info->device_slot_bytes = budget_slots_bytes(store, &plan->slots[MEMORY_DEVICE]);

@@ -7,7 +7,6 @@
  * which this process reads memory, measured in the same run with as many threads: no engine that
  * reads each active weight once per token can be faster while they come from memory. A small model
  * that lies in the processor's caches may beat it; `fits_in_cache` warns of that below 64 MiB. */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "engine/engine.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
+#include "tests/bench/memory_rate.h"
 
 enum { ROUNDS_MAX = 33, PROBE_MIB = 256, CACHE_MIB = 64 };
 
@@ -43,49 +43,16 @@ static double median(double *values, uint32_t n)
     return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-struct probe {
-    const uint64_t *words;
-    size_t count;
-    uint64_t sum;
-};
-
-static void *read_all(void *arg)
-{
-    struct probe *p = arg;
-    uint64_t a = 0, b = 0, c = 0, d = 0;
-    for (size_t i = 0; i + 4 <= p->count; i += 4) {
-        a += p->words[i];
-        b += p->words[i + 1];
-        c += p->words[i + 2];
-        d += p->words[i + 3];
-    }
-    p->sum = a + b + c + d;
-    return NULL;
-}
-
-/* Bytes per second that `threads` threads read from memory together; best of five. */
+/* Bytes per second that `threads` threads read from memory. */
 static double memory_rate(uint32_t threads)
 {
-    size_t words = (size_t)PROBE_MIB * 1024 * 1024 / sizeof(uint64_t);
-    uint64_t *data = malloc(words * sizeof *data), best = UINT64_MAX;
-    CHECK(data && threads <= 64);
-    memset(data, 1, words * sizeof *data);
-    for (int round = 0; round < 5; round++) {
-        pthread_t ids[64];
-        struct probe probes[64];
-        uint64_t begin = clock_now_ns();
-        for (uint32_t t = 0; t < threads; t++) {
-            probes[t] = (struct probe){.words = data + words / threads * t,
-                                       .count = words / threads};
-            CHECK(pthread_create(&ids[t], NULL, read_all, &probes[t]) == 0);
-        }
-        for (uint32_t t = 0; t < threads; t++)
-            pthread_join(ids[t], NULL);
-        uint64_t took = clock_now_ns() - begin;
-        best = took < best ? took : best;
-    }
+    size_t bytes = (size_t)PROBE_MIB << 20;
+    void *data = aligned_alloc(64, bytes);
+    CHECK(data);
+    memset(data, 1, bytes);
+    double rate = memory_read_rate(data, bytes, threads);
     free(data);
-    return (double)PROBE_MIB * 1024 * 1024 * 1e9 / (double)best;
+    return rate;
 }
 
 static void open_ring(const struct options *o, struct ring_case *ring)
@@ -140,8 +107,7 @@ static void run_round(const struct options *o, struct ring_case *ring, uint32_t 
 static void print_ring(const struct options *o, struct ring_case *ring, double rate, bool last)
 {
     const struct engine_info *info = engine_info(ring->engine);
-    uint64_t expert = info->page_bytes_total / info->pages;
-    uint64_t active = info->dense_bytes + expert * info->layers * info->top_k;
+    uint64_t active = info->token_bytes;
     double asked = (double)(ring->usage.hits + ring->usage.misses);
     double tokens = (double)ring->decode_tokens, decode = median(ring->decode, o->rounds);
     double bound = rate / (double)active;

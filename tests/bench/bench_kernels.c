@@ -17,13 +17,12 @@
 #include "engine/backend/cpu/kernels.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
+#include "tests/bench/memory_rate.h"
 
 #define COLS 2048
 #define MANY_ROWS 64
 #define MANY_OUTPUTS 2048
 #define PASS_NS_MAX 150000000u /* per figure */
-#define READ_PARTS 64
-#define STREAMS 4 /* read side by side: more than one is needed for the full rate of memory */
 
 struct bench {
     uint32_t threads;
@@ -42,34 +41,6 @@ static void fill(struct bench *bench)
     }
 }
 
-typedef uint64_t lane __attribute__((vector_size(16))); /* any x86-64 or ARM has it */
-struct line {
-    lane lanes[4];
-};
-
-struct read_job {
-    const uint8_t *from;
-    size_t part_bytes;
-    uint64_t sums[READ_PARTS];
-};
-
-static void read_part(void *arg, uint32_t part, uint32_t worker)
-{
-    struct read_job *job = arg;
-    const struct line *line = (const struct line *)(job->from + part * job->part_bytes);
-    size_t strip = job->part_bytes / sizeof *line / STREAMS;
-    lane sum[4] = {{0}};
-    for (size_t i = 0; i < strip; i++) {
-        for (size_t s = 0; s < STREAMS; s++) {
-            __builtin_prefetch(&line[s * strip + i + 32]);
-            for (int l = 0; l < 4; l++)
-                sum[l] ^= line[s * strip + i].lanes[l];
-        }
-    }
-    lane all = sum[0] ^ sum[1] ^ sum[2] ^ sum[3];
-    job->sums[part] ^= all[0] ^ all[1];
-}
-
 /* Seconds of the best pass of `run`. */
 static double best_pass(void (*run)(void *arg), void *arg)
 {
@@ -81,29 +52,6 @@ static double best_pass(void (*run)(void *arg), void *arg)
         best = t < best ? t : best;
     } while (clock_now_ns() - begin < PASS_NS_MAX);
     return (double)(best > 0 ? best : 1) * 1e-9;
-}
-
-struct read_pass {
-    struct cpu_threads *threads;
-    struct read_job job;
-};
-
-static void run_read(void *arg)
-{
-    struct read_pass *pass = arg;
-    cpu_threads_run(pass->threads, read_part, &pass->job, READ_PARTS);
-}
-
-static double read_rate(const struct bench *bench)
-{
-    struct read_pass pass = {.job = {.from = bench->weights,
-                                     .part_bytes = bench->bytes / READ_PARTS}};
-    struct error error = {0};
-    CHECK_MSG(cpu_threads_open(&pass.threads, bench->threads, &error) == STATUS_OK, "%s",
-              error.text);
-    double seconds = best_pass(run_read, &pass);
-    cpu_threads_close(pass.threads);
-    return (double)bench->bytes / seconds * 1e-9;
 }
 
 struct matmul_pass {
@@ -174,7 +122,7 @@ int main(int argc, char **argv)
 
     printf("{\"bench\": \"kernels\", \"threads\": %" PRIu32 ", \"matrix_mib\": %zu, \"cols\": %d, "
            "\"many_rows\": %d,\n  \"memory_read_gb_per_s\": %.2f,\n  \"kernels\": [",
-           bench.threads, mib, COLS, MANY_ROWS, read_rate(&bench));
+           bench.threads, mib, COLS, MANY_ROWS, memory_read_rate(bench.weights, bench.bytes, bench.threads) * 1e-9);
     const char *separator = "";
     for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {
         if (!kernels_find((enum cpu_isa)isa))

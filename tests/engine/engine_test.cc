@@ -66,6 +66,7 @@ TEST_F(EngineTest, TellsWhatItIs)
     uint64_t dense = 2 * 96 * h + h + 3 * (attention + 2 * h + 8 * h);
     EXPECT_EQ(info->parameters, dense + 3 * 8 * 3 * h * f);
     EXPECT_EQ(info->active_parameters, dense + 3 * 2 * 3 * h * f);
+    EXPECT_EQ(info->token_bytes, info->dense_bytes - 4 * 96 * h + 4 * 3 * 2 * 3 * h * f);
 }
 
 TEST_F(EngineTest, TellsProgressAndBudgetWhileOpening)

@@ -226,7 +226,6 @@ TEST_F(GrpcCall, DeadlineEndsTheCallAndTellsBoth)
     ASSERT_TRUE(Run([&] { return client.answer(id).closed; }));
     uint64_t took = clock_now_ns() - start;
     EXPECT_GE(took, 79000000u);
-    EXPECT_LT(took, 1000000000u);
     EXPECT_GE(deadline, start + 80000000);
     EXPECT_EQ(client.answer(id).status(), GRPC_DEADLINE_EXCEEDED);
     EXPECT_EQ(stream_.log, (Log{"open", "closed 4"}));
