@@ -106,6 +106,16 @@ class Readme(unittest.TestCase):
         refused = subprocess.run(["build/release/bin/moering-client", "health"], cwd=self.tree,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
         self.assertNotEqual(refused.returncode, 0, "the server is still there after Ctrl-C")
+        self.once()
+
+    def once(self):
+        """The second run builds nothing, answers and leaves by itself."""
+        done = subprocess.run(["deploy/quickstart.sh", "--once"], cwd=self.tree, timeout=300,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        output = done.stdout.decode()
+        self.assertEqual(done.returncode, 0, output)
+        for part in ("A: 82", "gRPC on 127.0.0.1:8001", "hits", "Serving on 127.0.0.1:8001"):
+            self.assertIn(part, output)
 
     def test_links_lead_somewhere(self):
         for name in tracked_files():
