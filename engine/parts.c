@@ -7,6 +7,7 @@
 #include "engine/model/arch.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "memory/base/bytes.h"
+#include "memory/base/log.h"
 #include "memory/device.h"
 
 /* Of what is available after the fixed terms: the share that an unasked-for KV pool may take, and
@@ -214,6 +215,16 @@ static uint64_t token_bytes(const struct engine_parts *parts, const struct plan 
     return plan->model.dense_bytes - (h->tied_head ? 0 : embedding) + experts;
 }
 
+/* Ids that only the tokenizer knows are refused when a prompt holds one; say so before. */
+static void compare_vocabularies(const struct engine_parts *parts)
+{
+    uint32_t model = parts->info.vocab;
+    uint32_t texts = parts->tokenizer ? tokenizer_vocab_size(parts->tokenizer) : 0;
+    if (texts > model)
+        log_warn("%s: tokenizer.json has %u ids, the model's vocabulary %u: prompts with the others "
+                 "will be refused", parts->info.model_path, texts, model);
+}
+
 static void fill_info(struct engine_parts *parts, const struct plan *plan)
 {
     const struct engine_config *config = plan->config;
@@ -296,6 +307,7 @@ enum status parts_open(struct engine_parts *parts, const struct engine_config *c
         return status;
     }
     fill_info(parts, &plan);
+    compare_vocabularies(parts);
     tell(config, "ready", 1);
     return STATUS_OK;
 }

@@ -82,6 +82,25 @@ static enum status find_parts(struct planner *p, uint32_t layer, uint32_t expert
     return STATUS_OK;
 }
 
+/* More in the file than the configuration says: fewer layers or experts would compute fluent nonsense. */
+static enum status refuse_leftovers(struct planner *p)
+{
+    const struct hparams *h = &p->plan->hparams;
+    char name[200], expert[160];
+    snprintf(name, sizeof name, "model.layers.%u.input_layernorm.weight", h->layers);
+    if (checkpoint_find(p->checkpoint, name))
+        return error_set(p->error, STATUS_INVALID,
+                         "%s: config.json: num_hidden_layers %u, but the file has %s",
+                         checkpoint_path(p->checkpoint), h->layers, name);
+    snprintf(expert, sizeof expert, p->plan->arch->names->gate, h->experts);
+    snprintf(name, sizeof name, "model.layers.0.%s", expert);
+    if (checkpoint_find(p->checkpoint, name))
+        return error_set(p->error, STATUS_INVALID,
+                         "%s: config.json: %u experts a layer, but the file has %s",
+                         checkpoint_path(p->checkpoint), h->experts, name);
+    return STATUS_OK;
+}
+
 static enum status add_pages(struct planner *p)
 {
     const struct hparams *h = &p->plan->hparams;
@@ -130,6 +149,8 @@ enum status model_plan(const struct checkpoint *checkpoint, struct store *store,
     status = count_dense(&p, tensors, tensors_outer(h, tensors));
     for (uint32_t l = 0; l < h->layers && status == STATUS_OK; l++)
         status = count_dense(&p, tensors, tensors_of_layer(out->arch, h, l, tensors));
+    if (status == STATUS_OK)
+        status = refuse_leftovers(&p);
     if (status == STATUS_OK)
         status = add_pages(&p);
     if (status != STATUS_OK)

@@ -178,6 +178,21 @@ static void pin(struct expert_pager *p, struct want *want)
     want->state = WANT_READY;
 }
 
+/* A stall is time spent here while a page is missing: waiting for it, or, where IO is synchronous,
+ * reading it. Returns when it began, 0 if nothing is missing. */
+static uint64_t stall_begin(const struct expert_pager *p)
+{
+    for (uint32_t i = 0; i < p->want_count; i++)
+        if (p->wants[i].state == WANT_WAITING || p->wants[i].state == WANT_LOADING)
+            return clock_now_ns();
+    return 0;
+}
+
+static void stall_end(struct expert_pager *p, uint64_t begin)
+{
+    p->counters.stall_ns += begin ? clock_now_ns() - begin : 0;
+}
+
 /* False: some still wait for a slot. */
 static bool start_waiting(struct expert_pager *p)
 {
@@ -272,7 +287,9 @@ void pager_request(struct expert_pager *p, uint32_t layer, const uint32_t *exper
     p->want_count = p->undone = count;
     for (uint32_t i = 0; i < count; i++)
         hit[i] = want(p, i, experts[i]);
+    uint64_t begin = stall_begin(p);
     bool all_started = start_waiting(p);
+    stall_end(p, begin);
     if (!p->prefetch)
         return;
     prefetch_observe(p->prefetch, layer, experts, count);
@@ -308,16 +325,15 @@ enum status pager_next(struct expert_pager *p, struct pager_expert *out, struct 
 {
     if (all_given(p))
         return STATUS_NOT_FOUND;
+    uint64_t begin = stall_begin(p);
     enum status status = settle(p, 0, error);
     struct want *want = first_ready(p);
-    if (status == STATUS_OK && !want) {
-        uint64_t begin = clock_now_ns();
-        do {
-            CHECK_MSG(under_way(p), "every slot is given out: release before asking for the next");
-            status = settle(p, WAIT_NS, error);
-        } while (status == STATUS_OK && !(want = first_ready(p)));
-        p->counters.stall_ns += clock_now_ns() - begin;
+    while (status == STATUS_OK && !want) {
+        CHECK_MSG(under_way(p), "every slot is given out: release before asking for the next");
+        status = settle(p, WAIT_NS, error);
+        want = first_ready(p);
     }
+    stall_end(p, begin);
     if (status != STATUS_OK)
         return status;
     want->state = WANT_GIVEN;
@@ -343,7 +359,9 @@ void pager_release(struct expert_pager *p, uint32_t index)
 {
     CHECK(index < p->want_count && p->wants[index].state == WANT_GIVEN);
     finish(p, &p->wants[index]);
+    uint64_t begin = stall_begin(p);
     start_waiting(p);
+    stall_end(p, begin);
 }
 
 void pager_abort(struct expert_pager *p)

@@ -30,7 +30,7 @@ struct pager_config {
 
 struct pager_counters {
     uint64_t hits, misses;   /* of request, each distinct expert once */
-    uint64_t stall_ns;       /* waited in next with nothing to compute */
+    uint64_t stall_ns;       /* spent in the pager while a page was missing: waiting, or reading it */
     uint64_t miss_bytes;     /* read from storage for pages that a request waited for */
     uint64_t prefetch_issued, prefetch_used, prefetch_wasted;
 };

@@ -144,6 +144,28 @@ TEST_F(Plan, EveryWrongShapeIsNamed)
 }
 
 /* Up and gate turned round have the right number of bytes: the shape alone tells. */
+/* Fewer layers or experts than the file holds would compute fluent nonsense. */
+TEST_F(Plan, LayersAndExpertsLeftOverAreRefused)
+{
+    for (const char *arch : {"qwen3_moe", "olmoe", "mixtral"}) {
+        toy::Model whole = of(arch), fewer = whole;
+        fewer.config["num_hidden_layers"] = "2";
+        EXPECT_EQ(plan_of(fewer, toy::tensors(whole)), STATUS_INVALID);
+        EXPECT_TRUE(says("num_hidden_layers 2")) << error_.text;
+        EXPECT_TRUE(says("model.layers.2.input_layernorm.weight")) << error_.text;
+    }
+    toy::Model whole = of("qwen3_moe"), fewer = whole;
+    fewer.experts = 4; /* the router has four rows as well, the file eight experts */
+    std::vector<TensorToWrite> tensors = toy::tensors(whole);
+    std::vector<TensorToWrite> routers = toy::tensors(fewer);
+    for (uint32_t l = 0; l < whole.layers; l++) {
+        std::string name = "model.layers." + std::to_string(l) + ".mlp.gate.weight";
+        *toy::find(tensors, name) = *toy::find(routers, name);
+    }
+    EXPECT_EQ(plan_of(fewer, tensors), STATUS_INVALID);
+    EXPECT_TRUE(says("4 experts a layer")) << error_.text;
+}
+
 TEST_F(Plan, ATransposedExpertIsRefused)
 {
     toy::Model m;

@@ -241,7 +241,10 @@ TEST(ExpertPager, HitsCostNothingAndMissesOnePageEach)
     p.layer(0, {0, 1, 2, 3});
     EXPECT_EQ(p.counters().misses, 4u);
     EXPECT_EQ(p.counters().miss_bytes, 4 * page_bytes);
+    uint64_t stalled = p.counters().stall_ns;
+    EXPECT_GT(stalled, 0u); /* synchronous reads are a stall as much as waiting is */
     p.layer(0, {3, 0, 2});
+    EXPECT_EQ(p.counters().stall_ns, stalled);
     EXPECT_EQ(p.counters().hits, 3u);
     EXPECT_EQ(p.counters().misses, 4u);
     EXPECT_EQ(p.memory_now().storage_bytes, 4 * page_bytes);

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""Hit rates by ring size and number of sequences, as JSON lines.
+
+    tests/bench/hit_rates.py MOERING_BINARY [MODEL] [--tokens 60] [--prefetch off|on]
+
+One greedy run each on one thread; beside the rate stand the bytes read from storage per token.
+"""
+
+import argparse
+import json
+import subprocess
+
+SLOTS = (4, 8, 16, 24, 48, 96, 144)
+SEQUENCES = (1, 4, 8)
+
+
+def measure(args, slots, sequences):
+    command = [args.binary, "run"] + ([args.model] if args.model else [])
+    for i in range(sequences):
+        command += ["-p", "Ada %d went to" % (i + 1)]
+    command += ["-n", str(args.tokens), "--temperature", "0", "--json", "--threads", "1",
+                "--device-experts", str(slots), "--prefetch", args.prefetch]
+    out = json.loads(subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                    check=True).stdout)
+    usages = [r["usage"] for r in (out if isinstance(out, list) else [out])]
+    total = lambda key: sum(u["experts"][key] for u in usages)
+    tokens = sum(u["completion_tokens"] for u in usages)
+    return {"slots": slots, "sequences": sequences, "prefetch": args.prefetch,
+            "hit_rate": round(total("hits") / (total("hits") + total("misses")), 4),
+            "bytes_per_token": total("bytes") // tokens}
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    ap.add_argument("binary")
+    ap.add_argument("model", nargs="?")
+    ap.add_argument("--tokens", type=int, default=60)
+    ap.add_argument("--prefetch", choices=("off", "on"), default="off")
+    args = ap.parse_args()
+    for sequences in SEQUENCES:
+        for slots in SLOTS:
+            print(json.dumps(measure(args, slots, sequences)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
