@@ -1,6 +1,8 @@
 /* `moering run`: prompts to answers in this process, through the same batcher as the server.
  *
- * Several prompts are computed in one batch. With one prompt the text is printed as it comes. */
+ * Several prompts are computed in one batch. With one prompt the text is printed as it comes. What
+ * is wrong with the flags themselves, and the file for the logits, is found before the model is
+ * opened; lost output ends the run at once. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@ struct run {
     struct engine *engine;
     struct batcher *batcher;
     struct front_status status;
+    FILE *logits;               /* --logits-out, until it is written */
     struct run_answer *answers; /* [count] */
     uint32_t count;
 };
@@ -62,6 +65,24 @@ static enum status parse_ids(const char **text, struct token_list *out, struct e
             return STATUS_OK;
         }
     }
+}
+
+/* Words that no model could make sense of. */
+static enum status check_prompts(const struct config *c, struct error *error)
+{
+    uint32_t count = count_prompts(c);
+    if (!count || (c->tokens && c->prompt.count))
+        return error_set(error, STATUS_INVALID,
+                         "moering run needs --prompt TEXT or --tokens 1,2,3%s",
+                         count ? ", not both" : "");
+    enum status status = STATUS_OK;
+    const char *ids = c->tokens;
+    for (uint32_t i = 0; ids && status == STATUS_OK && i < count; i++) {
+        struct token_list list = {0};
+        status = parse_ids(&ids, &list, error);
+        token_list_reset(&list);
+    }
+    return status;
 }
 
 static enum status read_prompt(const struct run *run, uint32_t i, const char **ids,
@@ -159,8 +180,8 @@ static enum status take_news(struct run *run, struct error *error)
             status = run_answer_add(&run->answers[e->request - 1], e,
                                     run->config->max_tokens == 0, error);
         if (status == STATUS_OK && stream && run->config->max_tokens && e->text_bytes) {
-            fwrite(e->text, 1, e->text_bytes, stdout);
-            fflush(stdout);
+            if (fwrite(e->text, 1, e->text_bytes, stdout) != e->text_bytes || fflush(stdout) != 0)
+                status = error_set(error, STATUS_IO, "standard output: %s", strerror(errno));
         }
         request_event_close(e);
         if (status != STATUS_OK)
@@ -174,9 +195,10 @@ static enum status compute(struct run *run, struct error *error)
     uint64_t start = clock_now_ns();
     enum status status = take_news(run, error); /* refusals */
     while (status == STATUS_OK && !batcher_idle(run->batcher)) {
-        if (!batcher_step(run->batcher, clock_now_ns()))
-            return error_set(error, STATUS_INTERNAL, "nothing can be computed");
-        status = take_news(run, error);
+        bool stepped = batcher_step(run->batcher, clock_now_ns());
+        status = take_news(run, error); /* why a step failed is news too */
+        if (status == STATUS_OK && !stepped && !batcher_idle(run->batcher))
+            status = error_set(error, STATUS_INTERNAL, "nothing can be computed");
     }
     for (uint32_t i = 0; i < run->count; i++)
         run->answers[i].elapsed_ns = clock_now_ns() - start;
@@ -229,23 +251,26 @@ static enum status open_engine(struct run *run, struct error *error)
 static enum status execute(struct run *run, struct error *error)
 {
     const struct config *c = run->config;
+    enum status status = STATUS_OK;
     run->count = count_prompts(c);
-    if (!run->count || (c->tokens && c->prompt.count))
-        return error_set(error, STATUS_INVALID,
-                         "moering run needs --prompt TEXT or --tokens 1,2,3%s",
-                         run->count ? ", not both" : "");
     run->answers = calloc(run->count, sizeof *run->answers);
     if (!run->answers)
         return error_set(error, STATUS_NO_MEMORY, "out of memory");
-    enum status status = open_engine(run, error);
+    if (c->logits_out)
+        status = run_open_logits(&run->logits, c->logits_out, error);
+    if (status == STATUS_OK)
+        status = open_engine(run, error);
     if (status == STATUS_OK)
         status = submit_all(run, error);
     if (status == STATUS_OK)
         status = compute(run, error);
-    if (status == STATUS_OK && c->logits_out)
-        status = run_write_logits(c->logits_out, run->answers, run->count, error);
+    if (status == STATUS_OK && run->logits) {
+        FILE *logits = run->logits;
+        run->logits = NULL;
+        status = run_write_logits(logits, c->logits_out, run->answers, run->count, error);
+    }
     if (status == STATUS_OK)
-        run_print(c->json, engine_info(run->engine), run->answers, run->count);
+        status = run_print(c->json, engine_info(run->engine), run->answers, run->count, error);
     return status;
 }
 
@@ -256,12 +281,19 @@ int cmd_run(int argc, const char *const *argv)
     int code = command_config(&config, CONFIG_RUN, argc, argv);
     if (code != COMMAND_GO_ON)
         return code;
+    if (check_prompts(&config, &error) != STATUS_OK) {
+        command_fail(&error);
+        config_close(&config);
+        return COMMAND_USAGE;
+    }
     struct run run = {.config = &config};
     front_status_init(&run.status, 0, isatty(STDERR_FILENO), 0);
     enum status status = command_model(&config, &error);
     if (status == STATUS_OK)
         status = execute(&run, &error);
     code = status == STATUS_OK ? COMMAND_OK : command_fail(&error);
+    if (run.logits)
+        fclose(run.logits);
     batcher_close(run.batcher);
     engine_close(run.engine);
     for (uint32_t i = 0; run.answers && i < run.count; i++)

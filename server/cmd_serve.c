@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "memory/base/log.h"
 #include "server/command.h"
@@ -31,6 +32,15 @@ static bool is_loopback(const char *host)
            strcmp(host, "localhost") == 0;
 }
 
+/* Ends the process under a load that nothing can interrupt: joining its thread would take as long
+ * as the load. That is safe: the thread only reads files and fills memory of this process, which
+ * the system takes back; no request has been accepted, so nobody is owed an answer. Unlike exit,
+ * _exit runs nothing beside that thread: no handlers, no destructors, no locks of stdio. */
+static void leave_while_loading(int code)
+{
+    _exit(code); /* standard error is unbuffered; nothing goes to standard output */
+}
+
 static int serve(struct config *c)
 {
     struct error error = {0};
@@ -57,6 +67,8 @@ static int serve(struct config *c)
     if (front_open(&front, &config, &error) != STATUS_OK)
         return command_fail(&error);
     int code = front_run(front);
+    if (front_loading(front))
+        leave_while_loading(code);
     front_close(front);
     if (code == COMMAND_OK)
         log_info("all requests finished");

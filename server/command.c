@@ -1,5 +1,6 @@
 #include "server/command.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,14 +31,30 @@ static void print_usage(FILE *out)
                  "Without MODEL the built-in one is used.\n", "version");
 }
 
-int command_main(int argc, char **argv)
+static bool asks_for_help(const char *word)
+{
+    return !strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help");
+}
+
+static int no_more_words(const char *name, const char *word)
+{
+    fprintf(stderr, "moering: unexpected word '%s' after '%s'; see moering --help\n", word, name);
+    return COMMAND_USAGE;
+}
+
+static int dispatch(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
-    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+    bool version = !strcmp(name, "version") || !strcmp(name, "--version");
+    if (asks_for_help(name) || (version && argc == 3 && asks_for_help(argv[2]))) {
+        if (!version && argc > 2)
+            return no_more_words(name, argv[2]);
         print_usage(stdout);
         return COMMAND_OK;
     }
-    if (!strcmp(name, "version") || !strcmp(name, "--version")) {
+    if (version) {
+        if (argc > 2)
+            return no_more_words(name, argv[2]);
         printf("moering " MOERING_VERSION "\n");
         return COMMAND_OK;
     }
@@ -58,6 +75,27 @@ int command_main(int argc, char **argv)
     return COMMAND_USAGE;
 }
 
+int command_main(int argc, char **argv)
+{
+    int code = dispatch(argc, argv);
+    errno = 0;
+    bool lost = fflush(stdout) != 0;
+    if (code == COMMAND_OK && (lost || ferror(stdout))) {
+        fprintf(stderr, "moering: standard output: %s\n",
+                errno ? strerror(errno) : "some of it could not be written");
+        code = COMMAND_FAILED;
+    }
+    return code;
+}
+
+static void warn_of_stray_variables(void)
+{
+    char sentence[512];
+    for (char *const *e = environ; e && *e; e++)
+        if (config_variable_stray(*e, sentence, sizeof sentence))
+            log_warn("%s", sentence);
+}
+
 int command_config(struct config *config, enum config_command command, int argc,
                    const char *const *argv)
 {
@@ -73,6 +111,8 @@ int command_config(struct config *config, enum config_command command, int argc,
         return COMMAND_OK;
     }
     log_set_level(levels[config->log_level]);
+    if (command & (CONFIG_SERVE | CONFIG_RUN | CONFIG_INSPECT))
+        warn_of_stray_variables();
     return COMMAND_GO_ON;
 }
 

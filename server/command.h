@@ -15,7 +15,8 @@ extern "C" {
 #define COMMAND_USAGE 2
 #define COMMAND_GO_ON (-1)
 
-/* The whole program: finds the subcommand in argv[1]. */
+/* The whole program: finds the subcommand in argv[1]. Whoever reads standard output must get all of
+ * it: if some was lost (a full disk), a command that went well fails after all. */
 int command_main(int argc, char **argv);
 
 int cmd_serve(int argc, const char *const *argv);
@@ -24,8 +25,9 @@ int cmd_inspect(int argc, const char *const *argv);
 int cmd_tokenize(int argc, const char *const *argv);
 int cmd_health(int argc, const char *const *argv);
 
-/* Parses settings and sets the log level; prints help or the error. COMMAND_GO_ON, or the exit
- * code; after GO_ON the config must be closed. */
+/* Parses settings and sets the log level; prints help or the error, and warns of variables that
+ * look like ours and set nothing. COMMAND_GO_ON, or the exit code; after GO_ON the config must be
+ * closed. */
 int command_config(struct config *config, enum config_command command, int argc,
                    const char *const *argv);
 /* config->model, or the built-in one, which is kept in the config. NOT_FOUND. */

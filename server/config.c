@@ -9,6 +9,7 @@
 #include "memory/base/bytes.h"
 #include "memory/base/check.h"
 #include "server/config_flags.h"
+#include "server/stop_text.h"
 
 #define NAME_MAX_BYTES 64
 
@@ -128,6 +129,19 @@ static const char *nearest_flag(enum config_command command, const char *wrong)
     return config_nearest(wrong + strspn(wrong, "-"), names);
 }
 
+/* Of all subcommands, since one file may serve several; without those a file cannot set. */
+static const char *nearest_setting(const char *wrong)
+{
+    const char *names[CONFIG_FLAGS_MAX + 1];
+    uint32_t count, n = 0;
+    const struct config_flag *flags = config_flags(&count);
+    for (uint32_t i = 0; i < count; i++)
+        if (flags[i].kind != KIND_TEXTS && strcmp(flags[i].name, "config") != 0)
+            names[n++] = flags[i].name;
+    names[n] = NULL;
+    return config_nearest(wrong, names);
+}
+
 /* ---- values ---- */
 
 static bool parse_u64(const char *text, uint64_t *out)
@@ -201,9 +215,12 @@ static enum status set_real(const struct config_flag *f, double *out, const char
 {
     char *end;
     double x = strtod(value, &end);
-    if (end == value || *end || !isfinite(x) || x < f->min || x > f->max)
-        return error_set(error, STATUS_INVALID, "%s: '%s' is not a number from %g to %g", where,
-                         value, f->min, f->max);
+    bool above = f->kind == KIND_SHARE; /* as a float too, which is what the sampler gets */
+    if (end == value || *end || !isfinite(x) || x > f->max ||
+        (above ? (float)x <= (float)f->min : x < f->min))
+        return error_set(error, STATUS_INVALID, "%s: '%s' is not a number %s %g %s %g", where,
+                         value, above ? "above" : "from", f->min, above ? "and up to" : "to",
+                         f->max);
     *out = x;
     return STATUS_OK;
 }
@@ -231,6 +248,7 @@ static enum status set_flag(struct config *c, const struct config_flag *f, const
     case KIND_U32:
         return set_u32(f, at, value, where, error);
     case KIND_REAL:
+    case KIND_SHARE:
         return set_real(f, at, value, where, error);
     case KIND_U64:
         if (!parse_u64(value, at))
@@ -266,9 +284,16 @@ enum status config_set(struct config *c, const char *name, const char *value,
                        enum config_source source, const char *where, struct error *error)
 {
     const struct config_flag *f = find_name(name);
-    if (!f || f->kind == KIND_TEXTS || strcmp(name, "config") == 0)
+    if (!f)
         return error_set(error, STATUS_INVALID, "%s: unknown setting '%s'; did you mean '%s'?",
-                         where, name, nearest_flag(c->command, name));
+                         where, name, nearest_setting(name));
+    if (strcmp(name, "config") == 0)
+        return error_set(error, STATUS_INVALID,
+                         "%s: a settings file cannot name another settings file", where);
+    if (f->kind == KIND_TEXTS)
+        return error_set(error, STATUS_INVALID,
+                         "%s: not a setting of a file; give it as --%s on the command line", where,
+                         name);
     /* One file may serve several subcommands: what is not of this one is checked, then ignored. */
     struct config ignored = {0};
     bool ours = (f->commands & (unsigned)c->command) && c->source[flag_index(f)] <= source;
@@ -333,6 +358,41 @@ static enum status read_environment(struct config *c, char *const *environment, 
         }
     }
     return STATUS_OK;
+}
+
+bool config_variable_stray(const char *entry, char *out, size_t out_bytes)
+{
+    static const char others[] = "MOERING_BUILTIN_MODEL MOERING_BUILD MOERING_FUZZ_SECONDS "
+                                 "MOERING_SOURCE_DIR MOERING_BINARY_DIR MOERING_DATA_DIR";
+    char names[CONFIG_FLAGS_MAX][NAME_MAX_BYTES + 16];
+    const char *list[CONFIG_FLAGS_MAX + 2];
+    uint32_t count, n = 0;
+    const struct config_flag *flags = config_flags(&count);
+    size_t bytes = strcspn(entry, "=");
+    if (strncmp(entry, "MOERING_", 8) != 0 || !entry[bytes] || !entry[bytes + 1] ||
+        has_word(others, entry, bytes, NULL))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        variable_name(flags[i].name, names[i], sizeof names[i]);
+        bool same = strlen(names[i]) == bytes && memcmp(names[i], entry, bytes) == 0;
+        if (same && flags[i].kind != KIND_TEXTS)
+            return false;
+        if (same) {
+            snprintf(out, out_bytes, "%s is ignored: give it as --%s on the command line", names[i],
+                     flags[i].name);
+            return true;
+        }
+        if (flags[i].kind != KIND_TEXTS)
+            list[n++] = names[i];
+    }
+    list[n++] = "MOERING_BUILTIN_MODEL";
+    list[n] = NULL;
+    char wrong[2 * NAME_MAX_BYTES];
+    snprintf(wrong, sizeof wrong, "%.*s", (int)(bytes < sizeof wrong ? bytes : sizeof wrong - 1),
+             entry);
+    snprintf(out, out_bytes, "%s is ignored: no setting has this variable; did you mean %s?", wrong,
+             config_nearest(wrong, list));
+    return true;
 }
 
 /* The flag's value: after '=', or the next word; a switch may go without. */
@@ -412,6 +472,27 @@ static enum status read_flags(struct config *c, int argc, const char *const *arg
     return STATUS_OK;
 }
 
+/* What only the whole can tell. Flags alone set --stop, so its name is the right one to give. */
+static enum status check_together(const struct config *c, struct error *error)
+{
+    if (c->max_num_seqs > c->max_num_batched_tokens)
+        return error_set(error, STATUS_INVALID,
+                         "--max-num-seqs %u is more than --max-num-batched-tokens %u: every "
+                         "running sequence needs room for one token in each step",
+                         c->max_num_seqs, c->max_num_batched_tokens);
+    if (c->stop.count > STOP_TEXTS_MAX)
+        return error_set(error, STATUS_INVALID, "--stop: given %u times, at most %d are allowed",
+                         c->stop.count, STOP_TEXTS_MAX);
+    for (uint32_t i = 0; i < c->stop.count; i++) {
+        size_t bytes = strlen(c->stop.text[i]);
+        if (bytes == 0 || bytes > STOP_TEXT_BYTES_MAX)
+            return error_set(error, STATUS_INVALID,
+                             "--stop: '%.40s' has %zu bytes, allowed are 1 to %d", c->stop.text[i],
+                             bytes, STOP_TEXT_BYTES_MAX);
+    }
+    return STATUS_OK;
+}
+
 enum status config_parse(struct config *c, enum config_command command, int argc,
                          const char *const *argv, char *const *environment, struct error *error)
 {
@@ -426,11 +507,8 @@ enum status config_parse(struct config *c, enum config_command command, int argc
         status = config_file_read(c, c->config_file, error);
     if (status == STATUS_OK && !c->help)
         status = read_environment(c, environment, false, error);
-    if (status == STATUS_OK && !c->help && c->max_num_seqs > c->max_num_batched_tokens)
-        status = error_set(error, STATUS_INVALID,
-                           "--max-num-seqs %u is more than --max-num-batched-tokens %u: every "
-                           "running sequence needs room for one token in each step",
-                           c->max_num_seqs, c->max_num_batched_tokens);
+    if (status == STATUS_OK && !c->help)
+        status = check_together(c, error);
     if (status != STATUS_OK)
         config_close(c);
     return status;

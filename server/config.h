@@ -4,7 +4,8 @@
  *
  * Precedence: flag > environment > --config FILE > default. The variable of --max-num-seqs is
  * MOERING_MAX_NUM_SEQS; its key in the file is max-num-seqs. Unknown names and bad values are
- * refused, naming the nearest right one. */
+ * refused, naming the nearest right one; an unknown variable may be somebody else's, so it only
+ * earns a warning. */
 #ifndef MOERING_SERVER_CONFIG_H
 #define MOERING_SERVER_CONFIG_H
 
@@ -91,6 +92,10 @@ enum status config_parse(struct config *config, enum config_command command, int
                          const char *const *argv, char *const *environment, struct error *error);
 void config_close(struct config *config); /* accepts a zeroed one */
 
+/* True if `entry` ("NAME=value") sets a MOERING_ variable that is no setting's and not one of those
+ * that the scripts, the tests and the built-in model use: `out` is a sentence about it, which names
+ * the nearest right one. Empty values are unset ones. */
+bool config_variable_stray(const char *entry, char *out, size_t out_bytes);
 /* Where the value of a flag came from; CHECKs that the table has it. */
 enum config_source config_source_of(const struct config *config, const char *flag);
 /* Everything that `moering COMMAND` accepts. */
@@ -101,7 +106,7 @@ void config_print(const struct config *config, FILE *out);
 /* Sets one value by name; for config_file.c. `where` begins the error sentence. */
 enum status config_set(struct config *config, const char *name, const char *value,
                        enum config_source source, const char *where, struct error *error);
-/* Reads a YAML mapping of flag names to plain values. */
+/* Reads one YAML mapping of flag names to plain values, each name once. */
 enum status config_file_read(struct config *config, const char *path, struct error *error);
 /* Keeps a copy of `text` alive as long as the config. NULL: out of memory. */
 const char *config_keep(struct config *config, const char *text);

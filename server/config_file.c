@@ -1,13 +1,37 @@
-/* --config FILE: a YAML mapping of flag names to plain values. Anything else YAML can say (lists,
- * nested mappings, anchors) is refused with its line. The only file that sees libyaml. */
+/* --config FILE: one YAML mapping of flag names to plain values, each name once. Anything else YAML
+ * can say (lists, nested mappings, anchors, a second document) is refused with its line, because
+ * what is skipped in silence is a setting that somebody believes in. The only file that sees
+ * libyaml. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <yaml.h>
 
 #include "server/config.h"
+#include "server/config_flags.h"
 
 enum { FILE_BYTES_MAX = 1 << 20 };
+
+/* The line of each setting that the file has given so far, by index in the table; 0: not yet. */
+struct given {
+    size_t line[CONFIG_FLAGS_MAX];
+};
+
+static enum status check_first(struct given *given, const char *name, size_t line,
+                               const char *where, struct error *error)
+{
+    uint32_t count;
+    const struct config_flag *flags = config_flags(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(flags[i].name, name) != 0)
+            continue;
+        if (given->line[i])
+            return error_set(error, STATUS_INVALID, "%s: given twice, first in line %zu", where,
+                             given->line[i]);
+        given->line[i] = line;
+    }
+    return STATUS_OK;
+}
 
 /* One scalar of the mapping; INVALID if something else comes. *end: the mapping ends here. */
 static enum status next_scalar(yaml_parser_t *parser, yaml_event_t *event, const char *path,
@@ -26,8 +50,8 @@ static enum status next_scalar(yaml_parser_t *parser, yaml_event_t *event, const
                      event->start_mark.line + 1);
 }
 
-static enum status read_pair(struct config *c, yaml_parser_t *parser, const char *path, bool *end,
-                             struct error *error)
+static enum status read_pair(struct config *c, struct given *given, yaml_parser_t *parser,
+                             const char *path, bool *end, struct error *error)
 {
     yaml_event_t key, value;
     memset(&key, 0, sizeof key);
@@ -43,7 +67,11 @@ static enum status read_pair(struct config *c, yaml_parser_t *parser, const char
     snprintf(name, sizeof name, "%s", (const char *)key.data.scalar.value);
     for (char *p = name; *p; p++) /* max_num_seqs is as good as max-num-seqs */
         *p = *p == '_' ? '-' : *p;
-    snprintf(where, sizeof where, "%.400s:%zu: %.128s", path, key.start_mark.line + 1, name);
+    size_t line = key.start_mark.line + 1;
+    snprintf(where, sizeof where, "%.400s:%zu: %.128s", path, line, name);
+    status = check_first(given, name, line, where, error);
+    if (status != STATUS_OK)
+        goto done;
     const char *kept = config_keep(c, (const char *)value.data.scalar.value);
     status = kept ? config_set(c, name, kept, CONFIG_FILE, where, error)
                   : error_set(error, STATUS_NO_MEMORY, "%s: out of memory", path);
@@ -78,6 +106,27 @@ static enum status read_head(yaml_parser_t *parser, const char *path, bool *empt
     }
 }
 
+/* Nothing but the file's end may come behind the mapping. */
+static enum status read_tail(yaml_parser_t *parser, const char *path, struct error *error)
+{
+    for (;;) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(parser, &event))
+            return error_set(error, STATUS_INVALID, "%s:%zu: not YAML: %s", path,
+                             parser->problem_mark.line + 1,
+                             parser->problem ? parser->problem : "malformed");
+        yaml_event_type_t type = event.type;
+        size_t line = event.start_mark.line + 1;
+        yaml_event_delete(&event);
+        if (type == YAML_STREAM_END_EVENT)
+            return STATUS_OK;
+        if (type != YAML_DOCUMENT_END_EVENT)
+            return error_set(error, STATUS_INVALID,
+                             "%s:%zu: a second document begins here; a settings file has one", path,
+                             line);
+    }
+}
+
 enum status config_file_read(struct config *c, const char *path, struct error *error)
 {
     enum status status = STATUS_OK;
@@ -97,10 +146,14 @@ enum status config_file_read(struct config *c, const char *path, struct error *e
     }
     rewind(file);
     yaml_parser_set_input_file(&parser, file);
-    bool end;
-    status = read_head(&parser, path, &end, error);
+    struct given given = {{0}};
+    bool empty, end;
+    status = read_head(&parser, path, &empty, error);
+    end = empty;
     while (status == STATUS_OK && !end)
-        status = read_pair(c, &parser, path, &end, error);
+        status = read_pair(c, &given, &parser, path, &end, error);
+    if (status == STATUS_OK && !empty)
+        status = read_tail(&parser, path, error);
 done:
     yaml_parser_delete(&parser);
     fclose(file);

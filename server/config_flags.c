@@ -85,7 +85,7 @@ static const struct config_flag flags[] = {
     {"temperature", NULL, KIND_REAL, R, AT(temperature), "1", 0, 1e4, NULL, "X",
      "0: always the likeliest token"},
     {"top-k", NULL, KIND_U32, R, AT(top_k), "0", 0, U32_TOP, NULL, "N", "0: all tokens"},
-    {"top-p", NULL, KIND_REAL, R, AT(top_p), "1", 0, 1, NULL, "X",
+    {"top-p", NULL, KIND_SHARE, R, AT(top_p), "1", 0, 1, NULL, "X",
      "smallest set of tokens whose probabilities reach this sum"},
     {"min-p", NULL, KIND_REAL, R, AT(min_p), "0", 0, 1, NULL, "X",
      "tokens at least this share as likely as the likeliest"},

@@ -15,6 +15,7 @@ enum config_kind {
     KIND_U64,
     KIND_BYTES,  /* "512", "64KiB", "1GB" */
     KIND_REAL,
+    KIND_SHARE,  /* a real above min: 0 is none of it */
     KIND_ROOM,   /* see room_parse */
     KIND_CHOICE, /* u32: index into choices */
     KIND_SWITCH, /* bool */
@@ -27,7 +28,7 @@ struct config_flag {
     unsigned commands;       /* mask of enum config_command */
     size_t offset;           /* in struct config */
     const char *standard;    /* the default, written as a value; NULL: unset */
-    double min, max;         /* U32, REAL */
+    double min, max;         /* U32, REAL, SHARE */
     const char *choices;     /* "thread sync" */
     const char *value;       /* what --help calls the value */
     const char *help;

@@ -19,7 +19,9 @@ static void help_line(const struct config_flag *f, FILE *out)
     }
     snprintf(left, sizeof left, "--%s%s%s %s", f->name, f->aliases ? " " : "",
              f->aliases ? f->aliases : "", value);
-    fprintf(out, "  %-44s %s%s\n", left, strlen(left) > 44 ? "\n" : "", f->help);
+    bool fits = strlen(left) <= 44;
+    fprintf(out, "  %-44s%s", left, fits ? "" : "\n");
+    fprintf(out, "%*s%s\n", fits ? 1 : 2 + 44 + 1, "", f->help);
     if (f->standard && *f->standard)
         fprintf(out, "  %-44s default: %s\n", "", f->standard);
 }
@@ -85,7 +87,8 @@ static void print_value(const struct config *c, const struct config_flag *f, FIL
     case KIND_U32: fprintf(out, "%u", *(const uint32_t *)at); break;
     case KIND_U64:
     case KIND_BYTES: fprintf(out, "%" PRIu64, *(const uint64_t *)at); break;
-    case KIND_REAL: fprintf(out, "%g", *(const double *)at); break;
+    case KIND_REAL:
+    case KIND_SHARE: fprintf(out, "%g", *(const double *)at); break;
     case KIND_ROOM: print_room(at, out); break;
     case KIND_CHOICE: print_choice(f->choices, *(const uint32_t *)at, out); break;
     case KIND_SWITCH: fprintf(out, "%s", *(const bool *)at ? "on" : "off"); break;

@@ -19,7 +19,7 @@ enum {
     METHODS = MOERING_V1_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
     EVENTS_PER_ROUND = 256, /* then sockets get their turn */
     TICK_MS = 200,
-    FLUSH_MS = 1000, /* after a cut-off: time for the statuses to leave */
+    FLUSH_MS = 1000, /* nothing is owed any more: time for the statuses to leave */
 };
 
 enum front_state { FRONT_LOADING, FRONT_SERVING, FRONT_DRAINING, FRONT_FLUSHING };
@@ -86,17 +86,29 @@ static void on_drained(void *arg)
     event_base_loopbreak(f->base);
 }
 
+bool front_loading(const struct front *f)
+{
+    return engine_thread_state(f->engine) == ENGINE_LOADING;
+}
+
+/* While loading nothing has been accepted, so nobody is waited for: only what is written already
+ * (the UNAVAILABLE of a call, the end of a health watch) gets its moment to leave. */
 static void begin_drain(struct front *f)
 {
+    bool loading = front_loading(f);
+    uint64_t patience_ms = loading ? FLUSH_MS : (uint64_t)f->config.shutdown_timeout_s * 1000;
     front_status_end_bar(&f->status);
-    log_info("shutting down: %u requests to finish, at most %u s", moering_v1_live(f->service),
-             f->config.shutdown_timeout_s);
-    f->state = FRONT_DRAINING;
+    if (loading)
+        log_info("shutting down: the model is still being loaded, there are no requests");
+    else
+        log_info("shutting down: %u requests to finish, at most %u s", moering_v1_live(f->service),
+                 f->config.shutdown_timeout_s);
+    f->state = loading ? FRONT_FLUSHING : FRONT_DRAINING;
     set_health(f, HEALTH_NOT_SERVING);
     health_drain(f->health);
     reflection_drain(f->reflection);
     moering_v1_drain(f->service);
-    arm(f->deadline, (uint64_t)f->config.shutdown_timeout_s * 1000);
+    arm(f->deadline, patience_ms);
     grpc_server_drain(f->server, on_drained, f);
 }
 

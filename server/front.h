@@ -2,7 +2,8 @@
  * timers. Owns the life of the process from the open port to the clean exit.
  *
  *     LOADING --model open--> SERVING --SIGTERM, SIGINT--> DRAINING --> exit
- *        +---- failed: exit 1 ----------^                  second signal, timeout: cut off, exit 1
+ *        +-- failed: exit 1                                second signal, timeout: cut off, exit 1
+ *        +-- SIGTERM, SIGINT: exit 0, within a second and without waiting for the load
  *
  * The port opens before the model does; until it is open, calls are answered UNAVAILABLE with the
  * progress and health says NOT_SERVING. A drain first tells health, then refuses new work, then
@@ -35,6 +36,9 @@ enum status front_open(struct front **out, const struct front_config *config, st
 /* Runs until shut down; returns the exit code: 0, or 1 if the model did not load or requests were
  * cut off. */
 int front_run(struct front *front);
+/* True while the engine thread is still opening the model, which nothing can interrupt: front_close
+ * would wait for the end of it. */
+bool front_loading(const struct front *front);
 void front_close(struct front *front); /* accepts NULL */
 
 #ifdef __cplusplus

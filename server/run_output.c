@@ -72,19 +72,29 @@ void run_answer_close(struct run_answer *a)
     memset(a, 0, sizeof *a);
 }
 
-enum status run_write_logits(const char *path, const struct run_answer *answers, uint32_t count,
-                             struct error *error)
+static enum status logits_failed(const char *path, struct error *error)
 {
-    FILE *file = fopen(path, "wb");
-    bool ok = file != NULL;
-    for (uint32_t i = 0; ok && i < count; i++) {
+    return error_set(error, STATUS_IO, "--logits-out %s: %s", path, strerror(errno));
+}
+
+enum status run_open_logits(FILE **out, const char *path, struct error *error)
+{
+    *out = fopen(path, "wbe");
+    return *out ? STATUS_OK : logits_failed(path, error);
+}
+
+enum status run_write_logits(FILE *file, const char *path, const struct run_answer *answers,
+                             uint32_t count, struct error *error)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {
         size_t n = (size_t)answers[i].computed * answers[i].vocab;
-        ok = fwrite(answers[i].logits, sizeof(float), n, file) == n;
+        if (fwrite(answers[i].logits, sizeof(float), n, file) != n)
+            status = logits_failed(path, error);
     }
-    if (file && fclose(file) != 0)
-        ok = false;
-    return ok ? STATUS_OK
-              : error_set(error, STATUS_IO, "--logits-out %s: %s", path, strerror(errno));
+    if (fclose(file) != 0 && status == STATUS_OK)
+        status = logits_failed(path, error);
+    return status;
 }
 
 /* ---- printing ---- */
@@ -154,12 +164,12 @@ static void print_figures(const struct run_answer *a)
             "%u prompt + %u output tokens, %.1f tokens/s; experts: %" PRIu64 " hits, %" PRIu64
             " misses (%.1f %% hits), %s read, %.1f ms stalled\n",
             u->prompt_tokens, u->completion_tokens, tokens_per_s(a), u->experts.hits,
-            u->experts.misses, 100 * hit_rate(&u->experts), bytes_format(u->experts.bytes, read, sizeof read),
-            (double)u->experts.stall_ns / 1e6);
+            u->experts.misses, 100 * hit_rate(&u->experts),
+            bytes_format(u->experts.bytes, read, sizeof read), (double)u->experts.stall_ns / 1e6);
 }
 
-void run_print(bool json, const struct engine_info *info, const struct run_answer *answers,
-               uint32_t count)
+enum status run_print(bool json, const struct engine_info *info, const struct run_answer *answers,
+                      uint32_t count, struct error *error)
 {
     if (!json) {
         for (uint32_t i = 0; count > 1 && i < count; i++)
@@ -167,10 +177,11 @@ void run_print(bool json, const struct engine_info *info, const struct run_answe
                    answers[i].all->text ? answers[i].all->text : "");
         if (count == 1)
             printf("\n");
-        fflush(stdout);
+        if (fflush(stdout) != 0)
+            return error_set(error, STATUS_IO, "standard output: %s", strerror(errno));
         for (uint32_t i = 0; i < count; i++)
             print_figures(&answers[i]);
-        return;
+        return STATUS_OK;
     }
     json_t *list = json_array();
     for (uint32_t i = 0; i < count; i++)
@@ -178,4 +189,5 @@ void run_print(bool json, const struct engine_info *info, const struct run_answe
     json_dumpf(count == 1 ? json_array_get(list, 0) : list, stdout, JSON_COMPACT);
     printf("\n");
     json_decref(list);
+    return STATUS_OK;
 }

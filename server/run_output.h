@@ -2,8 +2,10 @@
 #ifndef MOERING_SERVER_RUN_OUTPUT_H
 #define MOERING_SERVER_RUN_OUTPUT_H
 
-#include "server/request_event.h"
+#include <stdio.h>
+
 #include "server/request.h"
+#include "server/request_event.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,13 +33,17 @@ enum status run_answer_add(struct run_answer *answer, const struct request_event
                            struct error *error);
 void run_answer_close(struct run_answer *answer);
 
-/* All answers one after the other, f32. IO: the file and why. */
-enum status run_write_logits(const char *path, const struct run_answer *answers, uint32_t count,
-                             struct error *error);
+/* Opened before anything is computed, so that a wrong path costs nothing; what the file held is
+ * gone. IO: the file and why. */
+enum status run_open_logits(FILE **out, const char *path, struct error *error);
+/* All answers one after the other, f32. Closes the file, whatever comes of it. IO: as above. */
+enum status run_write_logits(FILE *file, const char *path, const struct run_answer *answers,
+                             uint32_t count, struct error *error);
 /* JSON: one object, or an array for several prompts, on standard output. Text: what has not been
- * streamed yet; the figures go to standard error. */
-void run_print(bool json, const struct engine_info *info, const struct run_answer *answers,
-               uint32_t count);
+ * streamed yet; the figures go to standard error, behind all of it. IO: the text was lost; of the
+ * JSON that shows when the program flushes it at its end (command_main). */
+enum status run_print(bool json, const struct engine_info *info, const struct run_answer *answers,
+                      uint32_t count, struct error *error);
 
 #ifdef __cplusplus
 }

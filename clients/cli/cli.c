@@ -21,23 +21,17 @@ int cli_main(int argc, char **argv)
 {
     struct cli_options options;
     int code = cli_options_parse(&options, argc, argv);
-    if (code == CLI_OK) {
-        code = CLI_USAGE;
-        if (!strcmp(options.command, "--help") || !strcmp(options.command, "help")) {
-            cli_help(stdout);
-            code = CLI_OK;
-            goto done;
-        }
-        for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-            if (strcmp(options.command, commands[i].name) == 0) {
-                code = commands[i].run(&options);
-                goto done;
-            }
-        if (*options.command)
-            fprintf(stderr, "moering-client: unknown command '%s'\n\n", options.command);
+    if (code == CLI_OK && !*options.command) {
         cli_help(stderr);
+        code = CLI_USAGE;
+    } else if (code == CLI_OK && strcmp(options.command, "help") == 0) {
+        cli_help(stdout);
+    } else if (code == CLI_OK) {
+        code = CLI_USAGE;
+        for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+            if (strcmp(options.command, commands[i].name) == 0)
+                code = commands[i].run(&options);
     }
-done:
     cli_options_close(&options);
     return code;
 }
@@ -79,6 +73,17 @@ char *cli_read_input(size_t *bytes)
         text[used] = '\0';
     *bytes = used;
     return text;
+}
+
+json_t *cli_piece_json(const ProtobufCBinaryData *piece)
+{
+    json_t *text = json_stringn(piece->len ? (const char *)piece->data : "", piece->len);
+    if (text)
+        return text;
+    json_t *bytes = json_array();
+    for (size_t i = 0; i < piece->len; i++)
+        json_array_append_new(bytes, json_integer(piece->data[i]));
+    return bytes;
 }
 
 /* ---- unary calls ---- */

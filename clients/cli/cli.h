@@ -3,6 +3,7 @@
 #ifndef MOERING_CLIENTS_CLI_CLI_H
 #define MOERING_CLIENTS_CLI_CLI_H
 
+#include <jansson.h>
 #include <moering/v1/moering.pb-c.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,9 +27,9 @@ struct cli_ids {
     uint32_t count;
 };
 
-/* Every flag of every subcommand; a subcommand reads those that concern it. */
+/* Every flag of every subcommand. */
 struct cli_options {
-    const char *command;
+    const char *command;       /* a subcommand, "help", or "": none was named */
     const char *connect;
     uint64_t timeout_ms;       /* 0: none */
     uint64_t wait_ms;          /* for the server to serve */
@@ -50,7 +51,8 @@ struct cli_options {
 /* The whole program. */
 int cli_main(int argc, char **argv);
 
-/* CLI_OK, or CLI_USAGE with a sentence on standard error. cli_options_close frees. */
+/* CLI_OK, or CLI_USAGE with a sentence on standard error: for an unknown command or flag (it names
+ * the nearest), a wrong value, and whatever the command has no use for. cli_options_close frees. */
 int cli_options_parse(struct cli_options *options, int argc, char **argv);
 void cli_options_close(struct cli_options *options);
 void cli_help(FILE *out);
@@ -74,6 +76,9 @@ ProtobufCMessage *cli_unary(const struct cli_options *options, const char *path,
 uint8_t *cli_pack(const ProtobufCMessage *message, size_t *size);
 /* "moering-client: STATUS: sentence"; returns CLI_ERROR. */
 int cli_fail(const struct channel_result *result);
+/* What a token stands for, as JSON: a string, or a list of bytes where that is no UTF-8, as for a
+ * part of a character. */
+json_t *cli_piece_json(const ProtobufCBinaryData *piece);
 /* All of standard input, malloc'ed and terminated; NULL: told. */
 char *cli_read_input(size_t *bytes);
 

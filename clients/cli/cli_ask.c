@@ -1,6 +1,5 @@
 /* The subcommands that ask one question and print the answer. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +18,18 @@ static void print_bytes(const char *name, uint64_t n)
         printf("%-20s %.1f MiB\n", name, (double)n / (1 << 20));
     else
         printf("%-20s %.1f KiB\n", name, (double)n / 1024);
+}
+
+/* One token a line: its id and its piece, quoted as in JSON. */
+static void print_pieces(const Moering__V1__TokenizeResponse *answer)
+{
+    for (size_t i = 0; i < answer->n_tokens && i < answer->n_pieces; i++) {
+        json_t *piece = cli_piece_json(&answer->pieces[i]);
+        printf("%u\t", answer->tokens[i]);
+        json_dumpf(piece, stdout, JSON_ENCODE_ANY | JSON_COMPACT);
+        printf("\n");
+        json_decref(piece);
+    }
 }
 
 int cli_tokenize(const struct cli_options *o)
@@ -43,18 +54,11 @@ int cli_tokenize(const struct cli_options *o)
         json_t *ids = json_array(), *pieces = json_array();
         for (size_t i = 0; i < answer->n_tokens; i++)
             json_array_append_new(ids, json_integer(answer->tokens[i]));
-        for (size_t i = 0; i < answer->n_pieces; i++) {
-            /* A piece may be part of a character: such ones are lists of bytes. */
-            const ProtobufCBinaryData *p = &answer->pieces[i];
-            json_t *piece = json_stringn((const char *)p->data, p->len);
-            if (!piece) {
-                piece = json_array();
-                for (size_t k = 0; k < p->len; k++)
-                    json_array_append_new(piece, json_integer(p->data[k]));
-            }
-            json_array_append_new(pieces, piece);
-        }
+        for (size_t i = 0; i < answer->n_pieces; i++)
+            json_array_append_new(pieces, cli_piece_json(&answer->pieces[i]));
         print_json(json_pack("{s:o, s:o}", "tokens", ids, "pieces", pieces));
+    } else if (o->pieces) {
+        print_pieces(answer);
     } else {
         for (size_t i = 0; i < answer->n_tokens; i++)
             printf("%s%u", i ? " " : "", answer->tokens[i]);

@@ -1,6 +1,5 @@
 /* `moering-client generate`: streams an answer to standard output; Ctrl-C cancels the call. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,8 +109,10 @@ static json_t *detail_json(const Moering__V1__TokenDetail *d)
 {
     json_t *top = json_array();
     for (size_t i = 0; i < d->n_top; i++)
-        json_array_append_new(top, json_pack("{s:I, s:f}", "token", (json_int_t)d->top[i]->token,
-                                             "logprob", (double)d->top[i]->logprob));
+        json_array_append_new(top, json_pack("{s:I, s:o, s:f}", "token",
+                                             (json_int_t)d->top[i]->token, "piece",
+                                             cli_piece_json(&d->top[i]->piece), "logprob",
+                                             (double)d->top[i]->logprob));
     return json_pack("{s:I, s:f, s:o}", "token", (json_int_t)d->token, "logprob",
                      (double)d->logprob, "top", top);
 }

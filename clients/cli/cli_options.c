@@ -1,54 +1,79 @@
-/* Flags of `moering-client`. */
+/* The command line of `moering-client`: words to `struct cli_options`. A word is taken only as it is
+ * spelled in the table below (getopt_long would take any beginning of a flag), and only where it
+ * changes something: a flag that the command does not read is an error, not a surprise. */
 #include <errno.h>
-#include <getopt.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "clients/cli/cli.h"
 
-enum flag {
-    F_CONNECT = 256, F_TIMEOUT, F_WAIT, F_JSON, F_PROMPT, F_TOKENS, F_STOP_IDS, F_STOP, F_MODEL,
+enum flag_id {
+    F_CONNECT, F_TIMEOUT, F_WAIT, F_JSON, F_PROMPT, F_TOKENS, F_STOP_IDS, F_STOP, F_MODEL,
     F_REQUEST_ID, F_SERVICE, F_MAX_TOKENS, F_MIN_TOKENS, F_TEMPERATURE, F_TOP_K, F_TOP_P, F_MIN_P,
     F_REPETITION, F_PRESENCE, F_FREQUENCY, F_SEED, F_PRIORITY, F_IGNORE_EOS, F_INCLUDE_STOP,
     F_NO_SPECIAL, F_KEEP_SPECIAL, F_ECHO, F_LOGPROBS, F_TOP_LOGPROBS, F_PIECES, F_HELP,
 };
 
-static const struct option long_options[] = {
-    {"connect", required_argument, NULL, F_CONNECT},
-    {"timeout", required_argument, NULL, F_TIMEOUT},
-    {"wait", required_argument, NULL, F_WAIT},
-    {"json", no_argument, NULL, F_JSON},
-    {"prompt", required_argument, NULL, F_PROMPT},
-    {"text", required_argument, NULL, F_PROMPT},
-    {"tokens", required_argument, NULL, F_TOKENS},
-    {"max-tokens", required_argument, NULL, F_MAX_TOKENS},
-    {"min-tokens", required_argument, NULL, F_MIN_TOKENS},
-    {"temperature", required_argument, NULL, F_TEMPERATURE},
-    {"top-k", required_argument, NULL, F_TOP_K},
-    {"top-p", required_argument, NULL, F_TOP_P},
-    {"min-p", required_argument, NULL, F_MIN_P},
-    {"repetition-penalty", required_argument, NULL, F_REPETITION},
-    {"presence-penalty", required_argument, NULL, F_PRESENCE},
-    {"frequency-penalty", required_argument, NULL, F_FREQUENCY},
-    {"seed", required_argument, NULL, F_SEED},
-    {"stop", required_argument, NULL, F_STOP},
-    {"stop-token-ids", required_argument, NULL, F_STOP_IDS},
-    {"include-stop", no_argument, NULL, F_INCLUDE_STOP},
-    {"ignore-eos", no_argument, NULL, F_IGNORE_EOS},
-    {"no-special", no_argument, NULL, F_NO_SPECIAL},
-    {"keep-special", no_argument, NULL, F_KEEP_SPECIAL},
-    {"echo", no_argument, NULL, F_ECHO},
-    {"logprobs", no_argument, NULL, F_LOGPROBS},
-    {"top-logprobs", required_argument, NULL, F_TOP_LOGPROBS},
-    {"priority", required_argument, NULL, F_PRIORITY},
-    {"request-id", required_argument, NULL, F_REQUEST_ID},
-    {"model", required_argument, NULL, F_MODEL},
-    {"pieces", no_argument, NULL, F_PIECES},
-    {"service", required_argument, NULL, F_SERVICE},
-    {"help", no_argument, NULL, F_HELP},
-    {NULL, 0, NULL, 0},
+enum { GENERATE = 1, TOKENIZE = 2, DETOKENIZE = 4, MODEL = 8, STATS = 16, HEALTH = 32, ALL = 63 };
+
+struct command {
+    const char *name;
+    unsigned bit;
 };
+
+static const struct command commands[] = {
+    {"generate", GENERATE}, {"tokenize", TOKENIZE}, {"detokenize", DETOKENIZE},
+    {"model", MODEL},       {"stats", STATS},       {"health", HEALTH},
+    {"help", 0},
+};
+
+struct flag {
+    const char *name;
+    char letter; /* 0: none */
+    bool valued;
+    enum flag_id id;
+    unsigned commands; /* that read it */
+};
+
+static const struct flag flags[] = {
+    {"connect", 0, true, F_CONNECT, ALL},
+    {"timeout", 0, true, F_TIMEOUT, ALL},
+    {"wait", 0, true, F_WAIT, ALL},
+    {"json", 0, false, F_JSON, ALL},
+    {"prompt", 'p', true, F_PROMPT, GENERATE | TOKENIZE},
+    {"text", 0, true, F_PROMPT, GENERATE | TOKENIZE},
+    {"tokens", 0, true, F_TOKENS, GENERATE | DETOKENIZE},
+    {"max-tokens", 'n', true, F_MAX_TOKENS, GENERATE},
+    {"min-tokens", 0, true, F_MIN_TOKENS, GENERATE},
+    {"temperature", 0, true, F_TEMPERATURE, GENERATE},
+    {"top-k", 0, true, F_TOP_K, GENERATE},
+    {"top-p", 0, true, F_TOP_P, GENERATE},
+    {"min-p", 0, true, F_MIN_P, GENERATE},
+    {"repetition-penalty", 0, true, F_REPETITION, GENERATE},
+    {"presence-penalty", 0, true, F_PRESENCE, GENERATE},
+    {"frequency-penalty", 0, true, F_FREQUENCY, GENERATE},
+    {"seed", 0, true, F_SEED, GENERATE},
+    {"stop", 0, true, F_STOP, GENERATE},
+    {"stop-token-ids", 0, true, F_STOP_IDS, GENERATE},
+    {"include-stop", 0, false, F_INCLUDE_STOP, GENERATE},
+    {"ignore-eos", 0, false, F_IGNORE_EOS, GENERATE},
+    {"no-special", 0, false, F_NO_SPECIAL, GENERATE | TOKENIZE},
+    {"keep-special", 0, false, F_KEEP_SPECIAL, GENERATE | DETOKENIZE},
+    {"echo", 0, false, F_ECHO, GENERATE},
+    {"logprobs", 0, false, F_LOGPROBS, GENERATE},
+    {"top-logprobs", 0, true, F_TOP_LOGPROBS, GENERATE},
+    {"priority", 0, true, F_PRIORITY, GENERATE},
+    {"request-id", 0, true, F_REQUEST_ID, GENERATE},
+    {"model", 0, true, F_MODEL, GENERATE},
+    {"pieces", 0, false, F_PIECES, TOKENIZE},
+    {"service", 0, true, F_SERVICE, HEALTH},
+    {"help", 'h', false, F_HELP, ALL},
+};
+
+#define COMMANDS (sizeof commands / sizeof commands[0])
+#define FLAGS (sizeof flags / sizeof flags[0])
 
 void cli_help(FILE *out)
 {
@@ -85,7 +110,10 @@ void cli_help(FILE *out)
         "  --priority N              higher goes first\n"
         "  --request-id ID           for the server's log\n"
         "  --model NAME\n\n"
-        "tokenize: TEXT or --text TEXT (default: standard input), --pieces, --no-special\n"
+        "tokenize:\n"
+        "  TEXT or --text TEXT       default: standard input\n"
+        "  --pieces                  the bytes of each token too\n"
+        "  --no-special              do not add the model's leading tokens\n\n"
         "detokenize: --tokens 1,2,3, --keep-special\n"
         "health: --service NAME\n",
         out);
@@ -158,7 +186,7 @@ bool cli_parse_ids(const char *text, struct cli_ids *out)
     return ids != NULL;
 }
 
-static bool set_sampling(struct cli_options *o, int flag, const char *value)
+static bool set_sampling(struct cli_options *o, enum flag_id flag, const char *value)
 {
     switch (flag) {
     case F_TEMPERATURE: return o->has_temperature = parse_float(value, &o->temperature);
@@ -174,7 +202,7 @@ static bool set_sampling(struct cli_options *o, int flag, const char *value)
     }
 }
 
-static bool set_switch(struct cli_options *o, int flag)
+static bool set_switch(struct cli_options *o, enum flag_id flag)
 {
     switch (flag) {
     case F_JSON: return o->json = true;
@@ -190,14 +218,13 @@ static bool set_switch(struct cli_options *o, int flag)
 }
 
 /* False: the value is none of this flag's. */
-static bool set_option(struct cli_options *o, int flag, const char *value)
+static bool set_option(struct cli_options *o, enum flag_id flag, const char *value)
 {
     switch (flag) {
     case F_CONNECT: o->connect = value; return true;
     case F_MODEL: o->model = value; return true;
     case F_REQUEST_ID: o->request_id = value; return true;
     case F_SERVICE: o->service = value; return true;
-    case 'p':
     case F_PROMPT: o->text = value; return true;
     case F_TIMEOUT: return parse_ms(value, &o->timeout_ms) && o->timeout_ms > 0;
     case F_WAIT: return parse_ms(value, &o->wait_ms);
@@ -208,7 +235,6 @@ static bool set_option(struct cli_options *o, int flag, const char *value)
             return false;
         o->stops[o->stop_count++] = value;
         return true;
-    case 'n':
     case F_MAX_TOKENS: return o->has_max_tokens = parse_u32(value, &o->max_tokens);
     case F_MIN_TOKENS: return parse_u32(value, &o->min_tokens);
     case F_TOP_LOGPROBS: return o->logprobs = parse_u32(value, &o->top_logprobs);
@@ -217,43 +243,164 @@ static bool set_option(struct cli_options *o, int flag, const char *value)
     }
 }
 
+/* ---- words ---- */
+
+enum { NAME_BYTES_MAX = 24 };
+
+static unsigned least(unsigned a, unsigned b)
+{
+    return a < b ? a : b;
+}
+
+/* Levenshtein's distance of the first NAME_BYTES_MAX bytes; 0 also if `wrong` begins `name`. */
+static unsigned distance(const char *wrong, const char *name)
+{
+    unsigned row[NAME_BYTES_MAX + 1];
+    size_t n = strnlen(name, NAME_BYTES_MAX), bytes = strnlen(wrong, NAME_BYTES_MAX);
+    if (strncmp(wrong, name, strlen(wrong)) == 0)
+        return 0;
+    for (unsigned j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned diagonal = row[0]++;
+        for (size_t j = 0; j < n; j++) {
+            unsigned changed = diagonal + (wrong[i] != name[j]);
+            diagonal = row[j + 1];
+            row[j + 1] = least(changed, least(row[j], row[j + 1]) + 1);
+        }
+    }
+    return row[n];
+}
+
+/* One sentence on standard error; CLI_USAGE. */
+__attribute__((format(printf, 1, 2))) static int usage(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("moering-client: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return CLI_USAGE;
+}
+
+/* How much of a word is the flag itself, without a value that hangs on it. */
+static int flag_bytes(const char *word)
+{
+    return word[1] == '-' ? (int)strcspn(word, "=") : 2;
+}
+
+static int refuse_unknown_flag(const char *word)
+{
+    char wrong[NAME_BYTES_MAX + 1];
+    size_t nearest = 0;
+    const char *bare = word + strspn(word, "-");
+    snprintf(wrong, sizeof wrong, "%.*s", (int)strcspn(bare, "="), bare);
+    for (size_t i = 1; i < FLAGS; i++)
+        if (distance(wrong, flags[i].name) < distance(wrong, flags[nearest].name))
+            nearest = i;
+    return usage("unknown flag '%.*s'; did you mean '--%s'?", (int)strcspn(word, "="), word,
+                 flags[nearest].name);
+}
+
+/* NULL: unknown, told. */
+static const struct command *find_command(const char *word)
+{
+    size_t nearest = 0;
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(word, commands[i].name) == 0)
+            return &commands[i];
+        if (distance(word, commands[i].name) < distance(word, commands[nearest].name))
+            nearest = i;
+    }
+    usage("unknown command '%s'; did you mean '%s'?", word, commands[nearest].name);
+    return NULL;
+}
+
+/* "--name", "--name=VALUE", "-n" or "-nVALUE": its index; FLAGS: no such flag. *value: or NULL. */
+static size_t find_flag(const char *word, const char **value)
+{
+    bool is_long = word[1] == '-';
+    size_t i = 0, bytes = (size_t)flag_bytes(word);
+    while (i < FLAGS && (is_long ? strlen(flags[i].name) != bytes - 2 ||
+                                       memcmp(flags[i].name, word + 2, bytes - 2) != 0
+                                 : flags[i].letter != word[1]))
+        i++;
+    *value = word[bytes] ? word + bytes + is_long : NULL;
+    return i;
+}
+
+/* Takes the flag at argv[*at], and the next word if that is its value. `given` is per flag. */
+static int take_flag(struct cli_options *o, int argc, char **argv, int *at, const char **given)
+{
+    const char *value, *word = argv[*at];
+    size_t i = find_flag(word, &value);
+    if (i == FLAGS)
+        return refuse_unknown_flag(word);
+    given[i] = word;
+    if (!flags[i].valued && value)
+        return usage("%.*s takes no value", flag_bytes(word), word);
+    if (flags[i].valued && !value) {
+        if (*at + 1 == argc)
+            return usage("%s needs a value", word);
+        value = argv[++*at];
+    }
+    if (flags[i].id == F_HELP)
+        o->command = "help";
+    else if (!set_option(o, flags[i].id, value))
+        return usage("'%s' is no value for %.*s", value, flag_bytes(word), word);
+    return CLI_OK;
+}
+
+/* Everything that was given must change something. */
+static int check_use(const struct cli_options *o, unsigned command, const char *const *given)
+{
+    for (size_t i = 0; i < FLAGS; i++) {
+        const char *word = given[i];
+        bool json_only = flags[i].id == F_LOGPROBS || flags[i].id == F_TOP_LOGPROBS;
+        if (word && !(flags[i].commands & command))
+            return usage("%s takes no %.*s", o->command, flag_bytes(word), word);
+        if (word && json_only && !o->json)
+            return usage("%.*s shows only with --json", flag_bytes(word), word);
+    }
+    if (o->text && o->tokens.count)
+        return usage("the prompt is a text or --tokens, not both");
+    return CLI_OK;
+}
+
 int cli_options_parse(struct cli_options *o, int argc, char **argv)
 {
+    const char *given[FLAGS] = {NULL};
+    const struct command *command = NULL;
+    const char *text = NULL;
+    bool only_words = false; /* after "--" */
     memset(o, 0, sizeof *o);
     o->connect = "127.0.0.1:8001";
-    o->model = o->request_id = o->service = "";
-    o->command = argc > 1 ? argv[1] : "";
-    optind = 0; /* tests parse more than once */
-    for (;;) {
-        int index = -1;
-        int flag = getopt_long(argc, argv, "p:n:h", long_options, &index);
-        if (flag == -1)
-            break;
-        if (flag == 'h' || flag == F_HELP) {
-            o->command = "--help";
-            return CLI_OK;
-        }
-        if (flag == '?')
-            return CLI_USAGE; /* getopt has said why */
-        if (!set_option(o, flag, optarg)) {
-            fprintf(stderr, "moering-client: '%s' is no value for %s%s\n", optarg,
-                    index >= 0 ? "--" : flag == 'p' ? "-p" : "-n",
-                    index >= 0 ? long_options[index].name : "");
-            return CLI_USAGE;
+    o->command = o->model = o->request_id = o->service = "";
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (!only_words && strcmp(word, "--") == 0) {
+            only_words = true;
+        } else if (!only_words && word[0] == '-' && word[1]) {
+            int code = take_flag(o, argc, argv, &i, given);
+            if (code != CLI_OK || strcmp(o->command, "help") == 0)
+                return code;
+        } else if (!command) {
+            command = find_command(word);
+            if (!command)
+                return CLI_USAGE;
+            o->command = command->name;
+        } else if (!text && (command->bit & (GENERATE | TOKENIZE))) {
+            text = word;
+        } else {
+            return usage("unexpected word '%s'", word);
         }
     }
-    if (optind < argc && strcmp(argv[optind], o->command) == 0)
-        optind++;
-    else if (optind < argc)
-        o->command = argv[optind++]; /* flags came first */
-    bool takes_text = strcmp(o->command, "generate") == 0 || strcmp(o->command, "tokenize") == 0;
-    if (optind < argc && takes_text && !o->text)
-        o->text = argv[optind++];
-    if (optind < argc) {
-        fprintf(stderr, "moering-client: unexpected word '%s'\n", argv[optind]);
-        return CLI_USAGE;
-    }
-    return CLI_OK;
+    if (text && o->text)
+        return usage("unexpected word '%s'", text);
+    if (text)
+        o->text = text;
+    return command && command->bit ? check_use(o, command->bit, given) : CLI_OK;
 }
 
 void cli_options_close(struct cli_options *o)

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from grpc_wire import run_cases
-from moering_wire import Server, TINY, pb
+from moering_wire import Server, TINY, health_pb, pb
 
 MOERING, CLIENT = sys.argv[1:3]
 PROMPT = "Q: What is 12 + 34?\nA:"
@@ -65,7 +65,12 @@ def run_takes_ids(_):
     pair = answer("--tokens", ids + ";5,6,7", "-n", 3)
     assert pair[0]["tokens"] == by_text["tokens"][:3] and pair[1]["prompt_token_ids"] == [5, 6, 7]
     for wrong in ("1,,2", "x", "1 2", "-1", ""):
-        run(MOERING, "run", TINY, "--tokens", wrong, code=1)
+        r = run(MOERING, "run", "/nowhere", "--tokens", wrong, code=2)
+        assert "--tokens" in r.stderr and "/nowhere" not in r.stderr, r.stderr
+    r = run(MOERING, "run", TINY, "--tokens", "1,99999", "-n", 3, code=1)
+    assert "token 99999 at position 1 is outside the vocabulary of 512" in r.stderr, r.stderr
+    r = run(MOERING, "run", TINY, "--tokens", "1,2;99999", "-n", 3, code=1)
+    assert "token 99999 at position 0" in r.stderr, r.stderr
 
 
 def logits(*args):
@@ -101,12 +106,14 @@ def run_obeys_its_flags(_):
         return answer("-p", "Once", "-n", 40, "--ignore-eos", "--temperature", "3", "--seed",
                       seed)["tokens"]
     assert draw(1) == draw(1) != draw(2)
-    r = run(MOERING, "run", TINY, code=1)
-    assert "--prompt" in r.stderr
-    r = run(MOERING, "run", TINY, "-p", "x", "--top-p", "0", code=1)
-    assert "top_p" in r.stderr, r.stderr
-    r = run(MOERING, "run", TINY, "-p", "x", "--logits-out", "/nowhere/x", code=1)
-    assert "/nowhere/x" in r.stderr
+    for words, says in (((), "--prompt"), (("-p", "x", "--tokens", "1"), "not both"),
+                        (("-p", "x", "--top-p", "0"), "--top-p: '0'"),
+                        (("-p", "x", "--stop", ""), "--stop: ''")):
+        r = run(MOERING, "run", TINY, *words, code=2)
+        assert says in r.stderr, (words, r.stderr)
+    # Before the model: a wrong path is found although there is no such model either.
+    r = run(MOERING, "run", "/nomodel", "-p", "x", "--logits-out", "/nowhere/x", code=1)
+    assert "--logits-out /nowhere/x" in r.stderr and "/nomodel" not in r.stderr, r.stderr
     r = run(MOERING, "run", TINY, "-p", "x" * 3000, code=1)
     assert "--max-model-len" in r.stderr, r.stderr
 
@@ -162,6 +169,53 @@ def the_builtin_model_is_found(_):
         assert found == os.path.join(root, "deploy/models/tiny"), found
 
 
+def lost_output_is_a_failure(_):
+    cases = (("run", TINY, "-p", "hi", "-n", 5), ("run", TINY, "-p", "hi", "-n", 5, "--json"),
+             ("run", TINY, "-p", "hi", "-p", "ho", "-n", 5), ("inspect", TINY),
+             ("inspect", TINY, "--json"), ("tokenize", TINY, "hi"), ("--help",), ("version",),
+             ("serve", "--help"), ("tokenize", "--help"))
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        for words in cases:
+            r = subprocess.run([MOERING, *map(str, words)], stdout=full, stderr=subprocess.PIPE,
+                               text=True, timeout=60, check=False)
+            lines = [x for x in r.stderr.splitlines() if x.startswith("moering: ")]
+            assert r.returncode == 1, (words, r.returncode, r.stderr)
+            assert lines == ["moering: standard output: No space left on device"], (words, r.stderr)
+    r = run(MOERING, "run", TINY, "-p", "hi", "-n", 2, "--logits-out", "/dev/full", code=1)
+    assert "--logits-out /dev/full: No space left" in r.stderr, r.stderr
+
+
+def stray_variables_are_told(_):
+    strays = {"MOERING_MAX_NUM_SEQ": "3", "MOERING_SOURCE_DIR": "/x", "MOERING_MAX_NUM_SEQS": "3"}
+    for words in (("inspect", TINY), ("run", TINY, "-p", "x", "-n", 1), ("serve", "/nowhere")):
+        r = run(MOERING, *words, env=strays, code=1 if words[0] == "serve" else 0)
+        warnings = [x for x in r.stderr.splitlines() if " is ignored: " in x]
+        assert len(warnings) == 1 and " WARN " in warnings[0], r.stderr
+        assert "MOERING_MAX_NUM_SEQ is" in warnings[0], r.stderr
+        assert warnings[0].endswith("did you mean MOERING_MAX_NUM_SEQS?"), r.stderr
+
+
+def signals_end_a_load_at_once(_):
+    """A pipe without a writer in place of tokenizer.json: opening the model never ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in os.listdir(TINY):
+            if name != "tokenizer.json":
+                shutil.copy(os.path.join(TINY, name), folder)
+        os.mkfifo(os.path.join(folder, "tokenizer.json"))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            server = Server(MOERING, model=folder, wait=False)
+            watch = server.stub.watch(health_pb.HealthCheckRequest(), timeout=60)
+            assert next(watch).status == health_pb.HealthCheckResponse.NOT_SERVING
+            time.sleep(0.5)
+            assert server.process.poll() is None, server.log
+            start = time.monotonic()
+            server.process.send_signal(number)
+            assert server.wait_exit(20) == 0, server.log
+            assert time.monotonic() - start < 5, "the load was waited for"
+            told = [x for x in server.log if "shutting down: the model is still being loaded" in x]
+            assert len(told) == 1 and server.log[-1] == told[0], server.log
+
+
 def help_is_complete(_):
     for words in ((), ("--help",), ("serve", "--help"), ("run", "-h"), ("inspect", "--help")):
         r = run(MOERING, *words, code=0 if words else 2)
@@ -171,7 +225,12 @@ def help_is_complete(_):
                  "--max-num-batched-tokens", "--device-experts", "--host-experts", "--threads",
                  "--shutdown-timeout", "--config", "--prefetch", "--kv-cache-dtype"):
         assert flag in text, flag
+    assert "\n  --device-experts --moe-expert-cache-size BYTES|N|N%\n" + 47 * " " + "room" in text
     assert run(MOERING, "version").stdout.startswith("moering ")
+    assert "Usage" in run(MOERING, "version", "--help").stdout
+    for words in (("version", "--bogus"), ("--version", "x"), ("--help", "x")):
+        r = run(MOERING, *words, code=2)
+        assert "unexpected word '%s'" % words[1] in r.stderr and not r.stdout, r.stderr
     assert "generate" in run(CLIENT, "--help").stdout
 
 
@@ -209,10 +268,16 @@ def flag_over_environment_over_file(_):
                      "io sync (file)", "max-model-len 200 (environment)",
                      "host 127.0.0.1 (default)"):
             assert line in seen, (line, seen)
-        with open(path, "a", encoding="utf-8") as f:
-            f.write("max-num-sqs: 3\n")
-        r = run(MOERING, "serve", "--config", path, code=2)
-        assert ":5:" in r.stderr and "'max-num-seqs'" in r.stderr, r.stderr
+        with open(path, encoding="utf-8") as f:
+            good = f.read()
+        for line, says in (("max-num-sqs: 3\n", "did you mean 'max-num-seqs'"),
+                           ("threads: 1\n", "threads: given twice, first in line 3"),
+                           ("config: other.yaml\n", "cannot name another settings file"),
+                           ("---\nhost: ::1\n", "a second document")):
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(good + line)
+            r = run(MOERING, "serve", "--config", path, code=2)
+            assert path + ":5: " in r.stderr and says in r.stderr, r.stderr
 
 
 # ---- moering-client ----
@@ -297,7 +362,8 @@ def main():
     return run_cases([
         run_prints_the_text, run_prints_json, run_takes_a_batch, run_takes_ids, run_writes_logits,
         run_obeys_its_flags, a_model_without_tokenizer_takes_ids, inspect_reads_headers_only,
-        tokenize_prints_ids, the_builtin_model_is_found, help_is_complete,
+        tokenize_prints_ids, the_builtin_model_is_found, lost_output_is_a_failure,
+        stray_variables_are_told, signals_end_a_load_at_once, help_is_complete,
         wrong_words_name_the_nearest, flag_over_environment_over_file, client_generates,
         client_asks, client_names_errors, client_cancels_on_interrupt, client_waits_for_the_server,
     ], server)

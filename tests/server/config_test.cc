@@ -208,7 +208,14 @@ TEST(config, file_errors_name_the_line)
         {"host: {a: b}\n", "only `name: value` lines"},
         {"host: \"unended\n", "not YAML"},
         {"just words\n", "only `name: value` lines"},
-        {"config: other.yaml\n", "unknown setting 'config'"},
+        {"config: other.yaml\n", ":1: config: a settings file cannot name another settings file"},
+        {"confg: other.yaml\n", "unknown setting 'confg'"},
+        {"host: a\nprompt: b\n", ":2: prompt: not a setting of a file; give it as --prompt"},
+        {"host: a\nio: sync\nhost: b\n", ":3: host: given twice, first in line 1"},
+        {"max-queue: 1\nmax_queue: 1\n", ":2: max-queue: given twice, first in line 1"},
+        {"host: a\n---\nhost: b\n", ":2: a second document begins here"},
+        {"host: a\n...\n---\n", ":3: a second document begins here"},
+        {"host: a\n...\n\"unended\n", "not YAML"},
     };
     for (auto &c : cases) {
         TempFile file(c.text);
@@ -216,6 +223,7 @@ TEST(config, file_errors_name_the_line)
         EXPECT_EQ(STATUS_INVALID, p.status) << c.text;
         EXPECT_TRUE(p.says(c.says)) << p.error.text;
         EXPECT_TRUE(p.says(file.path.c_str())) << p.error.text;
+        EXPECT_FALSE(p.says("did you mean 'config'")) << p.error.text;
     }
     Parsed missing(CONFIG_SERVE, {"--config", "/nowhere/x.yaml"});
     EXPECT_EQ(STATUS_NOT_FOUND, missing.status);
@@ -223,6 +231,78 @@ TEST(config, file_errors_name_the_line)
     TempFile empty("# nothing\n");
     Parsed none(CONFIG_SERVE, {"--config", empty.path});
     EXPECT_EQ(STATUS_OK, none.status) << none.error.text;
+}
+
+// Marks of one document are no second one, and a key of another subcommand may not come twice.
+TEST(config, one_document_may_be_marked)
+{
+    TempFile marked("---\nmax-queue: 7\n...\n# the end\n");
+    Parsed p(CONFIG_SERVE, {"--config", marked.path});
+    ASSERT_EQ(STATUS_OK, p.status) << p.error.text;
+    EXPECT_EQ(7u, p.config.max_queue);
+    TempFile twice("top-k: 3\ntop-k: 4\n");
+    Parsed q(CONFIG_SERVE, {"--config", twice.path});
+    EXPECT_EQ(STATUS_INVALID, q.status);
+    EXPECT_TRUE(q.says(":2: top-k: given twice")) << q.error.text;
+}
+
+TEST(config, flags_of_run_are_refused_by_their_names)
+{
+    struct {
+        std::vector<std::string> args;
+        const char *says;
+    } cases[] = {
+        {{"--top-p", "0"}, "--top-p: '0' is not a number above 0 and up to 1"},
+        {{"--top-p", "1e-60"}, "--top-p: '1e-60'"}, // 0 as a float
+        {{"--top-p", "1.1"}, "--top-p: '1.1'"},
+        {{"--stop", ""}, "--stop: '' has 0 bytes, allowed are 1 to 256"},
+        {{"--stop", "x", "--stop", std::string(257, 'y')}, "yyy' has 257 bytes"},
+    };
+    for (auto &c : cases) {
+        Parsed p(CONFIG_RUN, c.args);
+        EXPECT_EQ(STATUS_INVALID, p.status) << c.says;
+        EXPECT_TRUE(p.says(c.says)) << p.error.text;
+    }
+    std::vector<std::string> stops;
+    for (int i = 0; i < 16; i++)
+        stops.insert(stops.end(), {"--stop", std::string(256, 'z')});
+    Parsed most(CONFIG_RUN, stops);
+    EXPECT_EQ(STATUS_OK, most.status) << most.error.text;
+    stops.insert(stops.end(), {"--stop", "z"});
+    Parsed many(CONFIG_RUN, stops);
+    EXPECT_EQ(STATUS_INVALID, many.status);
+    EXPECT_TRUE(many.says("--stop: given 17 times, at most 16")) << many.error.text;
+    Parsed variable(CONFIG_RUN, {}, {"MOERING_TOP_P=0"});
+    EXPECT_TRUE(variable.says("MOERING_TOP_P: '0'")) << variable.error.text;
+    Parsed small(CONFIG_RUN, {"--top-p", "1e-9"});
+    EXPECT_EQ(STATUS_OK, small.status) << small.error.text;
+}
+
+TEST(config, stray_variables_are_told_with_the_nearest)
+{
+    struct {
+        const char *entry, *says;
+    } strays[] = {
+        {"MOERING_MAX_NUM_SEQ=4", "MOERING_MAX_NUM_SEQ is ignored: no setting has this variable; "
+                                  "did you mean MOERING_MAX_NUM_SEQS?"},
+        {"MOERING_max_num_seqs=4", "did you mean MOERING_MAX_NUM_SEQS?"},
+        {"MOERING_BUILTIN_MODELS=x", "did you mean MOERING_BUILTIN_MODEL?"},
+        {"MOERING_PROMPT=x", "MOERING_PROMPT is ignored: give it as --prompt"},
+        {"MOERING_=x", "did you mean"},
+    };
+    char text[256] = "";
+    for (auto &s : strays) {
+        EXPECT_TRUE(config_variable_stray(s.entry, text, sizeof text)) << s.entry;
+        EXPECT_NE(nullptr, strstr(text, s.says)) << text;
+    }
+    std::string longest = "MOERING_" + std::string(5000, 'X') + "=1";
+    EXPECT_TRUE(config_variable_stray(longest.c_str(), text, sizeof text));
+    for (const char *entry :
+         {"MOERING_MAX_NUM_SEQS=4", "MOERING_GRPC_PORT=1", "MOERING_CONFIG=x", "MOERING_TOP_K=3",
+          "MOERING_BUILTIN_MODEL=x", "MOERING_BUILD=x", "MOERING_FUZZ_SECONDS=1",
+          "MOERING_SOURCE_DIR=x", "MOERING_BINARY_DIR=x", "MOERING_DATA_DIR=x", "MOERING_X=",
+          "MOERING_X", "PATH=x", "OTHER_MOERING_X=1", ""})
+        EXPECT_FALSE(config_variable_stray(entry, text, sizeof text)) << entry;
 }
 
 TEST(config, one_file_serves_every_subcommand)
@@ -249,6 +329,11 @@ TEST(config, help_and_print_name_every_flag)
         EXPECT_NE(nullptr, strstr(text, "log-level                    "));
         EXPECT_NE(nullptr, strstr(text, "(default)"));
         EXPECT_EQ(command == CONFIG_SERVE, strstr(text, "--grpc-port") != nullptr);
+        // Names too long for their column stand alone; what follows is in the help's column.
+        std::string column = "\n" + std::string(47, ' ');
+        EXPECT_EQ(command == CONFIG_SERVE || command == CONFIG_RUN,
+                  strstr(text, ("--moe-expert-cache-size BYTES|N|N%" + column + "room for").c_str())
+                      != nullptr) << text;
         free(text);
     }
     Parsed help(CONFIG_SERVE, {"--help", "--nonsense"});

@@ -82,11 +82,19 @@ TEST(run_output, logits_of_computed_positions_are_written)
         request_close(r);
     }
     std::string path = folder.path("logits");
-    ASSERT_EQ(STATUS_OK, run_write_logits(path.c_str(), a, 2, nullptr));
+    FILE *file = nullptr;
+    ASSERT_EQ(STATUS_OK, run_open_logits(&file, path.c_str(), nullptr));
+    ASSERT_EQ(STATUS_OK, run_write_logits(file, path.c_str(), a, 2, nullptr));
     EXPECT_EQ(expected, folder.read("logits"));
     struct error error = {};
-    EXPECT_EQ(STATUS_IO, run_write_logits("/nowhere/x", a, 2, &error));
-    EXPECT_NE(nullptr, strstr(error.text, "/nowhere/x"));
+    EXPECT_EQ(STATUS_IO, run_open_logits(&file, "/nowhere/x", &error));
+    EXPECT_EQ(nullptr, file);
+    EXPECT_NE(nullptr, strstr(error.text, "--logits-out /nowhere/x: No such file")) << error.text;
+    // Found when the file is closed, since so little fits in its buffer.
+    error = {};
+    ASSERT_EQ(STATUS_OK, run_open_logits(&file, "/dev/full", nullptr));
+    EXPECT_EQ(STATUS_IO, run_write_logits(file, "/dev/full", a, 2, &error));
+    EXPECT_NE(nullptr, strstr(error.text, "No space left")) << error.text;
     run_answer_close(&a[0]);
     run_answer_close(&a[1]);
 }

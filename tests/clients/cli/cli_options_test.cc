@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -10,6 +11,7 @@ namespace {
 struct Parsed {
     struct cli_options o = {};
     int code;
+    std::string said;
     std::vector<std::string> words;
 
     explicit Parsed(std::vector<std::string> args) : words(std::move(args))
@@ -21,7 +23,7 @@ struct Parsed {
         argv.push_back(nullptr);
         testing::internal::CaptureStderr();
         code = cli_options_parse(&o, (int)words.size(), argv.data());
-        testing::internal::GetCapturedStderr();
+        said = testing::internal::GetCapturedStderr();
     }
     ~Parsed() { cli_options_close(&o); }
 };
@@ -65,6 +67,89 @@ TEST(cli_options, wrong_values_are_usage_errors)
     };
     for (auto &words : cases)
         EXPECT_EQ(CLI_USAGE, Parsed(words).code) << words.back();
+}
+
+TEST(cli_options, values_may_hang_on_their_flags)
+{
+    Parsed p({"generate", "--seed=7", "-n5", "--prompt=", "--stop=a=b", "--", "-x"});
+    EXPECT_EQ(CLI_USAGE, p.code);
+    EXPECT_EQ("moering-client: unexpected word '-x'\n", p.said);
+    EXPECT_EQ(7u, p.o.seed);
+    EXPECT_EQ(5u, p.o.max_tokens);
+    EXPECT_STREQ("", p.o.text);
+    EXPECT_STREQ("a=b", p.o.stops[0]);
+    Parsed dash({"generate", "--json", "--", "-x"});
+    EXPECT_EQ(CLI_OK, dash.code) << dash.said;
+    EXPECT_STREQ("-x", dash.o.text);
+}
+
+TEST(cli_options, unknown_words_name_the_nearest)
+{
+    const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+        {{"generate", "--temprature", "0", "x"},
+         "unknown flag '--temprature'; did you mean '--temperature'?"},
+        {{"generate", "--temp", "0"}, "unknown flag '--temp'; did you mean '--temperature'?"},
+        {{"generate", "--max-token=4"}, "unknown flag '--max-token'; did you mean '--max-tokens'?"},
+        {{"generate", "-seed", "4"}, "unknown flag '-seed'; did you mean '--seed'?"},
+        {{"generate", "--stop-token-ids-that-nobody-has"},
+         "unknown flag '--stop-token-ids-that-nobody-has'; did you mean '--stop-token-ids'?"},
+        {{"generat", "x"}, "unknown command 'generat'; did you mean 'generate'?"},
+        {{"detoknize"}, "unknown command 'detoknize'; did you mean 'detokenize'?"},
+        {{"--connect", "h:1", "state", "x", "y"}, "unknown command 'state'; did you mean 'stats'?"},
+    };
+    for (auto &c : cases) {
+        Parsed p(c.first);
+        EXPECT_EQ(CLI_USAGE, p.code) << c.second;
+        EXPECT_EQ("moering-client: " + c.second + "\n", p.said);
+    }
+}
+
+TEST(cli_options, what_has_no_use_is_refused_by_name)
+{
+    const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+        {{"stats", "-p", "hi"}, "stats takes no -p"},
+        {{"stats", "-phi"}, "stats takes no -p"},
+        {{"--prompt=hi", "stats"}, "stats takes no --prompt"},
+        {{"tokenize", "--temperature", "0"}, "tokenize takes no --temperature"},
+        {{"detokenize", "--tokens", "1", "--no-special"}, "detokenize takes no --no-special"},
+        {{"health", "--model", "m"}, "health takes no --model"},
+        {{"generate", "--service", "s"}, "generate takes no --service"},
+        {{"generate", "--pieces"}, "generate takes no --pieces"},
+        {{"generate", "--logprobs"}, "--logprobs shows only with --json"},
+        {{"generate", "--top-logprobs=2"}, "--top-logprobs shows only with --json"},
+        {{"generate", "--tokens", "1", "text"}, "the prompt is a text or --tokens, not both"},
+        {{"generate", "-p", "a", "b"}, "unexpected word 'b'"},
+        {{"stats", "b"}, "unexpected word 'b'"},
+        {{"stats", "--json=1"}, "--json takes no value"},
+        {{"stats", "--connect"}, "--connect needs a value"},
+        {{"generate", "-n"}, "-n needs a value"},
+        {{"generate", "-nx"}, "'x' is no value for -n"},
+        {{"generate", "--seed=x"}, "'x' is no value for --seed"},
+    };
+    for (auto &c : cases) {
+        Parsed p(c.first);
+        EXPECT_EQ(CLI_USAGE, p.code) << c.second;
+        EXPECT_EQ("moering-client: " + c.second + "\n", p.said);
+    }
+    for (auto &words : std::vector<std::vector<std::string>>{
+             {"generate", "--logprobs", "--json"}, {"tokenize", "--pieces"},
+             {"detokenize", "--tokens", "1", "--keep-special"}, {"health", "--service", "s"}}) {
+        Parsed p(words);
+        EXPECT_EQ(CLI_OK, p.code) << p.said;
+    }
+}
+
+TEST(cli_options, help_and_nothing)
+{
+    for (auto &words : std::vector<std::vector<std::string>>{
+             {"help"}, {"--help"}, {"-h"}, {"stats", "--help"}, {"generate", "-p", "x", "-h"}}) {
+        Parsed p(words);
+        EXPECT_EQ(CLI_OK, p.code);
+        EXPECT_STREQ("help", p.o.command);
+    }
+    Parsed p({});
+    EXPECT_EQ(CLI_OK, p.code);
+    EXPECT_STREQ("", p.o.command);
 }
 
 TEST(cli_options, ids)
