@@ -480,6 +480,9 @@ static enum status check_together(const struct config *c, struct error *error)
                          "--max-num-seqs %u is more than --max-num-batched-tokens %u: every "
                          "running sequence needs room for one token in each step",
                          c->max_num_seqs, c->max_num_batched_tokens);
+    if (c->min_tokens > c->max_tokens && c->command == CONFIG_RUN)
+        return error_set(error, STATUS_INVALID, "--min-tokens %u is more than --max-tokens %u",
+                         c->min_tokens, c->max_tokens);
     if (c->stop.count > STOP_TEXTS_MAX)
         return error_set(error, STATUS_INVALID, "--stop: given %u times, at most %d are allowed",
                          c->stop.count, STOP_TEXTS_MAX);

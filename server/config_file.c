@@ -33,15 +33,20 @@ static enum status check_first(struct given *given, const char *name, size_t lin
     return STATUS_OK;
 }
 
+static enum status not_yaml(const yaml_parser_t *parser, const char *path, struct error *error)
+{
+    return error_set(error, STATUS_INVALID, "%s:%zu: not YAML: %s", path,
+                     parser->problem_mark.line + 1,
+                     parser->problem ? parser->problem : "malformed");
+}
+
 /* One scalar of the mapping; INVALID if something else comes. *end: the mapping ends here. */
 static enum status next_scalar(yaml_parser_t *parser, yaml_event_t *event, const char *path,
                                bool *end, struct error *error)
 {
     if (!yaml_parser_parse(parser, event)) {
         memset(event, 0, sizeof *event);
-        return error_set(error, STATUS_INVALID, "%s:%zu: not YAML: %s", path,
-                         parser->problem_mark.line + 1,
-                         parser->problem ? parser->problem : "malformed");
+        return not_yaml(parser, path, error);
     }
     *end = event->type == YAML_MAPPING_END_EVENT;
     if (*end || event->type == YAML_SCALAR_EVENT)
@@ -81,20 +86,30 @@ done:
     return status;
 }
 
+/* What kind of event comes next, and in which line; for those whose content does not matter. */
+static enum status next_kind(yaml_parser_t *parser, const char *path, yaml_event_type_t *type,
+                             size_t *line, struct error *error)
+{
+    yaml_event_t event;
+    if (!yaml_parser_parse(parser, &event))
+        return not_yaml(parser, path, error);
+    *type = event.type;
+    *line = event.start_mark.line + 1;
+    yaml_event_delete(&event);
+    return STATUS_OK;
+}
+
 /* Reads up to the mapping's start. An empty file has none: *empty. */
 static enum status read_head(yaml_parser_t *parser, const char *path, bool *empty,
                              struct error *error)
 {
     *empty = false;
     for (;;) {
-        yaml_event_t event;
-        if (!yaml_parser_parse(parser, &event))
-            return error_set(error, STATUS_INVALID, "%s:%zu: not YAML: %s", path,
-                             parser->problem_mark.line + 1,
-                             parser->problem ? parser->problem : "malformed");
-        yaml_event_type_t type = event.type;
-        size_t line = event.start_mark.line + 1;
-        yaml_event_delete(&event);
+        yaml_event_type_t type = YAML_NO_EVENT;
+        size_t line = 0;
+        enum status status = next_kind(parser, path, &type, &line, error);
+        if (status != STATUS_OK)
+            return status;
         if (type == YAML_MAPPING_START_EVENT)
             return STATUS_OK;
         *empty = type == YAML_STREAM_END_EVENT;
@@ -110,14 +125,11 @@ static enum status read_head(yaml_parser_t *parser, const char *path, bool *empt
 static enum status read_tail(yaml_parser_t *parser, const char *path, struct error *error)
 {
     for (;;) {
-        yaml_event_t event;
-        if (!yaml_parser_parse(parser, &event))
-            return error_set(error, STATUS_INVALID, "%s:%zu: not YAML: %s", path,
-                             parser->problem_mark.line + 1,
-                             parser->problem ? parser->problem : "malformed");
-        yaml_event_type_t type = event.type;
-        size_t line = event.start_mark.line + 1;
-        yaml_event_delete(&event);
+        yaml_event_type_t type = YAML_NO_EVENT;
+        size_t line = 0;
+        enum status status = next_kind(parser, path, &type, &line, error);
+        if (status != STATUS_OK)
+            return status;
         if (type == YAML_STREAM_END_EVENT)
             return STATUS_OK;
         if (type != YAML_DOCUMENT_END_EVENT)

@@ -257,6 +257,7 @@ TEST(config, flags_of_run_are_refused_by_their_names)
         {{"--top-p", "1.1"}, "--top-p: '1.1'"},
         {{"--stop", ""}, "--stop: '' has 0 bytes, allowed are 1 to 256"},
         {{"--stop", "x", "--stop", std::string(257, 'y')}, "yyy' has 257 bytes"},
+        {{"--min-tokens", "9", "--max-tokens", "3"}, "--min-tokens 9 is more than --max-tokens 3"},
     };
     for (auto &c : cases) {
         Parsed p(CONFIG_RUN, c.args);
