@@ -10,9 +10,11 @@
 #include "engine/model/arch.h"
 #include "engine/model/transformer.h"
 #include "engine/parts.h"
+#include "engine/replay/trace_writer.h"
 #include "engine/sequence.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
+#include "memory/base/log.h"
 
 struct engine {
     struct engine_parts parts;
@@ -21,12 +23,21 @@ struct engine {
     uint32_t *logit_rows;                /* [max_num_seqs] */
     struct sampler_candidate *candidates; /* [vocab] */
     uint32_t sequences;
+    uint64_t serial;                     /* of the next sequence */
+    struct trace_writer *trace;          /* NULL: nothing is recorded */
+    struct trace_writer_item *trace_items; /* [max_num_seqs] */
+    struct regret *regret;
     struct engine_stats totals;          /* engine thread */
-    pthread_mutex_t snapshot_lock;       /* guards snapshot alone */
+    uint64_t load_ticks;                 /* as of which `loads` are */
+    pthread_mutex_t snapshot_lock;       /* guards the two below alone */
     struct engine_stats snapshot;
+    struct engine_load *loads;           /* [layers][LOAD_PHASES] */
 };
 
 static void publish(struct engine *e);
+static enum status open_trace(struct engine *e, const char *path, struct error *error);
+static enum status open_regret(struct engine *e, struct error *error);
+static void on_routing(void *self, uint32_t layer, const struct dispatch *d, const bool *hit);
 
 void engine_config_init(struct engine_config *config)
 {
@@ -37,7 +48,10 @@ void engine_config_init(struct engine_config *config)
         .max_num_seqs = 64,
         .max_batch_tokens = 512,
         .kv_dtype = DTYPE_F32,
-        .prefetch = false, /* today's guess is not worth its bytes: engine/paging/README.md */
+        .evict = EVICT_LEARNED,
+        .foresight = FORESIGHT_AUTO,
+        .prefetch = PREFETCH_AUTO,
+        .stream_layers = STREAM_AUTO,
         .io = IO_THREAD,
     };
 }
@@ -61,8 +75,18 @@ enum status engine_open(struct engine **out, const struct engine_config *config,
     e->logits = malloc((size_t)info->max_num_seqs * info->vocab * sizeof *e->logits);
     e->logit_rows = malloc(info->max_num_seqs * sizeof *e->logit_rows);
     e->candidates = malloc(info->vocab * sizeof *e->candidates);
-    if (!e->logits || !e->logit_rows || !e->candidates)
+    e->loads = calloc((size_t)info->layers * LOAD_PHASES, sizeof *e->loads);
+    if (!e->logits || !e->logit_rows || !e->candidates || !e->loads)
         goto fail;
+    status = open_regret(e, error);
+    if (status != STATUS_OK)
+        goto fail;
+    e->parts.transformer.moe.observer = (struct routing_observer){.self = e, .layer = on_routing};
+    if (config->trace_out) { /* last: an engine that does not open leaves an older file alone */
+        status = open_trace(e, config->trace_out, error);
+        if (status != STATUS_OK)
+            goto fail;
+    }
     publish(e);
     *out = e;
     return STATUS_OK;
@@ -76,11 +100,17 @@ void engine_close(struct engine *e)
     if (!e)
         return;
     CHECK(e->sequences == 0);
+    struct error error = {0};
+    if (engine_trace_finish(e, &error) != STATUS_OK)
+        log_error("%s", error.text);
     batch_close(&e->batch);
     parts_close(&e->parts);
     free(e->logits);
     free(e->logit_rows);
     free(e->candidates);
+    free(e->trace_items);
+    free(e->loads);
+    regret_close(e->regret);
     pthread_mutex_destroy(&e->snapshot_lock);
     free(e);
 }
@@ -97,19 +127,49 @@ const struct tokenizer *engine_tokenizer(const struct engine *engine)
 
 /* ---- statistics ---- */
 
+/* What the pager knows of itself and of those it asks. */
+static void count_paging(struct engine *e)
+{
+    struct engine_stats *t = &e->totals;
+    struct pager_counters pager;
+    pager_counters(e->parts.pager, &pager);
+    t->experts = (struct expert_usage){.hits = pager.hits, .misses = pager.misses,
+                                       .bytes = pager.miss_bytes, .stall_ns = pager.stall_ns};
+    t->policy = pager.policy;
+    t->stream = pager.stream;
+    t->page_ns = pager.page_ns;
+    t->layer_ns = pager.layer_ns;
+    regret_figures(e->regret, &t->regret);
+}
+
+/* Loads change when a tick closes, which is rare. Under the snapshot lock. */
+static void count_loads(struct engine *e)
+{
+    const struct loads *loads = pager_loads(e->parts.pager);
+    if (!loads)
+        return;
+    uint64_t ticks = loads_ticks(loads, LOAD_PREFILL) + loads_ticks(loads, LOAD_DECODE);
+    if (ticks == e->load_ticks)
+        return;
+    e->load_ticks = ticks;
+    for (uint32_t i = 0; i < e->parts.info.layers * LOAD_PHASES; i++) {
+        uint32_t layer = i / LOAD_PHASES;
+        enum load_phase phase = (enum load_phase)(i % LOAD_PHASES);
+        const struct predictor *mixture = loads_mixture(loads, phase);
+        loads_state(loads, phase, layer, &e->loads[i].state);
+        for (uint32_t h = 0; h < LOAD_MIXTURE_HORIZONS; h++)
+            load_mixture_score(mixture, layer, h, load_mixture_choice(mixture, layer, h, NULL),
+                               &e->loads[i].horizon[h]);
+    }
+}
+
 /* Copies the totals of the parts into the snapshot that other threads read. */
 static void publish(struct engine *e)
 {
     struct engine_stats *t = &e->totals;
-    struct pager_counters pager;
     struct memory_counters memory;
-    pager_counters(e->parts.pager, &pager);
+    count_paging(e);
     memory_counters(e->parts.memory, &memory);
-    t->experts = (struct expert_usage){.hits = pager.hits, .misses = pager.misses,
-                                       .bytes = pager.miss_bytes, .stall_ns = pager.stall_ns};
-    t->prefetch_issued = pager.prefetch_issued;
-    t->prefetch_used = pager.prefetch_used;
-    t->prefetch_wasted = pager.prefetch_wasted;
     t->evictions = memory.evictions[MEMORY_DEVICE];
     t->storage_bytes = memory.storage_bytes;
     t->device_bytes = memory.device_bytes;
@@ -123,14 +183,18 @@ static void publish(struct engine *e)
     t->kv_blocks_used = t->kv_blocks - kv_cache_free_blocks(e->parts.kv);
     pthread_mutex_lock(&e->snapshot_lock);
     e->snapshot = *t;
+    count_loads(e);
     pthread_mutex_unlock(&e->snapshot_lock);
 }
 
-void engine_stats_read(const struct engine *engine, struct engine_stats *out)
+void engine_stats_read(const struct engine *engine, struct engine_stats *out,
+                       struct engine_load *loads)
 {
     struct engine *e = (struct engine *)engine; /* the lock is the only thing that changes */
     pthread_mutex_lock(&e->snapshot_lock);
     *out = e->snapshot;
+    if (loads)
+        memcpy(loads, e->loads, (size_t)e->parts.info.layers * LOAD_PHASES * sizeof *loads);
     pthread_mutex_unlock(&e->snapshot_lock);
 }
 
@@ -170,6 +234,7 @@ enum status engine_sequence_open(struct engine *e, const uint32_t *prompt, uint3
                            error);
     if (status != STATUS_OK)
         return status;
+    (*out)->serial = e->serial++;
     e->sequences++;
     publish(e);
     return STATUS_OK;
@@ -210,6 +275,105 @@ uint32_t engine_kv_blocks_needed(const struct sequence *sequence, uint32_t token
 {
     uint32_t need = kv_cache_blocks_for(sequence->computed + tokens);
     return need > sequence->block_count ? need - sequence->block_count : 0;
+}
+
+/* ---- what the router chose: for the recorded trace and for live regret ---- */
+
+static void on_routing(void *self, uint32_t layer, const struct dispatch *d, const bool *hit)
+{
+    struct engine *e = self;
+    regret_request(e->regret, layer * e->parts.info.experts, d->touched, d->touched_count, hit);
+    for (uint32_t r = 0; e->trace && r < d->rows; r++)
+        trace_writer_choices(e->trace, r, layer, d->expert + d->row_offsets[r],
+                             d->row_offsets[r + 1] - d->row_offsets[r]);
+}
+
+static bool on_device(void *self, page_id page)
+{
+    const struct engine *e = self;
+    enum slot_state state = memory_where(e->parts.memory, MEMORY_DEVICE, page);
+    return state == SLOT_READY || state == SLOT_LOADING;
+}
+
+static enum status open_regret(struct engine *e, struct error *error)
+{
+    const struct store *store = memory_store(e->parts.memory);
+    uint32_t slots[STORE_CLASSES_MAX], pages = e->parts.info.pages;
+    struct regret_config config = {.pages = pages, .classes = store_classes(store),
+                                   .class_slots = slots};
+    uint8_t *classes = malloc(pages);
+    enum status status = STATUS_NO_MEMORY;
+    if (!classes)
+        goto done;
+    for (uint32_t c = 0; c < config.classes; c++)
+        slots[c] = memory_slots(e->parts.memory, MEMORY_DEVICE, c);
+    for (page_id page = 0; page < pages; page++)
+        classes[page] = (uint8_t)store_page(store, page)->size_class;
+    config.page_class = classes;
+    status = regret_open(&e->regret, &config, error);
+    if (status == STATUS_OK)
+        regret_begin(e->regret, on_device, e);
+done:
+    free(classes);
+    return status;
+}
+
+/* Judges a window that has become full. A step that failed has asked for pages too. */
+static void watch_regret(struct engine *e)
+{
+    if (!regret_due(e->regret))
+        return;
+    uint64_t begin = clock_now_ns();
+    regret_turn(e->regret, on_device, e);
+    e->totals.regret_ns += clock_now_ns() - begin;
+}
+
+static enum status open_trace(struct engine *e, const char *path, struct error *error)
+{
+    const struct engine_info *info = &e->parts.info;
+    struct trace_writer_config config = {
+        .path = path,
+        .model = info->model_name,
+        .source = "moering " MOERING_VERSION,
+        .layers = info->layers,
+        .experts = info->experts,
+        .top_k = info->top_k,
+        .rows_max = info->max_batch_tokens,
+    };
+    e->trace_items = calloc(info->max_num_seqs, sizeof *e->trace_items);
+    if (!e->trace_items)
+        return error_set(error, STATUS_NO_MEMORY, "no memory to record a trace");
+    return trace_writer_open(&e->trace, &config, error);
+}
+
+enum status engine_trace_finish(struct engine *e, struct error *error)
+{
+    struct trace_writer *trace = e->trace;
+    e->trace = NULL;
+    return trace_writer_close(trace, error);
+}
+
+/* A step succeeded: its rows are the trace's. Whatever a sequence knew when its first token was
+ * computed counts as prompt: after a preemption that includes its output so far. */
+static void record_step(struct engine *e, const struct step_item *items, uint32_t count)
+{
+    struct error error = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        struct sequence *s = items[i].sequence;
+        if (s->computed == 0) {
+            s->trace_part = trace_writer_part(e->trace);
+            s->trace_prefill = s->count;
+        }
+        uint32_t prefill = s->trace_prefill > s->computed ? s->trace_prefill - s->computed : 0;
+        e->trace_items[i] = (struct trace_writer_item){
+            .id = s->serial,
+            .part = s->trace_part,
+            .rows = items[i].tokens,
+            .prefill = prefill < items[i].tokens ? prefill : items[i].tokens,
+        };
+    }
+    if (trace_writer_commit(e->trace, e->trace_items, count, &error) != STATUS_OK)
+        log_error("%s", error.text);
 }
 
 /* ---- a step ---- */
@@ -273,6 +437,19 @@ static void count_tokens(struct engine *e, const struct step_item *items, uint32
     }
 }
 
+/* Tokens that are sure to follow in the next step, if the caller goes on with these sequences: the rest of
+ * prompts, and one token of each that decodes. */
+static uint32_t rows_after(const struct step_item *items, uint32_t count)
+{
+    uint32_t rows = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sequence *s = items[i].sequence;
+        uint32_t rest = s->count - s->computed - items[i].tokens;
+        rows += rest == 0 ? 1 : rest < items[i].tokens ? rest : items[i].tokens;
+    }
+    return rows;
+}
+
 enum status engine_step(struct engine *e, const struct step_item *items, uint32_t count,
                         struct step_output *outputs, struct error *error)
 {
@@ -284,16 +461,26 @@ enum status engine_step(struct engine *e, const struct step_item *items, uint32_
     memset(outputs, 0, count * sizeof *outputs);
     pager_counters(e->parts.pager, &before);
     fill_batch(e, items, count);
+    if (e->trace)
+        trace_writer_begin(e->trace, e->batch.rows);
+    pager_begin_step(e->parts.pager, e->batch.rows, rows_after(items, count));
     enum status status = transformer_forward(&e->parts.transformer, &e->batch, error);
     if (status != STATUS_OK) {
+        watch_regret(e);
+        for (uint32_t i = 0; i < count; i++)
+            outputs[i].status = e->batch.failed[i] ? status : STATUS_OK;
         publish(e);
         return status;
     }
+    pager_end_step(e->parts.pager);
+    watch_regret(e);
     uint32_t row = 0;
     for (uint32_t i = 0; i < count; row += items[i++].tokens)
         if (items[i].logits)
             copy_logits(e, &items[i], row);
     sample_all(e, items, count, outputs, error);
+    if (e->trace)
+        record_step(e, items, count);
     count_tokens(e, items, count, outputs);
     pager_counters(e->parts.pager, &after);
     for (uint32_t i = 0; i < count; i++) {

@@ -16,7 +16,10 @@
 #include <stdint.h>
 
 #include "engine/backend/backend.h"
+#include "engine/paging/policy.h"
+#include "engine/paging/stream.h"
 #include "engine/paging/usage.h"
+#include "engine/replay/regret.h"
 #include "engine/sampler.h"
 #include "memory/base/status.h"
 #include "memory/budget.h"
@@ -40,9 +43,15 @@ struct engine_config {
     uint32_t max_batch_tokens;    /* tokens in one step */
     uint64_t kv_bytes;            /* KV pool; 0: enough for max_num_seqs sequences, within reason */
     enum dtype kv_dtype;          /* F32 or F16 */
-    bool prefetch;                /* guess the next layers' pages in idle link time; default off */
+    enum evict_kind evict;        /* which page leaves; default EVICT_LEARNED */
+    enum foresight foresight;     /* who foretells the next layers' experts; default FORESIGHT_AUTO */
+    enum prefetch_mode prefetch;  /* default PREFETCH_AUTO: while its measured profit is positive */
+    uint32_t stream_layers;       /* whole layers for large batches: STREAM_AUTO, STREAM_OFF or slots */
+    bool stream_always;           /* every step streams; for tests */
     enum io_kind io;
     uint32_t io_threads;
+    const char *trace_out;        /* record every routing decision there; NULL: nothing. See
+                                     engine/replay/trace_writer.h */
     /* Told while opening, from the opening thread: what is being done and how far it is, 0..1. */
     void (*progress)(void *arg, const char *phase, double fraction);
     /* Told once, before anything large is allocated: one line per term of the budget. */
@@ -56,6 +65,9 @@ void engine_config_init(struct engine_config *config); /* the defaults, no model
 enum status engine_open(struct engine **out, const struct engine_config *config,
                         struct error *error);
 void engine_close(struct engine *engine); /* accepts NULL */
+/* Finishes the file of trace_out; engine_close does, if nobody did before, and then a failure is
+ * only logged. Nothing is recorded after. Between steps. IO, NO_MEMORY. */
+enum status engine_trace_finish(struct engine *engine, struct error *error);
 
 #define ENGINE_EOS_MAX 8
 struct engine_info {
@@ -90,19 +102,34 @@ const struct engine_info *engine_info(const struct engine *engine);
 #endif
 const struct tokenizer *engine_tokenizer(const struct engine *engine); /* NULL: folder has none */
 
-/* Totals since open, consistent at some step boundary. Any thread. */
+/* Totals since open, and figures of the newest past where a struct's own header says so. */
 struct engine_stats {
     struct expert_usage experts;
     uint64_t steps, tokens_prefill, tokens_decode, sampled;
     uint64_t step_ns;             /* time inside engine_step */
-    uint64_t prefetch_issued, prefetch_used, prefetch_wasted;
     uint64_t evictions;
     uint64_t storage_bytes, device_bytes;
     uint32_t resident_pages, host_pages, pages;
     uint64_t resident_bytes, host_bytes;
     uint32_t sequences, kv_blocks_used, kv_blocks;
+    struct policy_counters policy;  /* prefetch planner and foresight */
+    struct stream_figures stream;   /* slots 0: off */
+    uint64_t page_ns, layer_ns;     /* measured: as pager_counters; 0: not yet */
+    struct regret_figures regret;
+    uint64_t regret_ns;             /* what judging all its windows took; part of step_ns */
 };
-void engine_stats_read(const struct engine *engine, struct engine_stats *out);
+
+/* Loads of one layer in one phase, as the slow clock sees them (predict/loads.h). */
+struct engine_load {
+    struct state_figures state;
+    /* The predictor believed, and its error, for each of load_mixture_horizon(i) ticks ahead. */
+    struct load_mixture_figures horizon[LOAD_MIXTURE_HORIZONS];
+};
+
+/* Consistent at some step boundary, both together. loads[layers][LOAD_PHASES]; NULL: not wanted.
+ * Any thread. */
+void engine_stats_read(const struct engine *engine, struct engine_stats *out,
+                       struct engine_load *loads);
 
 /* ---- sequences ---- */
 
@@ -135,7 +162,9 @@ struct step_item {
 
 struct step_output {
     bool sampled;                 /* the sequence had caught up: `token` is its next one */
-    enum status status;           /* of sampling; INTERNAL: see the error of the step */
+    enum status status;           /* INTERNAL: nothing could be sampled, see the error of the step.
+                                     IO: the step failed because a page that this item wants could
+                                     not be read */
     struct sampled token;
     struct expert_usage usage;    /* this item's part. A page that several items of the step wanted
                                      counts for each; its bytes for the first. stall_ns is the whole
@@ -143,8 +172,9 @@ struct step_output {
 };
 
 /* Computes `count` items. The KV pool must have the blocks (CHECKed). A sampled token is appended
- * to its sequence. On failure (IO: a page cannot be read) no item advanced and all may be tried
- * again. outputs[count]. */
+ * to its sequence. On failure (IO: a page cannot be read; the error names layer, expert, file and
+ * offset) no item advanced and all may be tried again; the status of the outputs, at least one of
+ * them not OK, tells the items without which the step would have come further. outputs[count]. */
 enum status engine_step(struct engine *engine, const struct step_item *items, uint32_t count,
                         struct step_output *outputs, struct error *error);
 

@@ -102,6 +102,7 @@ static enum status plan_budget(struct plan *plan, struct error *error)
     budget_add(budget, "sequences", "--max-num-seqs",
                (uint64_t)config->max_num_seqs *
                    (plan->max_model_len + (uint64_t)h->vocab) * sizeof(uint32_t));
+    budget_add(budget, "regret window", NULL, regret_bytes(store_pages(plan->store), 0));
     uint64_t fixed = budget_total(budget);
     uint64_t left = budget->available > fixed ? budget->available - fixed : 0;
     enum status status = plan_kv(plan, left, error);
@@ -154,7 +155,11 @@ static enum status open_compute(struct engine_parts *parts, struct plan *plan, s
                                      .context_max = plan->max_model_len,
                                      .rows_max = config->max_batch_tokens};
     struct pager_config pager = {.memory = parts->memory, .layers = h->layers,
-                                 .experts = h->experts, .prefetch = config->prefetch};
+                                 .experts = h->experts, .top_k = h->router.top_k,
+                                 .evict = config->evict, .foresight = config->foresight,
+                                 .prefetch = config->prefetch, .slow_clock = true,
+                                 .stream_layers = config->stream_layers,
+                                 .stream_always = config->stream_always};
     enum status status = cpu_backend_open(&parts->backend, &cpu, error);
     if (status == STATUS_OK)
         status = model_open(&parts->model, parts->checkpoint, &plan->model, parts->backend,

@@ -18,6 +18,10 @@ struct sequence {
     uint32_t count;
     uint32_t computed;      /* <= count */
     uint32_t block_count;   /* covers at least `computed` */
+    /* for a recorded trace: who it is, and its present computing from the first token on */
+    uint64_t serial;
+    uint32_t trace_part;    /* set when that token was computed */
+    uint32_t trace_prefill; /* tokens known then */
 };
 
 /* NO_MEMORY. The prompt is copied; 1 <= count <= tokens_max. */

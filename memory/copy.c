@@ -487,7 +487,8 @@ uint32_t copy_poll(struct copies *copies, uint64_t wait_ns, struct memory_event 
     uint64_t begin_ns = wait_ns ? clock_now_ns() : 0, waited_ns = 0;
     uint32_t n = max ? deliver(copies, events, max) : 0;
     start(copies);
-    while (n < max) {
+    /* A failure is the last event of its poll: the sentence of memory_error is then its own. */
+    while (n < max && (n == 0 || events[n - 1].status == STATUS_OK)) {
         uint64_t wait = n > 0 ? 0 : wait_ns - waited_ns; /* the first end is waited for, no other */
         if (copies->copying.count > 0 && copies->reading > 0 && wait > COPY_SLICE_NS)
             wait = COPY_SLICE_NS;
@@ -548,6 +549,21 @@ static void check_journey(const struct copies *copies, uint32_t at)
         CHECK(kind == MEMORY_HOST && is_loading(copies, MEMORY_DEVICE, slot->page));
 }
 
+/* The host tier's pins are the sources of copies, each pinned once from its landing or the fetch to
+ * the end of the copy, and nothing else. */
+static void check_sources(const struct copies *copies)
+{
+    const struct tier *host = copies->tier[MEMORY_HOST];
+    for (uint32_t i = 0; host && i < host->slots; i++) {
+        page_id page = host->slot[i].page;
+        if (host->slot[i].state != SLOT_READY)
+            continue;
+        bool is_source = is_loading(copies, MEMORY_DEVICE, page);
+        CHECK_MSG(host->slot[i].pins == is_source, "page %u has %u pins in the host tier", page,
+                  host->slot[i].pins);
+    }
+}
+
 void copy_check(const struct copies *copies)
 {
     uint32_t count[COPY_COPYING + 1] = {0};
@@ -557,6 +573,7 @@ void copy_check(const struct copies *copies)
         count[copies->journey[at].stage]++;
         asked += copies->journey[at].asked;
     }
+    check_sources(copies);
     for (int urgency = 0; urgency < 2; urgency++) {
         check_list(copies, &copies->reads[urgency], COPY_READ_QUEUED, urgency);
         check_list(copies, &copies->copies[urgency], COPY_QUEUED, urgency);

@@ -26,6 +26,9 @@ struct device_ops {
     /* Starts a copy of host memory into device memory; returns its ticket (> 0, increasing), or 0
      * if the copy queue is full. Copies end in order. */
     uint64_t (*copy)(struct device *device, void *to, const void *from, size_t bytes);
+    /* Sets device memory to a byte, after the copies started before it and before those started
+     * later. Only debug builds ask for it (tier.h: TIER_POISON). */
+    void (*fill)(struct device *device, void *to, uint8_t byte, size_t bytes);
     /* The newest ticket whose copy has ended. Waits up to wait_ns for one more than `seen`. */
     uint64_t (*poll)(struct device *device, uint64_t seen, uint64_t wait_ns);
     void (*close)(struct device *device);

@@ -77,6 +77,19 @@ static void advance(struct device_host *self)
     }
 }
 
+/* At once: nothing is filled but slots that are FREE or just claimed, and no copy that waits here
+ * writes into those. */
+static void host_fill(struct device *device, void *to, uint8_t byte, size_t bytes)
+{
+    const struct device_host *self = (const struct device_host *)device;
+    for (uint64_t t = self->ended + 1; t <= self->started; t++) {
+        const struct host_copy *copy = &self->copies[t % DEVICE_HOST_COPIES];
+        CHECK((uint8_t *)copy->to >= (uint8_t *)to + bytes ||
+              (uint8_t *)copy->to + copy->bytes <= (uint8_t *)to);
+    }
+    memset(to, byte, bytes);
+}
+
 static uint64_t host_poll(struct device *device, uint64_t seen, uint64_t wait_ns)
 {
     struct device_host *self = (struct device_host *)device;
@@ -108,6 +121,7 @@ static const struct device_ops host_ops = {
     .host_visible = true,
     .alloc = host_alloc,
     .copy = host_copy,
+    .fill = host_fill,
     .poll = host_poll,
     .close = host_close,
 };

@@ -71,7 +71,8 @@ static enum status open_device_tier(struct memory *memory, const struct tier_slo
         return error_set(error, STATUS_NO_MEMORY,
                          "the %s device has no room for the device tier of %" PRIu64 " bytes (%s)",
                          memory->device->ops->name, bytes, bytes_format(bytes, text, sizeof text));
-    return tier_open(&memory->tier[MEMORY_DEVICE], memory->store, slots, arena, error);
+    return tier_open(&memory->tier[MEMORY_DEVICE], memory->store, slots, memory->device, arena,
+                     error);
 }
 
 static enum status open_host_tier(struct memory *memory, const struct tier_slots *slots, bool lock,
@@ -82,7 +83,7 @@ static enum status open_host_tier(struct memory *memory, const struct tier_slots
         return error_set(error, STATUS_NO_MEMORY, "the host tier's slots exceed 2^64 bytes");
     enum status status = pinned_open(&memory->host_arena, bytes, lock, "host tier", error);
     return status ? status
-                  : tier_open(&memory->tier[MEMORY_HOST], memory->store, slots,
+                  : tier_open(&memory->tier[MEMORY_HOST], memory->store, slots, NULL,
                               memory->host_arena.base, error);
 }
 
@@ -237,6 +238,12 @@ page_id memory_sweep(struct memory *memory, enum memory_tier tier, uint32_t size
 {
     struct tier *swept = tier_at(memory, tier);
     return swept ? tier_sweep(swept, size_class) : PAGE_NONE;
+}
+
+bool memory_evictable(const struct memory *memory, enum memory_tier tier, page_id page)
+{
+    const struct tier *at = tier_at((struct memory *)memory, tier);
+    return at && tier_where(at, page) == SLOT_READY && tier_pins(at, page) == 0;
 }
 
 void memory_evict(struct memory *memory, enum memory_tier tier, page_id page)

@@ -109,7 +109,8 @@ enum status memory_cancel(struct memory *memory, struct transfer transfer);
 
 /* Takes in completed reads and copies, starts queued ones (demand first). Waits up to `wait_ns` for
  * the first end if none is there and something is under way. Returns how many events were written
- * (<= max); more may wait for the next call. */
+ * (<= max); more may wait for the next call. The event of a failure is the last that its call
+ * writes, so that memory_error is about this one. */
 uint32_t memory_poll(struct memory *memory, uint64_t wait_ns, struct memory_event *events,
                      uint32_t max);
 /* The sentence of the newest failed read: file, offset, cause. Empty before the first. */
@@ -125,6 +126,8 @@ uint32_t memory_pins(const struct memory *memory, page_id page);
  * copy queued or under way. PAGE_NONE: none. The hand goes round in slot order: who calls until the
  * first answer comes back has seen each such page once, in as many steps as there are slots. */
 page_id memory_sweep(struct memory *memory, enum memory_tier tier, uint32_t size_class);
+/* May this page be evicted from the tier now: READY, no pins, not the source of a copy? */
+bool memory_evictable(const struct memory *memory, enum memory_tier tier, page_id page);
 /* READY and unpinned -> FREE. */
 void memory_evict(struct memory *memory, enum memory_tier tier, page_id page);
 

@@ -33,9 +33,9 @@ bool tier_arena_bytes(const struct store *store, const struct tier_slots *slots,
 }
 
 enum status tier_open(struct tier *tier, const struct store *store, const struct tier_slots *slots,
-                      uint8_t *arena, struct error *error)
+                      struct device *device, uint8_t *arena, struct error *error)
 {
-    *tier = (struct tier){.store = store, .classes = store_classes(store)};
+    *tier = (struct tier){.store = store, .device = device, .classes = store_classes(store)};
     uint64_t count = 0;
     for (uint32_t c = 0; c < tier->classes; c++)
         count += slots->of_class[c];
@@ -120,11 +120,46 @@ bool tier_has_room(const struct tier *tier, page_id page)
     return tier->ring[store_page(tier->store, page)->size_class].count[SLOT_FREE] > 0;
 }
 
+/* --- Poison: what nobody may read ------------------------------------------------------------ */
+
+static void poison(const struct tier *tier, const struct ring *ring, uint32_t place)
+{
+#ifdef MOERING_DEBUG_CHECKS
+    if (tier->device)
+        tier->device->ops->fill(tier->device, ring_bytes(ring, place), TIER_POISON,
+                                ring->slot_bytes);
+    else
+        memset(ring_bytes(ring, place), TIER_POISON, ring->slot_bytes);
+#else
+    (void)tier, (void)ring, (void)place;
+#endif
+}
+
+/* Of a slot just claimed. Nobody may have written into it while it was FREE: its poison is whole,
+ * except before its first use. Memory out of the host's reach is not looked at. */
+static void check_poison(const struct tier *tier, const struct ring *ring, uint32_t place)
+{
+#ifdef MOERING_DEBUG_CHECKS
+    const uint8_t *bytes = ring_bytes(ring, place);
+    if (ring->slot[place].generation == 1 || (tier->device && !tier->device->ops->host_visible))
+        return;
+    CHECK_MSG(bytes[0] == TIER_POISON && memcmp(bytes, bytes + 1, ring->slot_bytes - 1) == 0,
+              "slot %u was written to while it was FREE", place);
+#else
+    (void)tier, (void)ring, (void)place;
+#endif
+}
+
+/* --- Changes -------------------------------------------------------------------------------- */
+
 uint32_t tier_claim(struct tier *tier, page_id page)
 {
     CHECK_MSG(tier_slot(tier, page) == TIER_NONE, "page %u is there already", page);
-    uint32_t place = ring_claim(ring_of(tier, page), page);
+    struct ring *ring = ring_of(tier, page);
+    uint32_t place = ring_claim(ring, page);
     CHECK(place != RING_NONE);
+    check_poison(tier, ring, place);
+    poison(tier, ring, place);
     uint32_t slot = tier->first[store_page(tier->store, page)->size_class] + place;
     tier->slot_of[page] = slot;
     checked(tier);
@@ -141,17 +176,23 @@ void tier_land(struct tier *tier, page_id page)
 
 void tier_fail(struct tier *tier, page_id page)
 {
-    ring_fail(ring_of(tier, page), place_of(tier, page));
+    struct ring *ring = ring_of(tier, page);
+    uint32_t place = place_of(tier, page);
+    ring_fail(ring, place);
+    poison(tier, ring, place);
     tier->slot_of[page] = TIER_NONE;
     checked(tier);
 }
 
 void tier_evict(struct tier *tier, page_id page)
 {
-    ring_release(ring_of(tier, page), place_of(tier, page));
+    struct ring *ring = ring_of(tier, page);
+    uint32_t place = place_of(tier, page);
+    ring_release(ring, place);
+    poison(tier, ring, place);
     tier->slot_of[page] = TIER_NONE;
     tier->ready--;
-    tier->ready_bytes -= ring_of(tier, page)->slot_bytes;
+    tier->ready_bytes -= ring->slot_bytes;
     tier->evictions++;
     checked(tier);
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "memory/device.h"
 #include "memory/memory.h"
 #include "memory/ring.h"
 
@@ -15,9 +16,14 @@ extern "C" {
 #endif
 
 #define TIER_NONE UINT32_MAX
+/* In builds with MOERING_DEBUG_CHECKS every byte of a slot that becomes FREE, and again when it is
+ * claimed. All ones are NaN in F32, BF16, F16 and both kinds of F8, so whoever computes with a slot
+ * that is no longer his, or not yet, gets NaN instead of almost the right answer. */
+#define TIER_POISON 0xFF
 
 struct tier {
     const struct store *store;
+    struct device *device; /* whose memory the slots are; NULL: the host's. For poisoning alone */
     struct ring ring[STORE_CLASSES_MAX];
     uint32_t first[STORE_CLASSES_MAX]; /* the number in the tier of each ring's slot 0 */
     uint32_t classes;
@@ -31,9 +37,10 @@ struct tier {
 
 /* Bytes that `slots` take, a multiple of 4096. False: the product overflows. */
 bool tier_arena_bytes(const struct store *store, const struct tier_slots *slots, uint64_t *bytes);
-/* `arena`: tier_arena_bytes, aligned to 4096, lent until tier_close. NO_MEMORY. */
+/* `arena`: tier_arena_bytes, aligned to 4096, of `device` (NULL: the host's); both lent until
+ * tier_close. NO_MEMORY. */
 enum status tier_open(struct tier *tier, const struct store *store, const struct tier_slots *slots,
-                      uint8_t *arena, struct error *error);
+                      struct device *device, uint8_t *arena, struct error *error);
 /* Accepts a zeroed tier. */
 void tier_close(struct tier *tier);
 

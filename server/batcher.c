@@ -8,8 +8,9 @@
 #include "memory/base/log.h"
 #include "server/generation.h"
 
-/* A failing read may succeed the next time (a network file system, a busy disk); one that fails
- * three times in a row ends the requests of the step. */
+/* A failing read may succeed the next time (a network file system, a busy disk). One that fails
+ * three times in a row ends the requests of the step that want its page, and no others: these are
+ * computed without them. */
 enum { STEP_ATTEMPTS = 3 };
 
 struct batcher {
@@ -242,6 +243,44 @@ static void commit(struct batcher *b, struct request *r, const struct step_outpu
     outbox_add(b, r);
 }
 
+/* Ends the requests that the failed step blames, closes the ranks of the others and returns how many
+ * they are: fewer than before, because a step never fails without blaming somebody. */
+static uint32_t fail_blamed(struct batcher *b, uint32_t count, const char *why, uint64_t now_ns)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (b->outputs[i].status == STATUS_OK) {
+            b->items[left] = b->items[i];
+            b->requests[left++] = b->requests[i];
+        } else {
+            fail(b, b->requests[i], STATUS_INTERNAL, why, now_ns);
+        }
+    }
+    CHECK(left < count);
+    return left;
+}
+
+/* Computes the `count` prepared items and commits them; returns how many have yet to be computed
+ * again because others of the step could not be. */
+static uint32_t compute(struct batcher *b, uint32_t count)
+{
+    struct error error = {0};
+    enum status status = STATUS_INTERNAL;
+    for (int attempt = 0; attempt < STEP_ATTEMPTS && status != STATUS_OK; attempt++) {
+        memset(&error, 0, sizeof error);
+        status = engine_step(b->config.engine, b->items, count, b->outputs, &error);
+        if (status != STATUS_OK)
+            log_warn("step of %u sequences failed: %s: %s", count, status_name(status),
+                     error.text);
+    }
+    uint64_t now_ns = clock_now_ns();
+    if (status != STATUS_OK)
+        return fail_blamed(b, count, error.text, now_ns);
+    for (uint32_t i = 0; i < count; i++)
+        commit(b, b->requests[i], &b->outputs[i], now_ns);
+    return 0;
+}
+
 bool batcher_step(struct batcher *b, uint64_t now_ns)
 {
     struct request *late;
@@ -252,22 +291,8 @@ bool batcher_step(struct batcher *b, uint64_t now_ns)
     uint32_t count = prepare(b, plan, now_ns);
     if (!count)
         return preempted;
-    struct error error = {0};
-    enum status status = STATUS_INTERNAL;
-    for (int attempt = 0; attempt < STEP_ATTEMPTS && status != STATUS_OK; attempt++) {
-        memset(&error, 0, sizeof error);
-        status = engine_step(b->config.engine, b->items, count, b->outputs, &error);
-        if (status != STATUS_OK)
-            log_warn("step of %u sequences failed: %s: %s", count, status_name(status),
-                     error.text);
-    }
-    now_ns = clock_now_ns();
-    for (uint32_t i = 0; i < count; i++) {
-        if (status == STATUS_OK)
-            commit(b, b->requests[i], &b->outputs[i], now_ns);
-        else
-            fail(b, b->requests[i], STATUS_INTERNAL, error.text, now_ns);
-    }
+    while (count > 0)
+        count = compute(b, count);
 #ifdef MOERING_DEBUG_CHECKS
     scheduler_check(b->scheduler);
     struct scheduler_counts counts = scheduler_count(b->scheduler);

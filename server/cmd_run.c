@@ -264,6 +264,8 @@ static enum status execute(struct run *run, struct error *error)
         status = submit_all(run, error);
     if (status == STATUS_OK)
         status = compute(run, error);
+    if (status == STATUS_OK)
+        status = engine_trace_finish(run->engine, error);
     if (status == STATUS_OK && run->logits) {
         FILE *logits = run->logits;
         run->logits = NULL;

@@ -19,6 +19,9 @@ static const struct {
     {"inspect", cmd_inspect, "print a model's architecture, pages and bytes"},
     {"tokenize", cmd_tokenize, "print the token ids of a text"},
     {"health", cmd_health, "ask a running server whether it serves"},
+    {"trace", cmd_trace, "measure, forecast or recover a recorded routing trace"},
+    {"replay", cmd_replay, "run a trace through the paging policy on a virtual clock"},
+    {"plan", cmd_plan, "how much memory for how many tokens per second"},
 };
 
 static void print_usage(FILE *out)
@@ -142,9 +145,13 @@ void command_engine_config(const struct config *c, struct engine_config *out)
     out->max_batch_tokens = c->max_num_batched_tokens;
     out->kv_bytes = c->kv_cache_bytes;
     out->kv_dtype = c->kv_cache_dtype ? DTYPE_F16 : DTYPE_F32;
-    out->prefetch = c->prefetch;
+    out->evict = (enum evict_kind)c->policy;
+    out->foresight = (enum foresight)c->predictor;
+    out->prefetch = (enum prefetch_mode)c->prefetch;
+    out->stream_layers = c->stream_layers;
     out->io = c->io ? IO_SYNC : IO_THREAD;
     out->io_threads = c->io_threads;
+    out->trace_out = c->trace_out;
 }
 
 int command_fail(const struct error *error)

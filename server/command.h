@@ -24,6 +24,9 @@ int cmd_run(int argc, const char *const *argv);
 int cmd_inspect(int argc, const char *const *argv);
 int cmd_tokenize(int argc, const char *const *argv);
 int cmd_health(int argc, const char *const *argv);
+int cmd_trace(int argc, const char *const *argv);
+int cmd_replay(int argc, const char *const *argv);
+int cmd_plan(int argc, const char *const *argv);
 
 /* Parses settings and sets the log level; prints help or the error, and warns of variables that
  * look like ours and set nothing. COMMAND_GO_ON, or the exit code; after GO_ON the config must be

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/paging/stream.h"
 #include "memory/base/bytes.h"
 #include "memory/base/check.h"
 #include "server/config_flags.h"
@@ -26,6 +27,11 @@ static const char *command_name(enum config_command command)
     case CONFIG_INSPECT: return "inspect";
     case CONFIG_TOKENIZE: return "tokenize";
     case CONFIG_HEALTH: return "health";
+    case CONFIG_TRACE_INFO: return "trace info";
+    case CONFIG_TRACE_RECOVER: return "trace recover";
+    case CONFIG_TRACE_PREDICT: return "trace predict";
+    case CONFIG_REPLAY: return "replay";
+    case CONFIG_PLAN: return "plan";
     }
     return "";
 }
@@ -210,6 +216,23 @@ static enum status set_u32(const struct config_flag *f, uint32_t *out, const cha
     return STATUS_OK;
 }
 
+static enum status set_layers(const struct config_flag *f, uint32_t *out, const char *value,
+                              const char *where, struct error *error)
+{
+    uint64_t n;
+    if (strcmp(value, "auto") == 0)
+        *out = STREAM_AUTO;
+    else if (strcmp(value, "off") == 0)
+        *out = STREAM_OFF;
+    else if (parse_u64(value, &n) && (double)n >= f->min && (double)n <= f->max)
+        *out = (uint32_t)n;
+    else
+        return error_set(error, STATUS_INVALID,
+                         "%s: '%s' is neither auto, off nor a whole number from %.0f to %.0f", where,
+                         value, f->min, f->max);
+    return STATUS_OK;
+}
+
 static enum status set_real(const struct config_flag *f, double *out, const char *value,
                             const char *where, struct error *error)
 {
@@ -247,6 +270,8 @@ static enum status set_flag(struct config *c, const struct config_flag *f, const
         return set_texts(at, value, where, error);
     case KIND_U32:
         return set_u32(f, at, value, where, error);
+    case KIND_LAYERS:
+        return set_layers(f, at, value, where, error);
     case KIND_REAL:
     case KIND_SHARE:
         return set_real(f, at, value, where, error);
@@ -424,6 +449,15 @@ static enum status read_positional(struct config *c, const char *word, int at, s
             c->source[0] = CONFIG_FLAG;
         }
         c->text = word;
+        return STATUS_OK;
+    }
+    const struct config_flag *trace = find_name("trace");
+    if ((trace->commands & (unsigned)c->command) && c->command != CONFIG_PLAN) {
+        if (at > 0 || c->trace)
+            return error_set(error, STATUS_INVALID, "unexpected word '%s'; see moering %s --help",
+                             word, command_name(c->command));
+        c->trace = word;
+        c->source[flag_index(trace)] = CONFIG_FLAG;
         return STATUS_OK;
     }
     if (at == 0 && c->command != CONFIG_HEALTH && c->command != CONFIG_TOKENIZE && !model_given) {

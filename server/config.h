@@ -27,11 +27,16 @@ enum config_command {
     CONFIG_INSPECT = 4,
     CONFIG_TOKENIZE = 8,
     CONFIG_HEALTH = 16,
+    CONFIG_TRACE_INFO = 32,
+    CONFIG_TRACE_RECOVER = 64,
+    CONFIG_REPLAY = 128,
+    CONFIG_PLAN = 256,
+    CONFIG_TRACE_PREDICT = 512,
 };
 
 enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLAG };
 
-#define CONFIG_FLAGS_MAX 72
+#define CONFIG_FLAGS_MAX 96
 #define CONFIG_TEXTS_MAX 64
 
 /* A flag that may be given several times. */
@@ -52,7 +57,8 @@ struct config {
     struct room device_experts, host_experts;
     uint64_t kv_cache_bytes;
     uint32_t kv_cache_dtype; /* 0: f32, 1: f16 */
-    bool prefetch;
+    uint32_t policy, predictor, prefetch; /* as enum evict_kind, foresight, prefetch_mode */
+    uint32_t stream_layers; /* layers, STREAM_AUTO or STREAM_OFF */
     uint32_t io; /* 0: thread, 1: sync */
     uint32_t io_threads;
     /* compute */
@@ -70,10 +76,21 @@ struct config {
     /* run */
     struct config_texts prompt, stop;
     const char *tokens, *logits_out;
+    const char *trace_out; /* serve too */
     uint32_t max_tokens, min_tokens, chunk, top_k;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     uint64_t seed;
     bool ignore_eos, add_special, keep_special;
+    /* trace */
+    const char *trace, *png, *horizons;
+    /* replay, plan */
+    struct room device_pages;
+    uint32_t shuffle;  /* as enum shuffle */
+    const char *batch; /* a number or "trace" */
+    double link_gbps, step_us, target_tps;
+    uint64_t page_bytes, max_trace_tokens;
+    bool sweep;
+    const char *csv, *svg;
     /* all */
     bool json;
     const char *text, *connect;

@@ -17,6 +17,7 @@ enum config_kind {
     KIND_REAL,
     KIND_SHARE,  /* a real above min: 0 is none of it */
     KIND_ROOM,   /* see room_parse */
+    KIND_LAYERS, /* u32: "auto" is STREAM_AUTO, "off" STREAM_OFF, or a number */
     KIND_CHOICE, /* u32: index into choices */
     KIND_SWITCH, /* bool */
 };
@@ -28,7 +29,7 @@ struct config_flag {
     unsigned commands;       /* mask of enum config_command */
     size_t offset;           /* in struct config */
     const char *standard;    /* the default, written as a value; NULL: unset */
-    double min, max;         /* U32, REAL, SHARE */
+    double min, max;         /* U32, LAYERS, REAL, SHARE */
     const char *choices;     /* "thread sync" */
     const char *value;       /* what --help calls the value */
     const char *help;

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "engine/paging/stream.h"
 #include "memory/base/bytes.h"
 #include "memory/base/check.h"
 #include "server/config.h"
@@ -39,6 +40,17 @@ void config_help(enum config_command command, FILE *out)
         {CONFIG_TOKENIZE, "moering tokenize [MODEL] [TEXT] [flags]\n\n"
                           "Prints the token ids of a text."},
         {CONFIG_HEALTH, "moering health [flags]\n\nAsks a running server; exits 0 if it serves."},
+        {CONFIG_TRACE_INFO, "moering trace info FILE [flags]\n\nMeasures a trace: skew, reuse, "
+                            "working set, predictability, heat map."},
+        {CONFIG_TRACE_RECOVER, "moering trace recover FILE.part [flags]\n\nMakes FILE of what a "
+                               "killed run had recorded, and removes FILE.part."},
+        {CONFIG_TRACE_PREDICT, "moering trace predict FILE [flags]\n\nMeasures load forecasts on a "
+                               "trace, or on a log of loads (JSON lines)."},
+        {CONFIG_REPLAY, "moering replay TRACE [flags]\n\nRuns a recorded trace through the paging "
+                        "policy on a virtual clock: hits, bytes, stalls."},
+        {CONFIG_PLAN, "moering plan MODEL|TRACE [flags]\n\nHow much memory for how many tokens per "
+                      "second? TRACE, or --trace with MODEL, says how tokens\nare routed; without "
+                      "one uniform routing is assumed, in which nothing repeats but by chance."},
     };
     for (size_t i = 0; i < sizeof usages / sizeof usages[0]; i++)
         if (usages[i].command == command)
@@ -72,6 +84,14 @@ static void print_choice(const char *choices, uint32_t index, FILE *out)
     fprintf(out, "%.*s", (int)strcspn(choices, " "), choices);
 }
 
+static void print_layers(uint32_t layers, FILE *out)
+{
+    if (layers == STREAM_AUTO || layers == STREAM_OFF)
+        fprintf(out, "%s", layers == STREAM_AUTO ? "auto" : "off");
+    else
+        fprintf(out, "%u", layers);
+}
+
 static void print_value(const struct config *c, const struct config_flag *f, FILE *out)
 {
     const void *at = (const char *)c + f->offset;
@@ -85,6 +105,7 @@ static void print_value(const struct config *c, const struct config_flag *f, FIL
         fprintf(out, "%u given", ((const struct config_texts *)at)->count);
         break;
     case KIND_U32: fprintf(out, "%u", *(const uint32_t *)at); break;
+    case KIND_LAYERS: print_layers(*(const uint32_t *)at, out); break;
     case KIND_U64:
     case KIND_BYTES: fprintf(out, "%" PRIu64, *(const uint64_t *)at); break;
     case KIND_REAL:

@@ -173,7 +173,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
         struct engine_thread_stats stats;
         struct engine_stats totals;
         engine_thread_stats_read(f->engine, &stats);
-        engine_stats_read(engine, &totals);
+        engine_stats_read(engine, &totals, NULL);
         front_status_line(&f->status, now, &stats.batcher, &totals);
     }
     arm(f->tick, TICK_MS);

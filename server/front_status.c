@@ -1,5 +1,6 @@
 #include "server/front_status.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -61,15 +62,29 @@ static double percent_of(uint64_t part, uint64_t whole)
     return whole ? 100.0 * (double)part / (double)whole : 0;
 }
 
+/* Appends to a text that is cut where there is no more room. */
+__attribute__((format(printf, 3, 4))) static void append(char *out, size_t out_bytes,
+                                                         const char *format, ...)
+{
+    size_t used = strlen(out);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(out + used, out_bytes - used, format, args);
+    va_end(args);
+}
+
 void front_status_format(char *out, size_t out_bytes, double seconds,
                          const struct batcher_stats *last, const struct batcher_stats *now,
-                         const struct expert_usage *last_experts,
-                         const struct expert_usage *experts)
+                         const struct engine_stats *last_engine,
+                         const struct engine_stats *engine)
 {
-    uint64_t hits = experts->hits - last_experts->hits;
-    uint64_t misses = experts->misses - last_experts->misses;
+    const struct expert_usage *was = &last_engine->experts, *is = &engine->experts;
+    const struct prefetch_figures *then = &last_engine->policy.prefetch;
+    const struct prefetch_figures *prefetch = &engine->policy.prefetch;
+    uint64_t hits = is->hits - was->hits, misses = is->misses - was->misses;
+    uint64_t used = prefetch->used - then->used, wasted = prefetch->wasted - then->wasted;
     uint64_t generated = now->generation_tokens - last->generation_tokens;
-    double stall_ms = (double)(experts->stall_ns - last_experts->stall_ns) / 1e6;
+    double stall_ms = (double)(is->stall_ns - was->stall_ns) / 1e6;
     /* No prefix is shared between sequences yet, hence its rate of 0. */
     snprintf(out, out_bytes,
              "Engine 000: Avg prompt throughput: %.1f tokens/s, Avg generation throughput: %.1f "
@@ -79,6 +94,10 @@ void front_status_format(char *out, size_t out_bytes, double seconds,
              (double)generated / seconds, now->now.running, now->now.waiting,
              percent_of(now->now.kv_blocks_used, now->now.kv_blocks), 0.0,
              percent_of(hits, hits + misses), generated ? stall_ms / (double)generated : 0.0);
+    if (used + wasted)
+        append(out, out_bytes, ", Prefetch precision: %.1f%%", percent_of(used, used + wasted));
+    if (engine->regret.windows)
+        append(out, out_bytes, ", Oracle share: %.1f%%", 100 * engine->regret.share);
 }
 
 void front_status_line(struct front_status *s, uint64_t now_ns, const struct batcher_stats *batcher,
@@ -92,11 +111,10 @@ void front_status_line(struct front_status *s, uint64_t now_ns, const struct bat
                 batcher->prompt_tokens != s->last.prompt_tokens;
     if (busy) {
         char line[512];
-        front_status_format(line, sizeof line, seconds, &s->last, batcher, &s->last_experts,
-                            &engine->experts);
+        front_status_format(line, sizeof line, seconds, &s->last, batcher, &s->last_engine, engine);
         log_info("%s", line);
     }
     s->last_ns = now_ns;
     s->last = *batcher;
-    s->last_experts = engine->experts;
+    s->last_engine = *engine;
 }

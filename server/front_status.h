@@ -17,7 +17,7 @@ struct front_status {
     uint32_t percent;     /* told last */
     uint64_t last_ns;
     struct batcher_stats last;
-    struct expert_usage last_experts;
+    struct engine_stats last_engine;
 };
 
 void front_status_init(struct front_status *status, uint32_t interval_s, bool terminal,
@@ -29,11 +29,13 @@ void front_status_ready(struct front_status *status, const struct engine_info *i
 /* Prints the line if the interval has passed and there was anything to do in it. */
 void front_status_line(struct front_status *status, uint64_t now_ns,
                        const struct batcher_stats *batcher, const struct engine_stats *engine);
-/* The line itself, for tests. `now` minus `last` are figures of `seconds`. */
+/* The line itself, for tests. `now` minus `last` are figures of `seconds`. Prefetch precision is
+ * there if the fate of any prefetched page became known, the oracle share (replay/regret.h) once
+ * there is one. */
 void front_status_format(char *out, size_t out_bytes, double seconds,
                          const struct batcher_stats *last, const struct batcher_stats *now,
-                         const struct expert_usage *last_experts,
-                         const struct expert_usage *experts);
+                         const struct engine_stats *last_engine,
+                         const struct engine_stats *engine);
 
 #ifdef __cplusplus
 }

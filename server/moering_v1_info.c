@@ -7,6 +7,7 @@
 #include "engine/tokenizer/detokenize.h"
 #include "memory/base/clock.h"
 #include "server/moering_v1_service.h"
+#include "server/stats_encode.h"
 
 static void send_and_finish(struct grpc_call *call, const ProtobufCMessage *message)
 {
@@ -178,7 +179,7 @@ void moering_v1_get_model(struct grpc_call *call, const uint8_t *bytes, size_t s
     send_and_finish(call, &out.base);
 }
 
-static void fill_stats(const struct moering_v1 *s, Moering__V1__GetStatsResponse *out)
+static void fill_requests(const struct moering_v1 *s, Moering__V1__GetStatsResponse *out)
 {
     struct engine_thread_stats stats;
     engine_thread_stats_read(s->engine, &stats);
@@ -197,43 +198,31 @@ static void fill_stats(const struct moering_v1 *s, Moering__V1__GetStatsResponse
     out->kv_blocks = b->now.kv_blocks;
 }
 
+/* False: the arena is exhausted. */
+static bool fill_engine(const struct engine *engine, struct pb_arena *arena,
+                        Moering__V1__GetStatsResponse *out)
+{
+    const struct engine_info *info = engine_info(engine);
+    struct engine_stats stats;
+    size_t rows = (size_t)info->layers * LOAD_PHASES;
+    struct engine_load *loads = pb_arena_alloc(arena, rows * sizeof *loads);
+    if (!loads)
+        return false;
+    engine_stats_read(engine, &stats, loads);
+    return stats_encode(arena, info, &stats, loads, out);
+}
+
 void moering_v1_get_stats(struct grpc_call *call, const uint8_t *bytes, size_t size)
 {
     struct moering_v1 *s = grpc_call_context(call);
     Moering__V1__GetStatsResponse out = MOERING__V1__GET_STATS_RESPONSE__INIT;
-    Moering__V1__ExpertUsage experts = MOERING__V1__EXPERT_USAGE__INIT;
-    Moering__V1__TierStats device = MOERING__V1__TIER_STATS__INIT;
-    Moering__V1__TierStats host = MOERING__V1__TIER_STATS__INIT;
-    Moering__V1__TierStats *tiers[] = {&device, &host};
-    fill_stats(s, &out);
+    struct pb_arena arena;
+    pb_arena_init(&arena, PB_BUDGET_MAX);
+    fill_requests(s, &out);
     const struct engine *engine = engine_thread_engine(s->engine);
-    if (engine) {
-        const struct engine_info *info = engine_info(engine);
-        struct engine_stats e;
-        engine_stats_read(engine, &e);
-        experts.hits = e.experts.hits;
-        experts.misses = e.experts.misses;
-        experts.bytes = e.experts.bytes;
-        experts.stall_ms = (double)e.experts.stall_ns / 1e6;
-        device.name = (char *)"device";
-        device.slots = info->device_slots;
-        device.resident_pages = e.resident_pages;
-        device.resident_bytes = e.resident_bytes;
-        host.name = (char *)"host";
-        host.slots = info->host_slots;
-        host.resident_pages = e.host_pages;
-        host.resident_bytes = e.host_bytes;
-        out.experts = &experts;
-        out.prefetch_issued = e.prefetch_issued;
-        out.prefetch_used = e.prefetch_used;
-        out.prefetch_wasted = e.prefetch_wasted;
-        out.evictions = e.evictions;
-        out.storage_bytes = e.storage_bytes;
-        out.device_bytes = e.device_bytes;
-        out.n_tiers = 2;
-        out.tiers = tiers;
-        out.steps = e.steps;
-        out.step_ms_total = (double)e.step_ns / 1e6;
-    }
-    send_and_finish(call, &out.base);
+    if (engine && !fill_engine(engine, &arena, &out))
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory for the answer");
+    else
+        send_and_finish(call, &out.base);
+    pb_arena_reset(&arena);
 }

@@ -93,7 +93,7 @@ int cli_detokenize(const struct cli_options *o)
     return CLI_OK;
 }
 
-/* Any flat message as JSON, by its descriptor: numbers, strings and lists of numbers. */
+/* Any message without bytes as JSON, by its descriptor. */
 static json_t *message_json(const ProtobufCMessage *message);
 
 static json_t *value_json(const ProtobufCFieldDescriptor *field, const void *at)
@@ -102,6 +102,7 @@ static json_t *value_json(const ProtobufCFieldDescriptor *field, const void *at)
     case PROTOBUF_C_TYPE_UINT32: return json_integer(*(const uint32_t *)at);
     case PROTOBUF_C_TYPE_UINT64: return json_integer((json_int_t) * (const uint64_t *)at);
     case PROTOBUF_C_TYPE_DOUBLE: return json_real(*(const double *)at);
+    case PROTOBUF_C_TYPE_BOOL: return json_boolean(*(const protobuf_c_boolean *)at);
     case PROTOBUF_C_TYPE_STRING: return json_string(*(const char *const *)at);
     case PROTOBUF_C_TYPE_MESSAGE: {
         const ProtobufCMessage *inner = *(const ProtobufCMessage *const *)at;
@@ -161,7 +162,7 @@ int cli_model(const struct cli_options *o)
     return CLI_OK;
 }
 
-static void print_stats(const Moering__V1__GetStatsResponse *s)
+static void print_requests(const Moering__V1__GetStatsResponse *s)
 {
     printf("%-20s %.1f s\n", "uptime", s->uptime_s);
     printf("%-20s %u running, %u waiting\n", "requests", s->requests_running, s->requests_waiting);
@@ -172,15 +173,127 @@ static void print_stats(const Moering__V1__GetStatsResponse *s)
            s->generation_tokens);
     printf("%-20s %u of %u blocks, %" PRIu64 " preemptions\n", "KV cache", s->kv_blocks_used,
            s->kv_blocks, s->preemptions);
+}
+
+static void print_regret(const Moering__V1__RegretStats *r)
+{
+    if (!r || !r->windows)
+        return;
+    printf("%-20s %.1f %% hits of %.1f %% that were possible (%.1f %%), newest %u requests\n",
+           "against the best", 100 * r->hit_rate, 100 * r->oracle_hit_rate, 100 * r->share,
+           r->requests);
+}
+
+static void print_prefetch(const Moering__V1__GetStatsResponse *s)
+{
+    const Moering__V1__PrefetchStats *p = s->prefetch;
+    if (p) {
+        printf("%-20s %" PRIu64 " issued, %" PRIu64 " used, %" PRIu64 " wasted", "prefetch",
+               p->issued, p->used, p->wasted);
+        if (p->used + p->wasted)
+            printf(" (%.1f %% precise)", 100 * p->precision);
+        printf("; now %s", p->active ? "on" : "off");
+        if (p->issued)
+            printf(", profit %.2f pages each", p->profit);
+        printf("\n");
+    }
+    const Moering__V1__ForesightStats *f = s->foresight;
+    if (f) {
+        printf("%-20s %s", "foresight", f->predictor);
+        if (f->transition_loss > 0 || f->previous_loss > 0 || f->lookahead_loss > 0)
+            printf("; log loss: transition %.4f, previous %.4f, lookahead %.4f", f->transition_loss,
+                   f->previous_loss, f->lookahead_loss);
+        printf("\n");
+    }
+    if (s->stream && s->stream->layers)
+        printf("%-20s %" PRIu64 " steps of whole layers, %" PRIu64 " on demand; room for %u\n",
+               "streaming", s->stream->streamed_steps, s->stream->demand_steps, s->stream->layers);
+}
+
+/* Layers of one phase in one state, as ranges: "0-5,9". */
+static void print_layers(const Moering__V1__GetStatsResponse *s, const char *phase,
+                         const char *state)
+{
+    const char *comma = "";
+    for (size_t i = 0; i < s->n_loads;) {
+        const Moering__V1__LayerLoadStats *first = s->loads[i++], *last = first;
+        if (strcmp(first->phase, phase) != 0 || strcmp(first->state, state) != 0)
+            continue;
+        for (; i < s->n_loads; i++) {
+            if (strcmp(s->loads[i]->phase, phase) != 0)
+                continue;
+            if (strcmp(s->loads[i]->state, state) != 0 || s->loads[i]->layer != last->layer + 1)
+                break;
+            last = s->loads[i];
+        }
+        printf("%s%u", comma, first->layer);
+        if (last != first)
+            printf("-%u", last->layer);
+        comma = ",";
+    }
+    if (!*comma)
+        printf("none");
+}
+
+/* Who forecasts loads, and how well: the believed predictor's error over all layers, 10 ticks ahead
+ * or as far as one was scored. */
+static void print_error(const Moering__V1__GetStatsResponse *s, const char *phase)
+{
+    double sum = 0;
+    uint32_t layers = 0, ticks = 0;
+    for (size_t i = 0; i < s->n_loads; i++)
+        for (size_t h = 0; h < s->loads[i]->n_forecasts; h++) {
+            const Moering__V1__LoadForecast *f = s->loads[i]->forecasts[h];
+            if (strcmp(s->loads[i]->phase, phase) != 0 || !f->scored || f->ticks > 10)
+                continue;
+            if (f->ticks > ticks) {
+                ticks = f->ticks;
+                sum = layers = 0;
+            }
+            if (f->ticks == ticks) {
+                sum += f->error_ratio;
+                layers++;
+            }
+        }
+    if (layers)
+        printf("; %u ticks ahead mean error ratio %.3f", ticks, sum / layers);
+}
+
+static void print_loads(const Moering__V1__GetStatsResponse *s)
+{
+    static const char *const phases[] = {"prefill", "decode"};
+    for (size_t p = 0; p < 2; p++) {
+        uint64_t ticks = 0;
+        for (size_t i = 0; i < s->n_loads; i++)
+            if (strcmp(s->loads[i]->phase, phases[p]) == 0 && s->loads[i]->ticks > ticks)
+                ticks = s->loads[i]->ticks;
+        if (!ticks)
+            continue;
+        printf("%s %-*s stable layers ", phases[p], 19 - (int)strlen(phases[p]), "loads");
+        print_layers(s, phases[p], "stable");
+        printf(", transient ");
+        print_layers(s, phases[p], "transient");
+        printf("; %" PRIu64 " ticks", ticks);
+        print_error(s, phases[p]);
+        printf("\n");
+    }
+}
+
+static void print_stats(const Moering__V1__GetStatsResponse *s)
+{
+    print_requests(s);
     if (s->experts) {
         uint64_t asked = s->experts->hits + s->experts->misses;
-        printf("%-20s %" PRIu64 " hits, %" PRIu64 " misses (%.1f %% hits), %.1f ms stalled\n",
-               "experts", s->experts->hits, s->experts->misses,
-               asked ? 100.0 * (double)s->experts->hits / (double)asked : 0, s->experts->stall_ms);
+        printf("%-20s %" PRIu64 " hits, %" PRIu64 " misses (%.1f %% hits), %.1f ms stalled; "
+               "%" PRIu64 " evictions\n", "experts", s->experts->hits, s->experts->misses,
+               asked ? 100.0 * (double)s->experts->hits / (double)asked : 0, s->experts->stall_ms,
+               s->evictions);
     }
-    printf("%-20s %" PRIu64 " issued, %" PRIu64 " used, %" PRIu64 " wasted; %" PRIu64
-           " evictions\n", "prefetch", s->prefetch_issued, s->prefetch_used, s->prefetch_wasted,
-           s->evictions);
+    print_regret(s->regret);
+    print_prefetch(s);
+    print_loads(s);
+    if (s->page_ms > 0 && s->layer_ms > 0)
+        printf("%-20s a page %.3f ms, a layer %.3f ms\n", "measured", s->page_ms, s->layer_ms);
     print_bytes("read from storage", s->storage_bytes);
     for (size_t i = 0; i < s->n_tiers; i++)
         printf("%-6s %-13s %u of %u slots, %.1f MiB\n", s->tiers[i]->name, "tier",

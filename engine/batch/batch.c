@@ -13,7 +13,8 @@ enum status batch_open(struct batch *batch, uint32_t rows_max, uint32_t items_ma
     batch->places = calloc(rows_max, sizeof *batch->places);
     batch->item = calloc(rows_max, sizeof *batch->item);
     batch->usage = calloc(items_max, sizeof *batch->usage);
-    if (batch->tokens && batch->places && batch->item && batch->usage)
+    batch->failed = calloc(items_max, sizeof *batch->failed);
+    if (batch->tokens && batch->places && batch->item && batch->usage && batch->failed)
         return STATUS_OK;
     batch_close(batch);
     return error_set(error, STATUS_NO_MEMORY, "no memory for a batch of %u tokens", rows_max);
@@ -25,6 +26,7 @@ void batch_close(struct batch *batch)
     free(batch->places);
     free(batch->item);
     free(batch->usage);
+    free(batch->failed);
     memset(batch, 0, sizeof *batch);
 }
 
@@ -43,5 +45,6 @@ void batch_add(struct batch *batch, const uint32_t *tokens, uint32_t count, uint
         batch->places[row] = (struct row_place){.blocks = blocks, .position = position + i};
         batch->item[row] = batch->items;
     }
+    batch->failed[batch->items] = false;
     batch->usage[batch->items++] = (struct expert_usage){0};
 }

@@ -19,6 +19,7 @@ struct batch {
     struct row_place *places;   /* [rows] */
     uint32_t *item;             /* [rows] item of each row, ascending */
     struct expert_usage *usage; /* [items] filled by the layers */
+    bool *failed;               /* [items] wants a page that could not be read; of the layers too */
 };
 
 enum status batch_open(struct batch *batch, uint32_t rows_max, uint32_t items_max,

@@ -1,6 +1,7 @@
 #include "engine/model/transformer.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "memory/base/check.h"
@@ -8,7 +9,8 @@
 uint64_t transformer_bytes(const struct hparams *h, uint32_t rows_max, uint32_t logits_max)
 {
     struct moe_config moe = {.router = h->router, .hidden = h->hidden,
-                             .expert_width = h->expert_width, .rows_max = rows_max};
+                             .expert_width = h->expert_width, .rows_max = rows_max,
+                             .layers = h->layers};
     uint64_t row = 2 * (uint64_t)h->hidden + 2 * (uint64_t)h->heads * h->head_dim +
                    2 * (uint64_t)h->kv_heads * h->head_dim;
     return (row * rows_max + ((uint64_t)h->hidden + h->vocab) * logits_max) * sizeof(float) +
@@ -43,9 +45,18 @@ enum status transformer_open(struct transformer *d, const struct transformer_con
                              "--max-num-batched-tokens", c->rows_max);
         }
     }
+    d->routers = calloc(h->layers, sizeof *d->routers);
+    if (!d->routers) {
+        transformer_close(d);
+        return error_set(error, STATUS_NO_MEMORY, "no memory for %u layers", h->layers);
+    }
+    for (uint32_t n = 0; n < h->layers; n++)
+        d->routers[n] = (struct layer_router){c->model->layers[n].router,
+                                              c->model->layers[n].expert_norm};
     struct moe_config moe = {.backend = b, .pager = c->pager, .router = h->router,
                              .hidden = h->hidden, .expert_width = h->expert_width,
-                             .rows_max = c->rows_max};
+                             .rows_max = c->rows_max, .routers = d->routers,
+                             .layers = h->layers, .norm_eps = h->norm_eps};
     enum status status = moe_open(&d->moe, &moe, error);
     if (status != STATUS_OK)
         transformer_close(d);
@@ -63,6 +74,7 @@ void transformer_close(struct transformer *d)
             b->ops->release(b, buffers[i]);
     if (d->moe.backend)
         moe_close(&d->moe);
+    free(d->routers);
     memset(d, 0, sizeof *d);
 }
 

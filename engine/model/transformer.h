@@ -22,6 +22,7 @@ struct transformer {
     const struct model *model; /* borrowed */
     struct kv_cache *kv;       /* borrowed */
     struct moe moe;
+    struct layer_router *routers; /* [layers] of the model, for looking ahead */
     uint32_t rows_max;         /* rows of a step */
     uint32_t logits_max;       /* rows of logits in one call */
     float *x, *normed;         /* [rows][h] */

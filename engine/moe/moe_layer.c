@@ -3,11 +3,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct router_lookahead_config lookahead_config(const struct moe_config *c)
+{
+    return (struct router_lookahead_config){
+        .backend = c->backend, .router = c->routers, .layers = c->layers,
+        .experts = c->router.experts, .hidden = c->hidden, .norm_eps = c->norm_eps};
+}
+
 uint64_t moe_bytes(const struct moe_config *c)
 {
+    struct router_lookahead_config lookahead = lookahead_config(c);
     uint64_t choices = (uint64_t)c->rows_max * c->router.top_k;
     return choices * c->hidden * sizeof(float) +
-           2 * (uint64_t)c->rows_max * c->router.experts * sizeof(float) + 5 * choices * 4;
+           2 * (uint64_t)c->rows_max * c->router.experts * sizeof(float) + 5 * choices * 4 +
+           router_lookahead_bytes(&lookahead);
 }
 
 enum status moe_open(struct moe *moe, const struct moe_config *c, struct error *error)
@@ -25,8 +34,12 @@ enum status moe_open(struct moe *moe, const struct moe_config *c, struct error *
     moe->chosen = malloc(c->router.top_k * sizeof *moe->chosen);
     moe->weights = malloc(c->router.top_k * sizeof *moe->weights);
     moe->hit = malloc(c->router.experts * sizeof *moe->hit);
+    moe->rows_of = malloc(c->router.experts * sizeof *moe->rows_of);
+    struct router_lookahead_config lookahead = lookahead_config(c);
+    if (status == STATUS_OK)
+        status = router_lookahead_open(&moe->lookahead, &lookahead, error);
     if (status == STATUS_OK && moe->scores && moe->grouped && moe->host_scores && moe->chosen &&
-        moe->weights && moe->hit)
+        moe->weights && moe->hit && moe->rows_of)
         return STATUS_OK;
     moe_close(moe);
     return error_set(error, STATUS_NO_MEMORY,
@@ -45,6 +58,8 @@ void moe_close(struct moe *moe)
     free(moe->chosen);
     free(moe->weights);
     free(moe->hit);
+    free(moe->rows_of);
+    router_lookahead_close(&moe->lookahead);
     memset(moe, 0, sizeof *moe);
 }
 
@@ -63,6 +78,20 @@ static void route(struct moe *moe, struct tensor router_weight, const float *nor
     dispatch_build(&moe->dispatch);
 }
 
+/* Most rows are prompt tokens where they are more than items: an item of one row is decoding. */
+static void request(struct moe *moe, uint32_t layer, const struct batch *batch)
+{
+    const struct dispatch *d = &moe->dispatch;
+    for (uint32_t i = 0; i < d->touched_count; i++) {
+        uint32_t e = d->touched[i];
+        moe->rows_of[i] = d->expert_offsets[e + 1] - d->expert_offsets[e];
+    }
+    struct layer_run run = {.layer = layer, .rows = batch->rows, .count = d->touched_count,
+                            .experts = d->touched, .tokens = moe->rows_of,
+                            .prefill = batch->rows > 2 * batch->items};
+    pager_request(moe->pager, &run, moe->hit);
+}
+
 /* Charges a touched expert to every item with a row there; its bytes to the first. */
 static void charge(const struct moe *moe, struct batch *batch, uint32_t expert, bool hit,
                    uint64_t bytes)
@@ -78,6 +107,14 @@ static void charge(const struct moe *moe, struct batch *batch, uint32_t expert, 
         batch->usage[item].bytes += last == UINT32_MAX ? bytes : 0;
         last = item;
     }
+}
+
+/* Marks the items with a row that chose this expert. */
+static void mark_failed(const struct moe *moe, struct batch *batch, uint32_t expert)
+{
+    const struct dispatch *d = &moe->dispatch;
+    for (uint32_t p = d->expert_offsets[expert]; p < d->expert_offsets[expert + 1]; p++)
+        batch->failed[batch->item[d->gather[p]]] = true;
 }
 
 static void compute(struct moe *moe, enum dtype dtype, const struct pager_expert *e,
@@ -107,10 +144,13 @@ enum status moe_layer(struct moe *moe, uint32_t layer, struct tensor router_weig
 {
     struct backend *b = moe->backend;
     const struct dispatch *d = &moe->dispatch;
-    struct pager_expert ready;
+    struct pager_expert ready = {0};
     enum status status;
     route(moe, router_weight, normed, batch->rows);
-    pager_request(moe->pager, layer, d->touched, d->touched_count, moe->hit);
+    request(moe, layer, batch);
+    if (moe->observer.layer)
+        moe->observer.layer(moe->observer.self, layer, d, moe->hit);
+    router_lookahead_tell(&moe->lookahead, moe->pager, layer, x, batch->rows);
     while ((status = pager_next(moe->pager, &ready, error)) == STATUS_OK) {
         uint32_t expert = d->touched[ready.index];
         charge(moe, batch, expert, moe->hit[ready.index], ready.bytes);
@@ -118,6 +158,7 @@ enum status moe_layer(struct moe *moe, uint32_t layer, struct tensor router_weig
         pager_release(moe->pager, ready.index);
     }
     if (status != STATUS_NOT_FOUND) {
+        mark_failed(moe, batch, d->touched[ready.index]);
         pager_abort(moe->pager);
         return status;
     }

@@ -13,11 +13,20 @@
 #include "engine/batch/batch.h"
 #include "engine/moe/dispatch.h"
 #include "engine/moe/router.h"
+#include "engine/moe/router_lookahead.h"
 #include "engine/paging/expert_pager.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Told what the router chose for the rows of a batch, and which of dispatch->touched were resident
+ * when they were asked for, by place there; a step that fails later was told too. `layer` NULL:
+ * nobody listens. */
+struct routing_observer {
+    void *self;
+    void (*layer)(void *self, uint32_t layer, const struct dispatch *dispatch, const bool *hit);
+};
 
 /* What the layer works with, sized once for all layers of a model. */
 struct moe {
@@ -33,6 +42,9 @@ struct moe {
     uint32_t *chosen;            /* [top_k] of one row */
     float *weights;              /* [top_k] */
     bool *hit;                   /* [E] by place in dispatch.touched */
+    uint32_t *rows_of;           /* [E] rows that chose it, by place in dispatch.touched */
+    struct router_lookahead lookahead;
+    struct routing_observer observer; /* nobody after open; the owner may set it between steps */
 };
 
 struct moe_config {
@@ -40,6 +52,10 @@ struct moe_config {
     struct expert_pager *pager;
     struct router router;
     uint32_t hidden, expert_width, rows_max;
+    /* To look ahead with; NULL: the layer does not. */
+    const struct layer_router *routers; /* [layers] borrowed */
+    uint32_t layers;
+    float norm_eps;
 };
 enum status moe_open(struct moe *moe, const struct moe_config *config, struct error *error);
 void moe_close(struct moe *moe);
@@ -47,7 +63,7 @@ void moe_close(struct moe *moe);
 uint64_t moe_bytes(const struct moe_config *config);
 
 /* x += experts(normed) for the rows of the batch; batch->usage is charged per item.
- * IO: a page could not be read; x is unchanged. */
+ * IO: a page could not be read; x is unchanged and batch->failed tells the items that chose it. */
 enum status moe_layer(struct moe *moe, uint32_t layer, struct tensor router_weight,
                       enum dtype expert_dtype, float *x, const float *normed,
                       struct batch *batch, struct error *error);

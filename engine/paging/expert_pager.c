@@ -10,17 +10,14 @@
 
 #include <stdlib.h>
 
-#include "engine/paging/evict.h"
-#include "engine/paging/prefetch.h"
+#include "engine/paging/mover.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
 
 enum {
     EVENTS_PER_POLL = 32,
-    MISS_SHARE = 4,               /* of the ring; see start_demand */
+    MISS_SHARE = 4,               /* of the ring; see may_take_live */
     MISS_LEAST = 2,               /* slots: one to read into while the other is computed */
-    PREFETCH_AHEAD = 2,           /* layers */
-    PREFETCH_PER_REQUEST = 32,
     WAIT_NS = 100 * 1000 * 1000,  /* one wait in poll; a bound for lost wake-ups, not a deadline */
 };
 
@@ -37,17 +34,66 @@ struct want {
 
 struct expert_pager {
     struct memory *memory;
-    struct evict *evict;
-    struct prefetch *prefetch; /* NULL: off */
+    struct policy *policy;
+    struct stream *stream;     /* NULL: off */
+    struct mover mover;
     uint32_t layers, experts;
     struct want *wants;        /* [experts] of the request at hand */
     uint32_t want_count;
     uint32_t undone;           /* wants not DONE */
+    uint32_t failed;           /* the first want whose page could not be read; want_count: none */
     uint32_t *want_of;         /* [experts] of the layer at hand: index + 1 into wants, 0: none */
     uint32_t layer;
-    bool *guessed;             /* [pages] came or comes by prefetch, not used yet */
     struct pager_counters counters;
+    /* Measuring. */
+    uint64_t asked_ns;         /* when the request at hand began; 0: nothing to measure from */
+    uint64_t asked_stall_ns;   /* counters.stall_ns then */
+    uint64_t waiting_since_ns; /* the newest arrival or start of waiting of this request */
+    struct stream_spent spent; /* of the step at hand; ns: when it began */
+    uint64_t begin_arrived;
 };
+
+static enum status open_policy(struct expert_pager *p, const struct pager_config *c,
+                               struct error *error)
+{
+    const struct store *store = memory_store(c->memory);
+    uint32_t pages = c->layers * c->experts, slots = 0;
+    uint32_t class_pages[STORE_CLASSES_MAX] = {0};
+    bool fits = true;
+    uint32_t class_slots[STORE_CLASSES_MAX];
+    uint8_t *page_class = malloc(pages);
+    uint32_t *layer_class = malloc(c->layers * sizeof *layer_class);
+    enum status status = STATUS_NO_MEMORY;
+    if (!page_class || !layer_class)
+        goto done;
+    for (uint32_t i = 0; i < store_classes(store); i++)
+        slots += class_slots[i] = memory_slots(c->memory, MEMORY_DEVICE, i);
+    for (uint32_t i = 0; i < pages; i++) {
+        page_class[i] = (uint8_t)store_page(store, i)->size_class;
+        class_pages[page_class[i]]++;
+    }
+    for (uint32_t i = 0; i < store_classes(store); i++)
+        fits &= class_slots[i] >= class_pages[i];
+    for (uint32_t l = 0; l < c->layers; l++)
+        layer_class[l] = page_class[(size_t)l * c->experts];
+    struct policy_config policy = {.layers = c->layers, .experts = c->experts, .top_k = c->top_k,
+                                   .slots = slots, .everything_fits = fits,
+                                   .page_class = page_class, .evict = c->evict,
+                                   .foresight = c->foresight, .prefetch = c->prefetch,
+                                   .slow_clock = c->slow_clock, .seed = 1};
+    status = policy_open(&p->policy, &policy, error);
+    struct stream_config stream = {.layers = c->layers, .experts = c->experts, .top_k = c->top_k,
+                                   .stream_layers = c->stream_layers, .always = c->stream_always,
+                                   .classes = store_classes(store), .class_slots = class_slots,
+                                   .layer_class = layer_class,
+                                   .reserved_percent = STREAM_RESERVED_PERCENT};
+    if (status == STATUS_OK && c->stream_layers != STREAM_OFF)
+        status = stream_open(&p->stream, &stream, error);
+done:
+    free(page_class);
+    free(layer_class);
+    return status;
+}
 
 enum status pager_open(struct expert_pager **out, const struct pager_config *config,
                        struct error *error)
@@ -61,14 +107,12 @@ enum status pager_open(struct expert_pager **out, const struct pager_config *con
     p->experts = config->experts;
     p->wants = calloc(p->experts, sizeof *p->wants);
     p->want_of = calloc(p->experts, sizeof *p->want_of);
-    p->guessed = calloc((size_t)p->layers * p->experts, sizeof *p->guessed);
-    if (!p->wants || !p->want_of || !p->guessed)
+    if (!p->wants || !p->want_of)
         goto fail;
-    status = evict_open(&p->evict, p->layers, p->experts, error);
-    if (status == STATUS_OK && config->prefetch && p->layers > 1)
-        status = prefetch_open(&p->prefetch, p->layers, p->experts, PREFETCH_AHEAD, error);
+    status = open_policy(p, config, error);
     if (status != STATUS_OK)
         goto fail;
+    mover_init(&p->mover, p->memory, p->policy, p->stream, p->layers, p->experts);
     *out = p;
     return STATUS_OK;
 fail:
@@ -80,96 +124,30 @@ void pager_close(struct expert_pager *pager)
 {
     if (!pager)
         return;
-    evict_close(pager->evict);
-    prefetch_close(pager->prefetch);
+    policy_close(pager->policy);
+    stream_close(pager->stream);
     free(pager->wants);
     free(pager->want_of);
-    free(pager->guessed);
     free(pager);
 }
 
-/* Takes a page out of the device tier or the host tier. */
-static void drop(struct expert_pager *p, enum memory_tier tier, page_id page)
+/* A layer that wants more than there are slots would wash through the whole ring and leave nothing
+ * for the layers after it. So its misses on their way or waiting to be computed may push out pages that
+ * other layers used in their last runs only up to a share of the ring; the rest of them pass through
+ * the slots of those already computed. */
+static bool may_take_live(const struct expert_pager *p, page_id page)
 {
-    if (tier == MEMORY_DEVICE && p->guessed[page]) {
-        p->guessed[page] = false;
-        p->counters.prefetch_wasted++;
-    }
-    memory_evict(p->memory, tier, page);
-}
-
-/* Misses of the request at hand that are on their way or wait to be computed. */
-static uint32_t misses_held(const struct expert_pager *p)
-{
-    uint32_t held = 0;
+    uint32_t size_class = store_page(memory_store(p->memory), page)->size_class;
+    uint32_t share = memory_slots(p->memory, MEMORY_DEVICE, size_class) / MISS_SHARE, held = 0;
     for (uint32_t i = 0; i < p->want_count; i++)
         held += p->wants[i].missed && (p->wants[i].state == WANT_LOADING ||
                                        p->wants[i].state == WANT_READY);
-    return held;
+    return held < (share > MISS_LEAST ? share : MISS_LEAST);
 }
 
-/* Starts the fetch of a wanted page, making room as needed; false: no room can be had now.
- *
- * A layer that wants more than there are slots would wash through the whole ring and leave nothing
- * for the layers after it. So misses may push out pages that other layers used in their last round
- * only up to a share of the ring at a time; the rest of them pass through the slots of those already
- * computed. */
 static bool start_demand(struct expert_pager *p, page_id page)
 {
-    uint32_t size_class = store_page(memory_store(p->memory), page)->size_class;
-    uint32_t share = memory_slots(p->memory, MEMORY_DEVICE, size_class) / MISS_SHARE;
-    for (;;) {
-        enum memory_tier lacking;
-        uint64_t distance;
-        enum status status =
-            memory_fetch(p->memory, MEMORY_DEVICE, page, URGENCY_DEMAND, NULL, &lacking);
-        if (status == STATUS_OK)
-            return true;
-        CHECK(status == STATUS_FULL && lacking != MEMORY_TIERS);
-        page_id victim = evict_choose(p->evict, p->memory, lacking, size_class, &distance);
-        if (victim == PAGE_NONE)
-            return false;
-        bool live = lacking == MEMORY_DEVICE && distance < p->layers;
-        if (live && misses_held(p) >= (share > MISS_LEAST ? share : MISS_LEAST))
-            return false;
-        drop(p, lacking, victim);
-    }
-}
-
-/* Brings one guessed page if a slot is free or holds something expected later than the guess. */
-static bool start_prefetch(struct expert_pager *p, page_id page)
-{
-    uint32_t size_class = store_page(memory_store(p->memory), page)->size_class;
-    uint64_t when = evict_distance(p->evict, page) % p->layers; /* its layer's next run */
-    for (;;) {
-        enum memory_tier lacking;
-        uint64_t distance;
-        if (memory_fetch(p->memory, MEMORY_DEVICE, page, URGENCY_PREFETCH, NULL, &lacking) ==
-            STATUS_OK)
-            return true;
-        if (lacking == MEMORY_TIERS)
-            return false;
-        page_id victim = evict_choose(p->evict, p->memory, lacking, size_class, &distance);
-        /* Only pages that sat out a whole round make room for a guess. */
-        if (victim == PAGE_NONE || distance <= p->layers + when)
-            return false;
-        drop(p, lacking, victim);
-    }
-}
-
-static void issue_prefetches(struct expert_pager *p, uint32_t layer)
-{
-    page_id pages[PREFETCH_PER_REQUEST];
-    uint32_t n = prefetch_candidates(p->prefetch, layer, pages, PREFETCH_PER_REQUEST);
-    for (uint32_t i = 0; i < n; i++) {
-        if (memory_where(p->memory, MEMORY_DEVICE, pages[i]) != SLOT_FREE)
-            continue;
-        if (!start_prefetch(p, pages[i]))
-            return;
-        evict_expect(p->evict, pages[i]);
-        p->guessed[pages[i]] = true;
-        p->counters.prefetch_issued++;
-    }
+    return mover_demand(&p->mover, page, !may_take_live(p, page));
 }
 
 static void pin(struct expert_pager *p, struct want *want)
@@ -180,12 +158,26 @@ static void pin(struct expert_pager *p, struct want *want)
 
 /* A stall is time spent here while a page is missing: waiting for it, or, where IO is synchronous,
  * reading it. Returns when it began, 0 if nothing is missing. */
-static uint64_t stall_begin(const struct expert_pager *p)
+static bool missing(const struct expert_pager *p)
 {
     for (uint32_t i = 0; i < p->want_count; i++)
         if (p->wants[i].state == WANT_WAITING || p->wants[i].state == WANT_LOADING)
-            return clock_now_ns();
-    return 0;
+            return true;
+    return false;
+}
+
+static uint64_t stall_begin(const struct expert_pager *p)
+{
+    return missing(p) ? clock_now_ns() : 0;
+}
+
+/* What comes before it is asked for: only while nothing is asked for in vain. */
+static void go_ahead(struct expert_pager *p)
+{
+    if (missing(p))
+        return;
+    mover_stream(&p->mover);
+    mover_guess(&p->mover);
 }
 
 static void stall_end(struct expert_pager *p, uint64_t begin)
@@ -207,28 +199,43 @@ static bool start_waiting(struct expert_pager *p)
     return true;
 }
 
+static uint64_t moved(uint64_t mean, uint64_t value)
+{
+    return mean ? mean + value / 8 - mean / 8 : value;
+}
+
+/* A page has arrived that the request waited for: the time since the one before it, or since the
+ * request, is what a page takes. */
+static void measure_page(struct expert_pager *p)
+{
+    uint64_t now = clock_now_ns();
+    p->counters.page_ns = moved(p->counters.page_ns, now - p->waiting_since_ns + 1);
+    p->waiting_since_ns = now;
+}
+
 /* What a page's arrival, or its failure to arrive, means for the request at hand. */
 static enum status take_event(struct expert_pager *p, const struct memory_event *event,
                               struct error *error)
 {
+    mover_event(&p->mover, event);
     bool ours = event->page / p->experts == p->layer && p->undone > 0;
     uint32_t index = ours ? p->want_of[event->page % p->experts] : 0;
     struct want *want = index ? &p->wants[index - 1] : NULL;
-    if (event->tier != MEMORY_DEVICE || !want || want->state != WANT_LOADING) {
-        if (event->status != STATUS_OK && event->tier == MEMORY_DEVICE)
-            p->guessed[event->page] = false; /* a guess that failed is asked for again in earnest */
-        return STATUS_OK;
-    }
+    if (event->tier != MEMORY_DEVICE || !want || want->state != WANT_LOADING)
+        return STATUS_OK; /* a guess that failed is asked for again in earnest */
     if (event->status != STATUS_OK) {
         want->state = WANT_WAITING;
         if (want->joined) { /* it failed in a time gone by; once more in earnest */
             want->joined = false;
             return STATUS_OK;
         }
+        if (p->failed == p->want_count)
+            p->failed = index - 1;
         return error_set(error, event->status, "layer %u expert %u: %s", p->layer,
                          event->page % p->experts, memory_error(p->memory));
     }
     pin(p, want);
+    measure_page(p);
     want->bytes = event->bytes;
     p->counters.miss_bytes += event->bytes;
     return STATUS_OK;
@@ -263,7 +270,6 @@ static bool want(struct expert_pager *p, uint32_t index, uint32_t expert)
     *want = (struct want){.page = page, .state = WANT_WAITING, .missed = state != SLOT_READY};
     CHECK_MSG(p->want_of[expert] == 0, "expert %u of layer %u twice", expert, p->layer);
     p->want_of[expert] = index + 1;
-    evict_used(p->evict, page);
     if (state == SLOT_READY) {
         pin(p, want);
     } else if (state == SLOT_LOADING && start_demand(p, page)) {
@@ -271,30 +277,81 @@ static bool want(struct expert_pager *p, uint32_t index, uint32_t expert)
         want->joined = true;
     }
     *(state == SLOT_READY ? &p->counters.hits : &p->counters.misses) += 1;
-    p->counters.prefetch_used += p->guessed[page];
-    p->guessed[page] = false;
     return state == SLOT_READY;
 }
 
-void pager_request(struct expert_pager *p, uint32_t layer, const uint32_t *experts, uint32_t count,
-                   bool *hit)
+/* The layer has been computed. */
+static void finish_layer(struct expert_pager *p)
 {
-    CHECK(p->undone == 0 && count <= p->experts && layer < p->layers);
+    if (p->stream)
+        stream_layer_computed(p->stream, p->layer);
+    settle(p, 0, NULL);
+    go_ahead(p);
+}
+
+/* Between two requests lie one layer's computing and its stalls. */
+static void measure_layer(struct expert_pager *p, uint64_t now)
+{
+    uint64_t stalled = p->counters.stall_ns - p->asked_stall_ns;
+    if (p->asked_ns && now - p->asked_ns > stalled)
+        p->counters.layer_ns = moved(p->counters.layer_ns, now - p->asked_ns - stalled);
+    p->asked_ns = p->waiting_since_ns = now;
+    p->asked_stall_ns = p->counters.stall_ns;
+    policy_measured(p->policy, (double)p->counters.page_ns, (double)p->counters.layer_ns);
+}
+
+void pager_begin_step(struct expert_pager *p, uint32_t rows, uint32_t next_rows)
+{
+    uint64_t now = clock_now_ns();
+    p->asked_ns = 0; /* between steps lies more than a layer */
+    if (!p->stream)
+        return;
+    struct stream_step step = {.rows = rows, .next_rows = next_rows};
+    p->spent = (struct stream_spent){.ns = now, .stall_ns = p->counters.stall_ns};
+    p->begin_arrived = p->mover.arrived;
+    stream_begin_step(p->stream, &step);
+}
+
+void pager_end_step(struct expert_pager *p)
+{
+    if (!p->stream)
+        return;
+    struct stream_spent *spent = &p->spent;
+    spent->ns = clock_now_ns() - spent->ns;
+    spent->stall_ns = p->counters.stall_ns - spent->stall_ns;
+    spent->copied_pages = p->mover.arrived - p->begin_arrived;
+    spent->copy_ns = spent->copied_pages * p->counters.page_ns;
+    stream_end_step(p->stream, spent);
+}
+
+void pager_request(struct expert_pager *p, const struct layer_run *run, bool *hit)
+{
+    CHECK(p->undone == 0 && run->count <= p->experts && run->layer < p->layers);
     p->want_count = 0;
     settle(p, 0, NULL); /* what landed since the last request is a hit now */
-    evict_layer(p->evict, layer);
-    p->layer = layer;
-    p->want_count = p->undone = count;
-    for (uint32_t i = 0; i < count; i++)
-        hit[i] = want(p, i, experts[i]);
+    measure_layer(p, clock_now_ns());
+    policy_run(p->policy, run);
+    p->layer = run->layer;
+    p->spent.distinct += run->count;
+    p->want_count = p->undone = p->failed = run->count;
+    for (uint32_t i = 0; i < run->count; i++)
+        hit[i] = want(p, i, run->experts[i]);
+    mover_drop_late(&p->mover); /* those of this layer that are wanted were joined above */
     uint64_t begin = stall_begin(p);
-    bool all_started = start_waiting(p);
+    start_waiting(p);
     stall_end(p, begin);
-    if (!p->prefetch)
-        return;
-    prefetch_observe(p->prefetch, layer, experts, count);
-    if (all_started) /* a guess never takes the slot that a demand waits for */
-        issue_prefetches(p, layer);
+    if (run->count == 0)
+        finish_layer(p);
+}
+
+uint32_t pager_looks_ahead(const struct expert_pager *p)
+{
+    return policy_looks_ahead(p->policy);
+}
+
+void pager_lookahead(struct expert_pager *p, uint32_t distance, const float *score)
+{
+    policy_lookahead(p->policy, distance, score);
 }
 
 static struct want *first_ready(struct expert_pager *p)
@@ -334,8 +391,11 @@ enum status pager_next(struct expert_pager *p, struct pager_expert *out, struct 
         want = first_ready(p);
     }
     stall_end(p, begin);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
+        *out = (struct pager_expert){.index = p->failed};
         return status;
+    }
+    go_ahead(p); /* after the wait: the link is idle from the last arrival on */
     want->state = WANT_GIVEN;
     *out = (struct pager_expert){
         .index = (uint32_t)(want - p->wants),
@@ -362,6 +422,8 @@ void pager_release(struct expert_pager *p, uint32_t index)
     uint64_t begin = stall_begin(p);
     start_waiting(p);
     stall_end(p, begin);
+    if (p->undone == 0)
+        finish_layer(p);
 }
 
 void pager_abort(struct expert_pager *p)
@@ -375,4 +437,12 @@ void pager_abort(struct expert_pager *p)
 void pager_counters(const struct expert_pager *pager, struct pager_counters *out)
 {
     *out = pager->counters;
+    policy_counters(pager->policy, &out->policy);
+    if (pager->stream)
+        stream_figures(pager->stream, &out->stream);
+}
+
+const struct loads *pager_loads(const struct expert_pager *pager)
+{
+    return policy_loads(pager->policy);
 }

@@ -91,7 +91,10 @@ def run_writes_logits(_):
     _, prompt_only = logits("-p", PROMPT, "-n", 0)
     assert whole.startswith(prompt_only) and len(prompt_only) == 4 * vocab * (positions - 4)
     for flags in (["--chunk", 1], ["--chunk", 3], ["--chunk", 7], ["--threads", 1],
-                  ["--device-experts", 5, "--prefetch", "off"], ["--io", "sync"]):
+                  ["--device-experts", 5, "--prefetch", "off"], ["--io", "sync"],
+                  ["--device-experts", 9, "--policy", "random", "--prefetch", "on"],
+                  ["--device-experts", 20, "--predictor", "lookahead", "--prefetch", "on"],
+                  ["--device-experts", "50%", "--stream-layers", 2]):
         _, same = logits("-p", PROMPT, "-n", 5, "--ignore-eos", *flags)
         assert same == whole, flags
 
@@ -116,6 +119,11 @@ def run_obeys_its_flags(_):
     assert "--logits-out /nowhere/x" in r.stderr and "/nomodel" not in r.stderr, r.stderr
     r = run(MOERING, "run", TINY, "-p", "x" * 3000, code=1)
     assert "--max-model-len" in r.stderr, r.stderr
+    small = ("-p", "x", "-n", 1, "--device-experts", "25%", "--stream-layers")
+    r = run(MOERING, "run", TINY, *small, 2, code=1)
+    assert r.stderr.startswith("moering: --stream-layers 2: the expert slots hold at most 1 "), r
+    for fits in (1, "off", "auto"):
+        run(MOERING, "run", TINY, *small, fits)
 
 
 def a_model_without_tokenizer_takes_ids(_):
@@ -216,6 +224,211 @@ def signals_end_a_load_at_once(_):
             assert len(told) == 1 and server.log[-1] == told[0], server.log
 
 
+def routing_is_recorded(_):
+    with tempfile.TemporaryDirectory() as folder:
+        path, png = os.path.join(folder, "a.mtrace"), os.path.join(folder, "a.png")
+        flags = [x for i in (30, 41, 52) for x in ("-p", "Q: What is %d + 4?\nA:" % i)]
+        answers = answer(*flags, "-n", 10, "--ignore-eos", "--device-experts", "25%",
+                         "--trace-out", path)
+        assert os.listdir(folder) == ["a.mtrace"]
+        x = json.loads(run(MOERING, "trace", "info", path, "--json", "--png", png).stdout)
+        model = json.loads(run(MOERING, "inspect", TINY, "--json").stdout)
+        assert all(x[k] == model[k] for k in ("layers", "experts", "top_k")), x
+        # The last token sampled is told and never computed.
+        assert x["prefill_tokens"] == sum(a["usage"]["prompt_tokens"] for a in answers)
+        assert x["decode_tokens"] == sum(a["usage"]["completion_tokens"] - 1 for a in answers)
+        assert x["requests"] == 3 and x["columns"] == ["step"] and x["steps"] >= 10
+        uses = sum(sum(layer["uses"]) for layer in x["per_layer"])
+        assert uses == x["tokens"] * x["layers"] * x["top_k"]
+        with open(png, "rb") as f:
+            assert f.read(8) == b"\x89PNG\r\n\x1a\n"
+        text = run(MOERING, "trace", "info", path).stdout
+        assert "tokens          %d: %d of prompts" % (x["tokens"], x["prefill_tokens"]) in text
+        for words, code, says in ((("info",), 2, "needs a file"), ((), 2, "Usage"),
+                                  (("inf", path), 2, "unknown word 'inf'"),
+                                  (("info", "/nowhere"), 1, "/nowhere"),
+                                  (("info", TINY), 1, "not a regular file"),
+                                  (("predict", path), 1, "do not fill a tick"),
+                                  (("predict", path, "--horizons", "10,1"), 1, "'10,1'"),
+                                  (("recover", path), 1, "end in .part"),
+                                  (("recover", path, "--png", "x"), 2, "--png")):
+            r = run(MOERING, "trace", *words, code=code)
+            assert says in r.stderr, (words, r.stderr)
+        r = run(MOERING, "run", TINY, "-p", "x", "-n", 1, "--trace-out", "/nowhere/x", code=1)
+        assert "/nowhere/x" in r.stderr, r.stderr
+
+
+def a_killed_recording_is_recovered(_):
+    """kill -9 leaves what had reached the file: a quarter of a megabyte goes out at a time."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "a.mtrace")
+        part = path + ".part"
+        process = subprocess.Popen(
+            [MOERING, "run", TINY, "-n", "400", "--ignore-eos", "--trace-out", path] +
+            ["-p", PROMPT] * 60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 50
+        while process.poll() is None and time.monotonic() < end:
+            if os.path.exists(part) and os.path.getsize(part) > 0:
+                break
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        assert os.listdir(folder) == ["a.mtrace.part"], os.listdir(folder)
+        r = run(MOERING, "trace", "info", part, code=1)
+        assert "moering trace recover " + part in r.stderr, r.stderr
+        run(MOERING, "trace", "recover", part)
+        assert os.listdir(folder) == ["a.mtrace"]
+        x = json.loads(run(MOERING, "trace", "info", path, "--json").stdout)
+        assert x["tokens"] > 1000 and x["requests"] == 60, (x["tokens"], x["requests"])
+
+
+def write_trace(path, layers=4, experts=16, top_k=2, tokens=400, extra=None):
+    """Routing that repeats itself: each token keeps half of what the one before it chose."""
+    state, ids, last = 1, bytearray(), [list(range(top_k)) for _ in range(layers)]
+    for _ in range(tokens):
+        for layer in range(layers):
+            state = (state * 1103515245 + 12345) % 2**31
+            if state >> 16 & 1:
+                last[layer] = [(state >> 8) % experts, (state >> 8) % experts ^ 1]
+            ids += bytes(last[layer])
+    header = {"format": "moering-trace", "version": 1, "model": "synthetic", "layers": layers,
+              "experts": experts, "top_k": top_k, "tokens": tokens, "dtype": "u8",
+              "requests": [{"tokens": tokens // 4} for _ in range(4)]}
+    header.update(extra or {})
+    with open(path, "wb") as f:
+        f.write(json.dumps(header).encode() + b"\n" + ids)
+    return path
+
+
+def a_trace_is_replayed(_):
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_trace(os.path.join(folder, "a.mtrace"))
+
+        def replay(*flags):
+            return json.loads(run(MOERING, "replay", path, "--json", *flags).stdout)
+        a = replay("--device-pages", 16)
+        assert (a["tokens"], a["requests"], a["device_pages"]) == (400, 3200, 16), a
+        assert a["hits"] + a["misses"] == 3200 and a["misses"] == a["demand_pages"]
+        assert a["bytes"] == a["demand_pages"] * a["page_bytes"] == a["demand_bytes"]
+        assert abs(a["stall_us_per_token"] * 400 - a["misses"] * a["page_us"]) < 1
+        assert 0.3 < a["hit_rate"] <= a["belady_hit_rate"] < 1
+        assert abs(a["belady_share"] - a["hit_rate"] / a["belady_hit_rate"]) < 1e-9
+        assert a["decisions_per_s"] > 1000
+        assert replay("--device-pages", "25%")["hits"] == a["hits"]
+        assert replay("--device-pages", "192MiB")["hits"] == a["hits"]
+        # Slower links and layers change times alone; what is shuffled hits less.
+        slow = replay("--device-pages", 16, "--link-gbps", 2.5, "--step-us", 100)
+        assert slow["hits"] == a["hits"] and abs(slow["page_us"] / a["page_us"] - 10) < 1e-6
+        assert slow["layer_us"] == 25 and slow["tokens_per_s"] < a["tokens_per_s"]
+        for how in ("tokens", "layers"):
+            shuffled = replay("--device-pages", 16, "--shuffle", how, "--seed", 3)
+            assert shuffled["hits"] < 0.8 * a["hits"], shuffled
+            assert shuffled["hits"] == replay("--device-pages", 16, "--shuffle", how, "--seed",
+                                              3)["hits"]
+        batch = replay("--batch", 4)
+        assert batch["steps"] == 100 and batch["requests"] < 3200
+        assert replay("--max-trace-tokens", 30)["tokens"] == 30
+        on = replay("--prefetch", "on", "--predictor", "previous", "--step-us", 100000)["prefetch"]
+        errors = on["prediction_error"]
+        assert set(errors) == {"transition", "previous"}, errors
+        assert [x["distance"] for x in errors["previous"]] == [1, 2, 3]  # of 4 layers
+        assert all(0 < x["recall"] < 1 and x["log_loss"] > 0 for x in errors["previous"]), errors
+        assert on["issued"] == on["used"] + on["wasted"] > 0 and on["predictor"] == "previous", on
+        text = run(MOERING, "replay", path).stdout
+        assert "hit rate" in text and "of Belady" not in text and "tokens/s" in text
+
+
+def a_recorded_run_is_replayed(_):
+    """Steps and prompts as they were: the hits of the run itself are near those of its replay."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "a.mtrace")
+        flags = [x for i in (30, 41, 52) for x in ("-p", "Q: What is %d + 4?\nA:" % i)]
+        answer(*flags, "-n", 20, "--ignore-eos", "--trace-out", path)
+        x = json.loads(run(MOERING, "replay", path, "--batch", "trace", "--json").stdout)
+        info = json.loads(run(MOERING, "trace", "info", path, "--json").stdout)
+        assert x["tokens"] == info["tokens"] and x["steps"] == info["steps"], (x, info)
+        assert 0 < x["hit_rate"] < 1
+
+
+def replays_sweep_over_sizes(_):
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_trace(os.path.join(folder, "a.mtrace"))
+        csv, svg = os.path.join(folder, "a.csv"), os.path.join(folder, "a.svg")
+        run(MOERING, "replay", path, "--sweep", "--csv", csv, "--svg", svg)
+        with open(csv, encoding="utf-8") as f:
+            lines = [x.split(",") for x in f.read().splitlines()]
+        rows = [dict(zip(lines[0], x)) for x in lines[1:]]
+        assert len(rows) == 5 * 7 and {len(x) for x in lines} == {len(lines[0])}
+        for policy in ("learned", "round", "lru", "lfu", "random"):
+            rates = [float(x["hit_rate"]) for x in rows if x["policy"] == policy]
+            assert len(rates) == 7 and rates[0] < rates[-1], (policy, rates)
+        assert all(float(x["belady_share"]) <= 1 for x in rows)
+        with open(svg, encoding="utf-8") as f:
+            assert f.read().startswith("<svg ")
+        one = run(MOERING, "replay", path, "--sweep", "--policy", "round").stdout.splitlines()
+        assert len(one) == 8 and all(x.startswith("round,") for x in one[1:])
+
+
+def memory_is_planned(_):
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_trace(os.path.join(folder, "a.mtrace"))
+
+        def plan(*words):
+            return json.loads(run(MOERING, "plan", *words, "--json").stdout)
+        a = plan(path)
+        rates = [x["tokens_per_s"] for x in a["sizes"]]
+        assert len(rates) == 8 and rates == sorted(rates) and a["routing"] == "trace"
+        assert a["link_tokens_per_s"] < rates[0] and rates[-1] < a["resident_tokens_per_s"]
+        target = (rates[2] + rates[5]) / 2
+        found = plan(path, "--target-tps", target)["sizes"][0]
+        assert found["tokens_per_s"] >= target
+        pages = [x["device_pages"] for x in a["sizes"]]
+        assert pages[2] < found["device_pages"] <= pages[5]
+        less = plan(path, "--device-experts", found["device_pages"] - 1)["sizes"][0]
+        assert less["tokens_per_s"] < target
+        model = json.loads(run(MOERING, "inspect", TINY, "--json").stdout)
+        m = plan(TINY, "--link-gbps", 1, "--step-us", 100, "--device-experts", "50%")
+        assert m["routing"] == "uniform" and m["pages"] == model["pages"], m
+        assert m["expert_bytes"] == model["expert_bytes"] and m["sizes"][0]["hit_rate"] == 0.5
+        fit = write_trace(os.path.join(folder, "b.mtrace"), model["layers"], model["experts"])
+        with_trace = plan(TINY, "--trace", fit, "--device-experts", "50%")
+        assert with_trace["page_bytes"] == m["page_bytes"]
+        assert with_trace["sizes"][0]["hit_rate"] > 0.5, with_trace
+        text = run(MOERING, "plan", path, "--target-tps", target).stdout
+        assert "--device-experts %d" % found["device_pages"] in text, text
+
+
+def replays_name_what_is_wrong(_):
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_trace(os.path.join(folder, "a.mtrace"))
+        wide = write_trace(os.path.join(folder, "w.mtrace"), extra={"experts": 8})
+        cases = [(("replay",), 2, "needs the file"), (("replay", "/nowhere"), 1, "/nowhere"),
+                 (("replay", wide), 1, "experts is 8"),
+                 (("replay", path, "--batch", "0"), 1, "--batch: '0'"),
+                 (("replay", path, "--batch", "trace"), 1, "column 'step'"),
+                 (("replay", path, "--device-pages", "auto"), 1, "--device-pages"),
+                 (("replay", path, "--device-pages", "0"), 1, "--device-pages"),
+                 (("replay", path, "--policy", "lur"), 2, "did you mean 'lru'"),
+                 (("replay", path, "--link-gbps", "0"), 2, "--link-gbps: '0'"),
+                 (("replay", path, "--page-bytes", "0"), 1, "--page-bytes"),
+                 (("replay", path, "--svg", "x"), 2, "--svg: only with --sweep"),
+                 (("replay", path, "--sweep", "--json"), 2, "--json"),
+                 (("replay", path, "--sweep", "--csv", "/nowhere/x"), 1, "--csv /nowhere/x"),
+                 (("replay", path, "--predictor", "previous"), 1, "--predictor: only with"),
+                 (("replay", path, "--predictor", "lookahead", "--prefetch", "on"), 1,
+                  "column 'lookahead'"),
+                 (("replay", path, path), 2, "unexpected word"),
+                 (("plan", path, "--target-tps", "1e6"), 1, "out of reach"),
+                 (("plan", path, "--target-tps", "1", "--device-experts", "5"), 2, "not both"),
+                 (("plan", path, "--trace", path), 1, "no model's folder"),
+                 (("plan", TINY, "--trace", path), 1, "4 layers x 16 experts"),
+                 (("plan", TINY, "--policy", "lru"), 1, "--policy: only with a trace"),
+                 (("plan", "/nowhere"), 1, "/nowhere")]
+        for words, code, says in cases:
+            r = run(MOERING, *words, code=code)
+            assert says in r.stderr and r.stderr.count("\n") == 1, (words, r.stderr)
+
+
 def help_is_complete(_):
     for words in ((), ("--help",), ("serve", "--help"), ("run", "-h"), ("inspect", "--help")):
         r = run(MOERING, *words, code=0 if words else 2)
@@ -223,7 +436,8 @@ def help_is_complete(_):
     text = run(MOERING, "serve", "--help").stdout
     for flag in ("--host", "--grpc-port", "--max-model-len", "--max-num-seqs",
                  "--max-num-batched-tokens", "--device-experts", "--host-experts", "--threads",
-                 "--shutdown-timeout", "--config", "--prefetch", "--kv-cache-dtype"):
+                 "--shutdown-timeout", "--config", "--prefetch", "--kv-cache-dtype", "--policy",
+                 "--predictor", "--stream-layers K|auto|off"):
         assert flag in text, flag
     assert "\n  --device-experts --moe-expert-cache-size BYTES|N|N%\n" + 47 * " " + "room" in text
     assert run(MOERING, "version").stdout.startswith("moering ")
@@ -371,7 +585,9 @@ def main():
         run_prints_the_text, run_prints_json, run_takes_a_batch, run_takes_ids, run_writes_logits,
         run_obeys_its_flags, a_model_without_tokenizer_takes_ids, inspect_reads_headers_only,
         tokenize_prints_ids, the_builtin_model_is_found, lost_output_is_a_failure,
-        stray_variables_are_told, signals_end_a_load_at_once, help_is_complete,
+        stray_variables_are_told, signals_end_a_load_at_once, routing_is_recorded,
+        a_killed_recording_is_recovered, a_trace_is_replayed, a_recorded_run_is_replayed,
+        replays_sweep_over_sizes, memory_is_planned, replays_name_what_is_wrong, help_is_complete,
         wrong_words_name_the_nearest, flag_over_environment_over_file, client_generates,
         client_asks, client_names_errors, client_cancels_on_interrupt, client_waits_for_the_server,
     ], server)

@@ -490,6 +490,63 @@ def a_small_ring_answers_the_same(server):
     small.stop()
 
 
+def the_best_possible_is_known(_):
+    """A quarter of the pages, on demand: hits are compared with Belady's, loads turn to ticks."""
+    small = Server(MOERING, "--device-experts", "25%", "--prefetch", "off", "--stream-layers",
+                   "off", "--status-interval", 1)
+    fresh = small.stub.stats()
+    assert fresh.regret.windows == 0 and fresh.regret.next_requests == 4096 and not fresh.loads
+    for i in range(3):
+        ask(small, text=b"Once upon a time %d" % i, max_tokens=300, ignore_eos=True)
+    s = small.stub.stats()
+    r = s.regret
+    assert r.windows >= 1 and r.requests >= 4096 and r.next_requests > r.requests, r
+    assert 0 < r.hit_rate <= r.oracle_hit_rate <= 1, r
+    assert abs(r.share - r.hit_rate / r.oracle_hit_rate) < 1e-9 and r.cost_ms > 0, r
+    assert s.prefetch.issued == 0 and not s.prefetch.active and s.prefetch.precision == 0
+    assert s.stream.layers == 0 and s.stream.streamed_steps == 0
+    assert s.page_ms > 0 and s.layer_ms > 0
+    layers = small.stub.model(pb.GetModelRequest()).layers
+    assert [x.layer for x in s.loads] == list(range(layers)), s.loads
+    for x in s.loads:  # 900 tokens of 4 experts: three ticks of 1,024
+        assert (x.phase, x.state, x.ticks) == ("decode", "transient", 3), x
+        assert [f.ticks for f in x.forecasts] == [1, 10, 100], x
+        assert x.forecasts[0].predictor and x.forecasts[0].scored == 2, x
+        assert x.forecasts[0].error_ratio > 0 and x.cv >= 0 and x.jump > 0, x
+
+    def client(*words):
+        return subprocess.run([CLIENT, "stats", *words, "--connect", small.address], text=True,
+                              check=True, capture_output=True, timeout=60).stdout
+    told = json.loads(client("--json"))
+    assert told["regret"]["windows"] == r.windows and told["prefetch"]["active"] is False, told
+    assert told["loads"][0]["forecasts"][2]["ticks"] == 100, told["loads"][0]
+    text = client()
+    assert re.search(r"^against the best +%.1f %% hits of %.1f %% that were possible \(%.1f %%\)"
+                     % (100 * r.hit_rate, 100 * r.oracle_hit_rate, 100 * r.share), text, re.M), text
+    assert re.search(r"^decode loads +stable layers none, transient 0-%d; 3 ticks; 1 ticks ahead"
+                     % (layers - 1), text, re.M), text
+    assert "0 issued, 0 used, 0 wasted; now off" in text, text
+    until(lambda: any("Oracle share: " in line for line in small.log), 30, "the status line")
+    small.stop()
+
+
+def paging_flags_do_not_change_answers(server):
+    expected = ask(server, text=STORY, max_tokens=20, ignore_eos=True, logprobs=True)
+    for flags in (("--policy", "lru", "--prefetch", "on", "--predictor", "previous"),
+                  ("--policy", "lfu", "--prefetch", "on", "--predictor", "lookahead"),
+                  ("--policy", "random", "--stream-layers", "2", "--device-experts", "80")):
+        other = Server(MOERING, "--device-experts", "24", *flags)
+        got = ask(other, text=STORY, max_tokens=20, ignore_eos=True, logprobs=True)
+        assert got.tokens == expected.tokens, flags
+        assert [d.logprob for d in got.logprobs] == [d.logprob for d in expected.logprobs], flags
+        s = other.stub.stats()
+        asked = {"previous", "lookahead"} & set(flags)
+        assert not asked or s.foresight.predictor in asked, (flags, s.foresight)
+        assert s.stream.layers == (2 if "--stream-layers" in flags else s.stream.layers), s.stream
+        assert any(line.split()[:2] == ["policy", flags[1]] for line in other.log), other.log
+        other.stop()
+
+
 # ---- moering-client ----
 
 def client_refuses_what_has_no_use(server):
@@ -648,6 +705,7 @@ def main():
         client_killed_in_prefill_frees, client_killed_in_the_queue_frees, bad_requests_are_named,
         garbage_is_survived, reflection_lists_the_services, health_knows_the_service,
         thousand_streams_finish, preempted_requests_answer_the_same, a_small_ring_answers_the_same,
+        the_best_possible_is_known, paging_flags_do_not_change_answers,
         a_taken_port_is_named, slow_reader_pauses_its_request, stalled_reader_is_cut_off,
         full_queue_is_told, priority_overtakes_the_queue, drain_loses_nothing,
         new_work_is_refused_while_draining, second_signal_cuts_off, shutdown_timeout_cuts_off,

@@ -151,7 +151,7 @@ public:
     struct engine_stats stats() const
     {
         struct engine_stats stats;
-        engine_stats_read(engine, &stats);
+        engine_stats_read(engine, &stats, nullptr);
         return stats;
     }
 

@@ -180,7 +180,7 @@ TEST_F(EngineTest, CountsWhatItDid)
 {
     Engine e(folder_.path(), [](auto &c) {
         c.device_experts = Engine::pages(5);
-        c.prefetch = false;
+        c.prefetch = PREFETCH_OFF;
     });
     const struct engine_info *info = engine_info(e.engine);
     Answer a = e.run(job_of(some_prompt(3, 10, 96), 8, 4));
@@ -206,12 +206,83 @@ TEST_F(EngineTest, CountsWhatItDid)
     EXPECT_EQ(stats.kv_blocks, info->kv_blocks);
 }
 
+/* The newest window of requests beside Belady's rule. On demand alone nobody is above it. */
+TEST_F(EngineTest, ComparesItselfWithTheBest)
+{
+    Engine e(folder_.path(), [](auto &c) {
+        c.device_experts = Engine::pages(6); /* a quarter */
+        c.prefetch = PREFETCH_OFF;
+        c.stream_layers = STREAM_OFF;
+    });
+    EXPECT_EQ(e.stats().regret.windows, 0u);
+    EXPECT_EQ(e.stats().regret.next_requests, (uint32_t)REGRET_FIRST_WINDOW);
+    std::vector<Job> jobs;
+    for (uint64_t i = 0; i < 8; i++)
+        jobs.push_back(job_of(some_prompt(40 + i, 6, 96), 110));
+    uint64_t windows = 0;
+    for (uint32_t round = 0; windows < 2; round++) {
+        ASSERT_LT(round, 40u);
+        e.run(round % 2 ? jobs : std::vector<Job>{jobs[0]});
+        struct engine_stats stats = e.stats();
+        windows = stats.regret.windows;
+        if (windows == 0)
+            continue;
+        EXPECT_GE(stats.regret.requests, (uint32_t)REGRET_FIRST_WINDOW * windows);
+        EXPECT_LT(stats.regret.requests, stats.regret.next_requests);
+        EXPECT_GT(stats.regret.hit_rate, 0);
+        EXPECT_LE(stats.regret.hit_rate, stats.regret.oracle_hit_rate);
+        EXPECT_LE(stats.regret.oracle_hit_rate, 1);
+        EXPECT_DOUBLE_EQ(stats.regret.share,
+                         stats.regret.hit_rate / stats.regret.oracle_hit_rate);
+        EXPECT_GT(stats.regret_ns, 0u);
+        EXPECT_LT(stats.regret_ns, stats.step_ns);
+        EXPECT_LE(stats.regret.requests, stats.experts.hits + stats.experts.misses);
+    }
+}
+
+TEST_F(EngineTest, EverythingResidentHasNoRegret)
+{
+    Engine e(folder_.path(), [](auto &c) { /* what comes early is a hit that the bound lacks */
+        c.prefetch = PREFETCH_OFF;
+        c.stream_layers = STREAM_OFF;
+    });
+    for (uint32_t i = 0; i < 20 && !e.stats().regret.windows; i++)
+        e.run(job_of(some_prompt(i, 6, 96), 110));
+    struct engine_stats stats = e.stats();
+    ASSERT_GT(stats.regret.windows, 0u);
+    EXPECT_EQ(stats.regret.share, 1);
+    EXPECT_EQ(stats.regret.hit_rate, stats.regret.oracle_hit_rate);
+}
+
+/* Layers turn to ticks: prompts and decoding apart, each with its state and its forecasts. */
+TEST_F(EngineTest, TellsTheLoadsOfItsLayers)
+{
+    Engine e(folder_.path());
+    std::vector<struct engine_load> loads(model_.layers * LOAD_PHASES);
+    struct engine_stats stats;
+    engine_stats_read(e.engine, &stats, loads.data());
+    for (const struct engine_load &load : loads)
+        EXPECT_EQ(load.state.ticks, 0u);
+    Job one = job_of(some_prompt(5, 4, 96), 115);
+    while (stats.tokens_decode * model_.top_k < 2 * LOADS_DECODE_TICK_TOKENS) {
+        e.run(one);
+        engine_stats_read(e.engine, &stats, loads.data());
+    }
+    for (uint32_t l = 0; l < model_.layers; l++) {
+        const struct engine_load &decode = loads[l * LOAD_PHASES + LOAD_DECODE];
+        EXPECT_GE(decode.state.ticks, 1u);
+        EXPECT_FALSE(decode.state.stable); /* so soon */
+        EXPECT_STREQ(decode.horizon[0].name, "window");
+        EXPECT_EQ(loads[l * LOAD_PHASES + LOAD_PREFILL].state.ticks, 0u);
+    }
+}
+
 /* Items of one step: each its own experts; bytes together are what was read. */
 TEST_F(EngineTest, ChargesEachItemOfABatch)
 {
     Engine small(folder_.path(), [](auto &c) {
         c.device_experts = Engine::pages(5);
-        c.prefetch = false;
+        c.prefetch = PREFETCH_OFF;
     });
     std::vector<Job> jobs;
     for (uint64_t i = 0; i < 5; i++)
@@ -227,6 +298,71 @@ TEST_F(EngineTest, ChargesEachItemOfABatch)
         }
     }
     EXPECT_EQ(bytes, small.stats().storage_bytes);
+}
+
+/* One page of the checkpoint is gone: the step names the items that want it, the others can do
+ * without them, and when the page is back nobody remembers. */
+TEST_F(EngineTest, AFailedStepNamesTheItemsToBlame)
+{
+    uint64_t begin =
+        toy::write_with_last(folder_, model_, {"model.layers.2.mlp.experts.5.down_proj.weight"});
+    std::string whole = folder_.read("model.safetensors");
+    Engine e(folder_.path(), [](auto &c) { c.device_experts = Engine::pages(5); });
+    constexpr uint32_t count = 8;
+    struct step_item items[count] = {};
+    struct step_output outputs[count];
+    struct error error = {};
+    std::vector<Answer> want;
+    bool blamed[count];
+    uint32_t blamed_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        Job job = job_of(some_prompt(70 + i, 3, 96), 1);
+        want.push_back(e.run(job));
+        items[i].sequence = e.open(job);
+        items[i].tokens = 3;
+    }
+    e.run(job_of(some_prompt(60, 20, 96), 4)); /* the page may be resident: wash it out */
+    folder_.truncate("model.safetensors", begin + 100);
+    for (uint32_t i = 0; i < count; i++) { /* each alone, on a sequence of its own */
+        struct step_item alone = {};
+        alone.sequence = e.open(job_of(some_prompt(70 + i, 3, 96), 1));
+        alone.tokens = 3;
+        blamed[i] = engine_step(e.engine, &alone, 1, outputs, &error) != STATUS_OK;
+        blamed_count += blamed[i];
+        engine_sequence_close(e.engine, alone.sequence);
+    }
+    ASSERT_GT(blamed_count, 0u);
+    ASSERT_LT(blamed_count, count);
+
+    error = {};
+    ASSERT_EQ(engine_step(e.engine, items, count, outputs, &error), STATUS_IO);
+    for (const std::string &part :
+         {std::string("layer 2 expert 5"), folder_.path("model.safetensors"),
+          std::to_string(begin + 100)})
+        EXPECT_NE(std::string(error.text).find(part), std::string::npos) << error.text;
+    std::vector<struct step_item> spared, others;
+    for (uint32_t i = 0; i < count; i++) {
+        EXPECT_EQ(outputs[i].status, blamed[i] ? STATUS_IO : STATUS_OK) << i;
+        EXPECT_FALSE(outputs[i].sampled);
+        EXPECT_EQ(sequence_computed(items[i].sequence), 0u);
+        (blamed[i] ? others : spared).push_back(items[i]);
+    }
+    error = {};
+    ASSERT_EQ(engine_step(e.engine, spared.data(), (uint32_t)spared.size(), outputs, &error),
+              STATUS_OK) << error.text;
+    for (uint32_t i = 0, n = 0; i < count; i++)
+        if (!blamed[i]) {
+            EXPECT_EQ(outputs[n++].token.token, want[i].tokens[0]);
+        }
+    folder_.append("model.safetensors", whole.data() + begin + 100, whole.size() - begin - 100);
+    ASSERT_EQ(engine_step(e.engine, others.data(), (uint32_t)others.size(), outputs, &error),
+              STATUS_OK) << error.text;
+    for (uint32_t i = 0, n = 0; i < count; i++)
+        if (blamed[i]) {
+            EXPECT_EQ(outputs[n++].token.token, want[i].tokens[0]);
+        }
+    for (uint32_t i = 0; i < count; i++)
+        engine_sequence_close(e.engine, items[i].sequence);
 }
 
 TEST_F(EngineTest, BannedTokensAreNotSampled)
@@ -325,19 +461,33 @@ TEST_F(EngineTest, StatsMayBeReadFromOtherThreads)
     std::atomic<bool> done{false};
     uint64_t reads = 0, last = 0;
     std::thread reader([&] {
+        std::vector<struct engine_load> loads(model_.layers * LOAD_PHASES);
         do {
-            struct engine_stats stats = e.stats();
+            struct engine_stats stats;
+            engine_stats_read(e.engine, &stats, loads.data());
             EXPECT_GE(stats.steps, last);
             EXPECT_LE(stats.resident_pages, 4u);
+            EXPECT_LE(stats.policy.prefetch.used + stats.policy.prefetch.wasted,
+                      stats.policy.prefetch.issued);
+            uint64_t routed = (stats.tokens_prefill + stats.tokens_decode) * model_.top_k;
+            for (uint32_t l = 0; l < model_.layers; l++) { /* of the same step as the totals */
+                const struct engine_load *load = &loads[l * LOAD_PHASES];
+                EXPECT_LE(load[LOAD_PREFILL].state.ticks * LOADS_PREFILL_TICK_TOKENS +
+                              load[LOAD_DECODE].state.ticks * LOADS_DECODE_TICK_TOKENS,
+                          routed);
+            }
             last = stats.steps;
             reads++;
         } while (!done);
     });
-    e.run({job_of(some_prompt(1, 20, 96), 30), job_of(some_prompt(2, 30, 96), 20)});
+    std::vector<Job> jobs;
+    for (uint32_t i = 0; i < 12; i++)
+        jobs.push_back(job_of(some_prompt(i, 20, 96), 100));
+    e.run(jobs);
     done = true;
     reader.join();
     EXPECT_GT(reads, 0u);
-    EXPECT_EQ(e.stats().sampled, 50u);
+    EXPECT_EQ(e.stats().sampled, 1200u);
 }
 
 TEST_F(EngineTest, CallersBugsAreCaught)

@@ -44,6 +44,10 @@ private:
         fake->copies.push_back({to, from, bytes});
         return fake->copies.size();
     }
+    static void fill(struct device *, void *to, uint8_t byte, size_t bytes)
+    {
+        memset(to, byte, bytes);
+    }
     static uint64_t poll(struct device *device, uint64_t, uint64_t wait_ns)
     {
         if (wait_ns == UINT64_MAX)
@@ -51,7 +55,7 @@ private:
         return self(device)->ended;
     }
     static void close(struct device *) {}
-    static constexpr struct device_ops ops = {"fake", false, alloc, copy, poll, close};
+    static constexpr struct device_ops ops = {"fake", false, alloc, copy, fill, poll, close};
 };
 
 class Copy : public testing::Test {
@@ -70,11 +74,13 @@ protected:
         struct tier_slots slots = {};
         slots.of_class[0] = device_slots;
         device_bytes_.resize(device_slots * slot_bytes);
-        ASSERT_EQ(tier_open(&device_tier_, toy_.store, &slots, device_bytes_.data(), nullptr), 0);
+        ASSERT_EQ(tier_open(&device_tier_, toy_.store, &slots, &device_.device,
+                            device_bytes_.data(), nullptr), 0);
         slots.of_class[0] = host_slots;
         host_bytes_.resize(host_slots * slot_bytes);
         if (host_slots) {
-            ASSERT_EQ(tier_open(&host_, toy_.store, &slots, host_bytes_.data(), nullptr), 0);
+            ASSERT_EQ(tier_open(&host_, toy_.store, &slots, nullptr, host_bytes_.data(), nullptr),
+                      0);
         }
         struct copy_config config = {toy_.store, host_slots ? &host_ : nullptr, &device_tier_,
                                      &io_.io,    &device_.device,               depth, queue};

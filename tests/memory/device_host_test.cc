@@ -54,6 +54,22 @@ TEST_F(DeviceHost, FastCopiesEndAtOnce)
     EXPECT_EQ(poll(1, UINT64_MAX), 1u); /* nothing under way: nothing to wait for */
 }
 
+TEST_F(DeviceHost, FillsWhatItIsToldAndNoMore)
+{
+    for (uint64_t pace : {uint64_t(0), uint64_t(1000000000)}) {
+        open(4096, pace);
+        std::vector<uint8_t> from(10, 9), to(100, 1);
+        copy(to.data() + 90, from.data(), 10); /* may still be under way */
+        device_->ops->fill(device_, to.data() + 10, 0xff, 80);
+        while (poll(0, UINT64_MAX) < 1)
+            continue;
+        for (size_t i = 0; i < to.size(); i++)
+            EXPECT_EQ(to[i], i < 10 ? 1 : i < 90 ? 0xff : 9) << i;
+        device_close(device_);
+        device_ = nullptr;
+    }
+}
+
 TEST_F(DeviceHost, SlowCopiesEndInOrderAndNotBeforeTheirTime)
 {
     open(4096, 1000000000); /* 1 s per MiB: 10 ms for 10 KiB */

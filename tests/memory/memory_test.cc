@@ -192,6 +192,35 @@ TEST_F(Memory, PollWaitsForTheFirstEndOnly)
     EXPECT_TRUE(toy_.holds(store_, 1, memory_pin(memory_, 1)));
 }
 
+/* Two reads have failed when the caller looks: it is told of them one call at a time, each with its
+ * own sentence. */
+TEST_F(Memory, AFailureIsTheLastEventOfItsPoll)
+{
+    FakeIo io;
+    config_.custom_io = &io.io;
+    ASSERT_EQ(open(6, 6), STATUS_OK) << error_.text;
+    for (page_id page : {0u, 2u, 3u, 1u})
+        ASSERT_EQ(memory_fetch(memory_, MEMORY_HOST, page, URGENCY_DEMAND, nullptr, nullptr), 0);
+    ASSERT_EQ(memory_fetch(memory_, MEMORY_DEVICE, 2, URGENCY_DEMAND, nullptr, nullptr), 0);
+    io.end(0);
+    io.end(2, EIO);
+    io.end(3, EIO);
+    io.end(1);
+    auto pages = [](const std::vector<memory_event> &events) {
+        std::vector<page_id> out;
+        for (const memory_event &event : events)
+            out.push_back(event.page);
+        return out;
+    };
+    EXPECT_EQ(pages(poll()), (std::vector<page_id>{0, 2, 2})); /* of both tiers */
+    EXPECT_EQ(std::string(memory_error(memory_)).find("cannot read page 2:"), 0u);
+    EXPECT_EQ(pages(poll()), (std::vector<page_id>{3}));
+    EXPECT_EQ(std::string(memory_error(memory_)).find("cannot read page 3:"), 0u);
+    EXPECT_EQ(pages(poll()), (std::vector<page_id>{1}));
+    memory_close(memory_); /* while the io lives */
+    memory_ = nullptr;
+}
+
 TEST_F(Memory, ACustomIoIsUsedAndClosed)
 {
     FakeIo io;

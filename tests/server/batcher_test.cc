@@ -202,12 +202,83 @@ TEST(batcher, unread_news_grow_instead_of_piling_up)
     EXPECT_EQ(nullptr, batcher_outbox(b.batcher));
 }
 
+// Two pages of the file are gone: a request fails if it comes to want one of them, at the very token
+// at which it would fail alone, and the others never notice. Once the file is whole again all is well.
+TEST(batcher, an_unreadable_page_fails_those_who_want_it)
+{
+    const std::vector<std::string> gone = {"model.layers.1.mlp.experts.3.up_proj.weight",
+                                           "model.layers.2.mlp.experts.6.gate_proj.weight"};
+    constexpr uint64_t requests = 24;
+    auto prepare = [&](Bench &b, bool cut) {
+        toy::Model model;
+        model.context = 4096;
+        uint64_t begin = toy::write_with_last(b.folder.folder, model, gone);
+        b.folder.config.device_experts.kind = ROOM_PAGES;
+        b.folder.config.device_experts.pages = 7;
+        ASSERT_NO_FATAL_FAILURE(b.open());
+        if (cut)
+            b.folder.folder.truncate("model.safetensors", begin);
+    };
+    Bench whole, alone, company;
+    ASSERT_NO_FATAL_FAILURE(prepare(whole, false));
+    ASSERT_NO_FATAL_FAILURE(prepare(alone, true));
+    ASSERT_NO_FATAL_FAILURE(prepare(company, true));
+    for (uint64_t id = 1; id <= requests; id++) {
+        whole.submit(id, 1 + id % 3, 4);
+        alone.submit(id, 1 + id % 3, 4);
+        alone.run();
+    }
+    whole.run();
+    for (uint64_t id = 1; id <= requests; id++)
+        company.submit(id, 1 + id % 3, 4);
+    company.run();
+
+    uint64_t failed = 0, late = 0;
+    std::map<std::string, uint32_t> blamed; // "layer 1 expert 3"
+    auto who = [](const Outcome &o) { return o.error.substr(0, o.error.find(':')); };
+    for (uint64_t id = 1; id <= requests; id++) {
+        const Outcome &o = company.outcomes[id];
+        EXPECT_EQ(alone.outcomes[id].finish, o.finish) << id;
+        EXPECT_EQ(alone.outcomes[id].tokens, o.tokens) << id;
+        EXPECT_EQ(who(alone.outcomes[id]), who(o)) << id;
+        if (o.finish == FINISH_LENGTH) {
+            EXPECT_EQ(whole.outcomes[id].tokens, o.tokens) << id;
+            continue;
+        }
+        failed++;
+        late += !o.tokens.empty();
+        EXPECT_EQ(STATUS_INTERNAL, o.status);
+        EXPECT_NE(std::string::npos, o.error.find("model.safetensors' has no bytes at offset"))
+            << o.error;
+        blamed[who(o)]++;
+    }
+    EXPECT_GT(failed, 0u);
+    EXPECT_LT(failed, requests);
+    EXPECT_GT(late, 0u) << "some fail in the middle of their answer";
+    EXPECT_EQ(2u, blamed.size());
+    EXPECT_GT(blamed["layer 1 expert 3"], 0u);
+    EXPECT_GT(blamed["layer 2 expert 6"], 0u);
+    EXPECT_EQ(failed, batcher_stats_read(company.batcher).failed);
+    EXPECT_EQ(requests - failed, batcher_stats_read(company.batcher).finished);
+    EXPECT_EQ(0u, batcher_stats_read(company.batcher).now.kv_blocks_used);
+
+    std::string bytes = whole.folder.folder.read("model.safetensors");
+    uint64_t cut = company.folder.folder.read("model.safetensors").size();
+    company.folder.folder.append("model.safetensors", bytes.data() + cut, bytes.size() - cut);
+    company.outcomes.clear();
+    for (uint64_t id = 1; id <= requests; id++)
+        company.submit(id, 1 + id % 3, 4);
+    company.run();
+    for (uint64_t id = 1; id <= requests; id++)
+        EXPECT_EQ(whole.outcomes[id].tokens, company.outcomes[id].tokens) << id;
+}
+
 TEST(batcher, a_page_that_cannot_be_read_fails_the_step)
 {
     Bench b;
     b.folder.config.device_experts.kind = ROOM_PAGES;
     b.folder.config.device_experts.pages = 2;
-    b.folder.config.prefetch = false;
+    b.folder.config.prefetch = PREFETCH_OFF;
     ASSERT_NO_FATAL_FAILURE(b.open());
     b.submit(1, 3, 3);
     b.run();
@@ -231,7 +302,7 @@ TEST(batcher, close_drops_what_is_left)
     batcher_close(b.batcher);
     b.batcher = nullptr;
     struct engine_stats stats;
-    engine_stats_read(b.engine, &stats);
+    engine_stats_read(b.engine, &stats, nullptr);
     EXPECT_EQ(engine_kv_blocks_free(b.engine), stats.kv_blocks);
     batcher_close(nullptr);
 }

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/engine.h"
+
 namespace {
 
 struct Parsed {
@@ -59,7 +61,10 @@ TEST(config, defaults)
     EXPECT_EQ(512u, p.config.max_num_batched_tokens);
     EXPECT_EQ(4u << 20, p.config.grpc_max_message_bytes);
     EXPECT_EQ(ROOM_AUTO, p.config.device_experts.kind);
-    EXPECT_FALSE(p.config.prefetch);
+    EXPECT_EQ(EVICT_LEARNED, p.config.policy);
+    EXPECT_EQ(FORESIGHT_AUTO, p.config.predictor);
+    EXPECT_EQ(PREFETCH_AUTO, p.config.prefetch);
+    EXPECT_EQ(STREAM_AUTO, p.config.stream_layers);
     EXPECT_EQ(2u, p.config.log_level);
     EXPECT_EQ(CONFIG_DEFAULT, config_source_of(&p.config, "host"));
 }
@@ -77,13 +82,41 @@ TEST(config, values_after_space_or_equals_and_aliases)
     EXPECT_EQ(3u, p.config.threads);
     EXPECT_EQ(ROOM_PERCENT, p.config.device_experts.kind);
     EXPECT_DOUBLE_EQ(25, p.config.device_experts.percent);
-    EXPECT_FALSE(p.config.prefetch);
+    EXPECT_EQ(PREFETCH_OFF, p.config.prefetch);
     EXPECT_EQ(1u, p.config.io);
     EXPECT_EQ(64u << 20, p.config.kv_cache_bytes);
     EXPECT_EQ(2u, p.config.isa);
     Parsed np(CONFIG_SERVE, {"-np", "9", "-m", "folder"});
     EXPECT_EQ(9u, np.config.max_num_seqs);
     EXPECT_STREQ("folder", np.config.model);
+}
+
+/* The words of the paging flags are the engine's own, in its order. */
+TEST(config, paging_flags_are_the_engines)
+{
+    for (enum config_command command : {CONFIG_SERVE, CONFIG_RUN, CONFIG_REPLAY}) {
+        for (uint32_t i = 0; i < EVICT_KINDS; i++) {
+            Parsed p(command, {"--policy", evict_kind_name((enum evict_kind)i)});
+            ASSERT_EQ(STATUS_OK, p.status) << p.error.text;
+            EXPECT_EQ(i, p.config.policy);
+        }
+        for (uint32_t i = 0; i < FORESIGHT_KINDS; i++) {
+            Parsed p(command, {"--predictor", foresight_name((enum foresight)i)});
+            ASSERT_EQ(STATUS_OK, p.status) << p.error.text;
+            EXPECT_EQ(i, p.config.predictor);
+        }
+        EXPECT_EQ(PREFETCH_OFF, Parsed(command, {"--prefetch", "off"}).config.prefetch);
+        EXPECT_EQ(PREFETCH_AUTO, Parsed(command, {"--prefetch", "auto"}).config.prefetch);
+        EXPECT_EQ(PREFETCH_ON, Parsed(command, {"--prefetch", "on"}).config.prefetch);
+    }
+    EXPECT_EQ(STREAM_OFF, (int)Parsed(CONFIG_RUN, {"--stream-layers", "off"}).config.stream_layers);
+    EXPECT_EQ(STREAM_AUTO, Parsed(CONFIG_RUN, {"--stream-layers=auto"}).config.stream_layers);
+    EXPECT_EQ(3u, Parsed(CONFIG_SERVE, {"--stream-layers", "3"}).config.stream_layers);
+    for (const char *wrong : {"0", "-1", "4294967295", "on", "3x", ""}) {
+        Parsed p(CONFIG_SERVE, {"--stream-layers", wrong});
+        EXPECT_EQ(STATUS_INVALID, p.status) << wrong;
+        EXPECT_TRUE(p.says("neither auto, off nor a whole number from 1 to 65535")) << p.error.text;
+    }
 }
 
 TEST(config, switches_may_stand_alone)
@@ -116,6 +149,26 @@ TEST(config, tokenize_takes_a_text_or_a_model_and_a_text)
     EXPECT_EQ(STATUS_INVALID, Parsed(CONFIG_TOKENIZE, {"a", "b", "c"}).status);
     EXPECT_EQ(STATUS_INVALID, Parsed(CONFIG_TOKENIZE, {"-m", "a", "b", "c"}).status);
     EXPECT_EQ(STATUS_INVALID, Parsed(CONFIG_HEALTH, {"a"}).status);
+}
+
+TEST(config, trace_takes_one_file)
+{
+    for (enum config_command command :
+         {CONFIG_TRACE_INFO, CONFIG_TRACE_RECOVER, CONFIG_TRACE_PREDICT}) {
+        Parsed word(command, {"a.mtrace"});
+        EXPECT_EQ(STATUS_OK, word.status);
+        EXPECT_STREQ("a.mtrace", word.config.trace);
+        Parsed flag(command, {"--trace", "b"});
+        EXPECT_STREQ("b", flag.config.trace);
+        Parsed none(command, {});
+        EXPECT_EQ(STATUS_OK, none.status);
+        EXPECT_EQ(nullptr, none.config.trace);
+        EXPECT_EQ(STATUS_INVALID, Parsed(command, {"a", "b"}).status);
+        EXPECT_EQ(STATUS_INVALID, Parsed(command, {"--trace=a", "b"}).status);
+        EXPECT_EQ(command == CONFIG_TRACE_INFO, Parsed(command, {"--png", "x"}).status == STATUS_OK);
+        EXPECT_EQ(command == CONFIG_TRACE_PREDICT,
+                  Parsed(command, {"--horizons", "1,2"}).status == STATUS_OK);
+    }
 }
 
 TEST(config, unknown_flags_name_the_nearest)
@@ -181,7 +234,7 @@ TEST(config, flag_over_environment_over_file_over_default)
     EXPECT_EQ(CONFIG_ENVIRONMENT, config_source_of(&p.config, "max-queue"));
     EXPECT_STREQ("10.0.0.3", p.config.host);
     EXPECT_EQ(CONFIG_FLAG, config_source_of(&p.config, "host"));
-    EXPECT_FALSE(p.config.prefetch);
+    EXPECT_EQ(PREFETCH_OFF, p.config.prefetch);
     EXPECT_EQ(2u, p.config.io_threads);
     EXPECT_EQ(CONFIG_DEFAULT, config_source_of(&p.config, "io-threads"));
 }
@@ -191,8 +244,10 @@ TEST(config, environment_errors_name_the_variable)
     Parsed p(CONFIG_SERVE, {}, {"MOERING_MAX_NUM_SEQS=many"});
     EXPECT_EQ(STATUS_INVALID, p.status);
     EXPECT_TRUE(p.says("MOERING_MAX_NUM_SEQS: 'many'")) << p.error.text;
-    Parsed on(CONFIG_SERVE, {}, {"MOERING_PREFETCH=disabled"});
-    EXPECT_FALSE(on.config.prefetch);
+    Parsed off(CONFIG_SERVE, {}, {"MOERING_PREFETCH=off"});
+    EXPECT_EQ(PREFETCH_OFF, off.config.prefetch);
+    Parsed disabled(CONFIG_SERVE, {}, {"MOERING_PREFETCH=disabled"});
+    EXPECT_TRUE(disabled.says("MOERING_PREFETCH: 'disabled'")) << disabled.error.text;
 }
 
 TEST(config, file_errors_name_the_line)
@@ -318,7 +373,8 @@ TEST(config, one_file_serves_every_subcommand)
 TEST(config, help_and_print_name_every_flag)
 {
     for (enum config_command command : {CONFIG_SERVE, CONFIG_RUN, CONFIG_INSPECT, CONFIG_TOKENIZE,
-                                        CONFIG_HEALTH}) {
+                                        CONFIG_HEALTH, CONFIG_TRACE_INFO, CONFIG_TRACE_RECOVER,
+                                        CONFIG_TRACE_PREDICT}) {
         char *text = nullptr;
         size_t bytes = 0;
         FILE *out = open_memstream(&text, &bytes);

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <map>
+#include <string>
 #include <thread>
 
 #include "memory/base/clock.h"
@@ -18,6 +19,7 @@ struct Front {
     struct engine_thread *thread = nullptr;
     std::map<uint64_t, uint32_t> tokens;
     std::map<uint64_t, enum finish_reason> ends;
+    std::map<uint64_t, std::string> errors;
     uint32_t state_events = 0;
 
     void open(uint32_t submit_capacity = 0, uint32_t event_capacity = 0)
@@ -46,6 +48,8 @@ struct Front {
                 tokens[e->request] += e->token_count;
                 if (e->finish != FINISH_NONE)
                     ends[e->request] = e->finish;
+                if (e->finish == FINISH_FAILED)
+                    errors[e->request] = e->error.text;
             }
             request_event_close(e);
         }
@@ -133,6 +137,49 @@ TEST(engine_thread, cancels_get_through_a_full_queue)
         return s.cancelled + s.finished == 40 && s.now.running + s.now.waiting == 0;
     });
     EXPECT_EQ(0u, f.stats().batcher.now.kv_blocks_used);
+}
+
+// The checkpoint is truncated while requests run. Who needs the lost page ends with a sentence that
+// names it, the others get all their tokens, and when it is back so do new requests.
+TEST(engine_thread, a_checkpoint_truncated_under_it)
+{
+    Front f;
+    toy::Model model;
+    model.context = 4096;
+    uint64_t begin = toy::write_with_last(f.folder.folder, model,
+                                          {"model.layers.1.mlp.experts.4.down_proj.weight"});
+    std::string whole = f.folder.folder.read("model.safetensors");
+    f.folder.config.device_experts.kind = ROOM_PAGES;
+    f.folder.config.device_experts.pages = 4;
+    f.folder.config.io = IO_THREAD;
+    ASSERT_NO_FATAL_FAILURE(f.open());
+    ASSERT_NO_FATAL_FAILURE(f.ready());
+    f.folder.folder.truncate("model.safetensors", begin + 1);
+    for (uint64_t id = 1; id <= 16; id++)
+        ASSERT_EQ(STATUS_OK, engine_thread_submit(f.thread, toy_engine::make(id, 1, 3)));
+    f.until([&] { return f.ends.size() == 16; });
+    EXPECT_GT(f.errors.size(), 0u);
+    EXPECT_LT(f.errors.size(), 16u);
+    for (auto &end : f.ends)
+        EXPECT_TRUE(end.second == FINISH_FAILED || f.tokens[end.first] == 3u) << end.first;
+    for (auto &error : f.errors) {
+        EXPECT_NE(std::string::npos, error.second.find("layer 1 expert 4")) << error.second;
+        EXPECT_NE(std::string::npos, error.second.find(f.folder.folder.path("model.safetensors") +
+                                                       "' has no bytes at offset " +
+                                                       std::to_string(begin + 1)))
+            << error.second;
+    }
+    f.folder.folder.append("model.safetensors", whole.data() + begin + 1,
+                           whole.size() - begin - 1);
+    for (uint64_t id = 1; id <= 16; id++)
+        ASSERT_EQ(STATUS_OK, engine_thread_submit(f.thread, [&] {
+                      struct request *r = toy_engine::make(id, 1, 3);
+                      r->id += 100;
+                      return r;
+                  }()));
+    f.until([&] { return f.ends.size() == 32; });
+    for (uint64_t id = 101; id <= 116; id++)
+        EXPECT_EQ(3u, f.tokens[id]) << f.errors[id];
 }
 
 TEST(engine_thread, paused_stands_still)

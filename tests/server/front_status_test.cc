@@ -10,7 +10,7 @@ namespace {
 TEST(front_status, the_line_is_worded_as_tools_expect)
 {
     struct batcher_stats last = {}, now = {};
-    struct expert_usage last_experts = {}, experts = {};
+    struct engine_stats last_engine = {}, engine = {};
     last.prompt_tokens = 100;
     now.prompt_tokens = 150;
     last.generation_tokens = 10;
@@ -19,24 +19,38 @@ TEST(front_status, the_line_is_worded_as_tools_expect)
     now.now.waiting = 2;
     now.now.kv_blocks = 8;
     now.now.kv_blocks_used = 2;
-    last_experts.hits = 5;
-    experts.hits = 80;
-    experts.misses = 25;
-    experts.stall_ns = 40000000;
+    last_engine.experts.hits = 5;
+    engine.experts.hits = 80;
+    engine.experts.misses = 25;
+    engine.experts.stall_ns = 40000000;
     char line[512];
-    front_status_format(line, sizeof line, 10, &last, &now, &last_experts, &experts);
+    front_status_format(line, sizeof line, 10, &last, &now, &last_engine, &engine);
     EXPECT_STREQ("Engine 000: Avg prompt throughput: 5.0 tokens/s, Avg generation throughput: 2.0 "
                  "tokens/s, Running: 3 reqs, Waiting: 2 reqs, GPU KV cache usage: 25.0%, Prefix "
                  "cache hit rate: 0.0%, Expert cache hit rate: 75.0%, Expert stall: 2.0 ms/tok",
                  line);
+    /* Prefetching and regret are told once there is something to tell, at the end. */
+    std::string before = line;
+    last_engine.policy.prefetch.used = 10;
+    engine.policy.prefetch.used = 13;
+    engine.policy.prefetch.wasted = 1;
+    front_status_format(line, sizeof line, 10, &last, &now, &last_engine, &engine);
+    EXPECT_EQ(before + ", Prefetch precision: 75.0%", line);
+    engine.regret.windows = 1;
+    engine.regret.share = 0.876;
+    front_status_format(line, sizeof line, 10, &last, &now, &last_engine, &engine);
+    EXPECT_EQ(before + ", Prefetch precision: 75.0%, Oracle share: 87.6%", line);
+    char narrow[20];
+    front_status_format(narrow, sizeof narrow, 10, &last, &now, &last_engine, &engine);
+    EXPECT_STREQ("Engine 000: Avg pro", narrow);
 }
 
 TEST(front_status, nothing_done_divides_by_nothing)
 {
     struct batcher_stats none = {};
-    struct expert_usage experts = {};
+    struct engine_stats engine = {};
     char line[512];
-    front_status_format(line, sizeof line, 10, &none, &none, &experts, &experts);
+    front_status_format(line, sizeof line, 10, &none, &none, &engine, &engine);
     EXPECT_EQ(nullptr, strstr(line, "nan"));
     EXPECT_EQ(nullptr, strstr(line, "inf"));
 }

@@ -332,6 +332,18 @@ TEST_F(MoeringV1, ModelAndStats)
     EXPECT_EQ(7u, stats->generation_tokens);
     EXPECT_EQ(5u, stats->prompt_tokens);
     EXPECT_EQ(2u, stats->n_tiers);
+    ASSERT_NE(nullptr, stats->experts);
+    EXPECT_GT(stats->experts->hits + stats->experts->misses, 0u);
+    ASSERT_NE(nullptr, stats->prefetch);
+    EXPECT_EQ(stats->prefetch_issued, stats->prefetch->issued);
+    ASSERT_NE(nullptr, stats->foresight);
+    EXPECT_STREQ("auto", stats->foresight->predictor); /* all pages fit: nobody was asked */
+    ASSERT_NE(nullptr, stats->stream);
+    ASSERT_NE(nullptr, stats->regret);
+    EXPECT_EQ(0u, stats->regret->windows);
+    EXPECT_EQ(4096u, stats->regret->next_requests);
+    EXPECT_GT(stats->layer_ms, 0);
+    EXPECT_EQ(0u, stats->n_loads);
     moering__v1__get_stats_response__free_unpacked(stats, nullptr);
 }
 

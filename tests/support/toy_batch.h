@@ -23,6 +23,7 @@ public:
             item_.push_back(static_cast<uint32_t>(usage_.size()));
         }
         usage_.emplace_back();
+        failed_.push_back({false});
     }
     struct batch *get()
     {
@@ -32,14 +33,20 @@ public:
         batch_.places = places_.data();
         batch_.item = item_.data();
         batch_.usage = usage_.data();
+        batch_.failed = &failed_.data()->is;
         return &batch_;
     }
     const struct expert_usage &usage(uint32_t item) const { return usage_[item]; }
+    bool failed(uint32_t item) const { return failed_[item].is; }
 
 private:
+    struct Flag { /* a vector of bool has no array inside */
+        bool is;
+    };
     std::vector<uint32_t> tokens_, item_;
     std::vector<struct row_place> places_;
     std::vector<struct expert_usage> usage_;
+    std::vector<Flag> failed_;
     struct batch batch_ = {};
 };
 

@@ -1,5 +1,6 @@
 #include "tests/support/toy_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
@@ -187,6 +188,23 @@ void write(const scratch::Folder &folder, const Model &model,
 {
     folder.write("config.json", config_json(model));
     folder.write("model.safetensors", test_support::safetensors_file(tensors));
+}
+
+uint64_t write_with_last(const scratch::Folder &folder, const Model &model,
+                         const std::vector<std::string> &names)
+{
+    std::vector<TensorToWrite> all = tensors(model);
+    uint64_t last_bytes = 0;
+    for (const std::string &name : names) {
+        auto at = std::find_if(all.begin(), all.end(),
+                               [&](const TensorToWrite &tensor) { return tensor.name == name; });
+        if (at == all.end())
+            throw std::runtime_error("the toy model has no " + name);
+        last_bytes += at->bytes.size();
+        std::rotate(at, at + 1, all.end());
+    }
+    write(folder, model, all);
+    return folder.read("model.safetensors").size() - last_bytes;
 }
 
 } // namespace toy

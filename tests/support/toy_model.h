@@ -38,6 +38,10 @@ std::vector<float> values(const test_support::TensorToWrite &tensor);
 void write(const scratch::Folder &folder, const Model &model);
 void write(const scratch::Folder &folder, const Model &model,
            const std::vector<test_support::TensorToWrite> &tensors);
+/* The same model with these tensors last in model.safetensors. Returns where the first of them
+ * begins: a file cut there has lost them and nothing else. */
+uint64_t write_with_last(const scratch::Folder &folder, const Model &model,
+                         const std::vector<std::string> &names);
 
 } // namespace toy
 #endif

@@ -33,7 +33,7 @@ ENGINE_ORDER = [
     ["backend"],
     ["load"],
     ["attention", "paging", "batch"],
-    ["sequence", "moe", "sampler", "sampler_row", "sampler_select"],
+    ["sequence", "moe", "replay", "sampler", "sampler_row", "sampler_select"],
     ["model"],
     ["parts", "engine"],
 ]
@@ -45,7 +45,7 @@ LIBRARIES = {
     r"pcre2\.h": ["engine/tokenizer/"],
     r"utf8proc\.h": ["engine/tokenizer/", "server/"],
     r"yaml\.h": ["server/config"],
-    r"jansson\.h": ["engine/load/", "engine/tokenizer/", "server/", "clients/cli/"],
+    r"jansson\.h": ["engine/load/", "engine/tokenizer/", "engine/replay/", "server/", "clients/cli/"],
     r"cuda_runtime\.h": [".cu", ".cuh"],
 }
 

@@ -31,17 +31,20 @@ TEST_F(Batch, LaysItemsOutRowByRow)
     EXPECT_EQ(b.places[3].blocks, blocks_b);
 }
 
-TEST_F(Batch, EveryStepBeginsWithoutUsage)
+TEST_F(Batch, EveryStepBeginsWithoutUsageAndBlame)
 {
     const uint32_t token = 1;
     batch_reset(&b);
     batch_add(&b, &token, 1, 0, nullptr);
+    EXPECT_FALSE(b.failed[0]);
+    b.failed[0] = true;
     b.usage[0].hits = 7;
     batch_reset(&b);
     EXPECT_EQ(b.rows, 0u);
     EXPECT_EQ(b.items, 0u);
     batch_add(&b, &token, 1, 0, nullptr);
     EXPECT_EQ(b.usage[0].hits, 0u);
+    EXPECT_FALSE(b.failed[0]);
 }
 
 TEST_F(Batch, TakesExactlyWhatItWasSizedFor)

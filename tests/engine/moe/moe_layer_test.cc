@@ -51,9 +51,10 @@ struct Weights {
 
 class Layer {
 public:
+    /* `foresight`: guesses are made, by this foretelling. */
     Layer(const Weights &weights, enum router_kind kind, uint32_t top_k, uint32_t slots,
-          uint32_t threads = 1)
-        : weights_(weights)
+          uint32_t threads = 1, enum foresight foresight = FORESIGHT_KINDS)
+        : weights_(weights), norm_(kHidden, 1.0f)
     {
         struct error error = {};
         struct store *store;
@@ -88,6 +89,15 @@ public:
         pager.memory = memory_;
         pager.layers = kLayers;
         pager.experts = kExperts;
+        pager.top_k = top_k;
+        if (foresight != FORESIGHT_KINDS) {
+            pager.prefetch = PREFETCH_ON;
+            pager.foresight = foresight;
+        }
+        for (uint32_t l = 0; l < kLayers; l++) {
+            routers_[l].weight = router_of(l);
+            routers_[l].norm = norm_.data();
+        }
         EXPECT_EQ(pager_open(&pager_, &pager, &error), STATUS_OK);
         struct moe_config config = {};
         config.backend = backend_;
@@ -96,6 +106,9 @@ public:
         config.hidden = kHidden;
         config.expert_width = kWidth;
         config.rows_max = kRows;
+        config.routers = routers_;
+        config.layers = kLayers;
+        config.norm_eps = 1e-6f;
         EXPECT_EQ(moe_open(&moe_, &config, &error), STATUS_OK);
     }
     ~Layer()
@@ -114,15 +127,17 @@ public:
         batch_ = toy::Batch();
         for (uint32_t rows : items)
             batch_.add(tokens, rows, 0, nullptr);
-        struct tensor router = {};
-        router.data = weights_.router[layer].data();
-        router.dtype = DTYPE_F32;
-        router.rows = kExperts;
-        router.cols = kHidden;
-        return moe_layer(&moe_, layer, router, DTYPE_F32, x.data(), normed.data(), batch_.get(),
-                         error);
+        return moe_layer(&moe_, layer, router_of(layer), DTYPE_F32, x.data(), normed.data(),
+                         batch_.get(), error);
+    }
+    struct policy_counters paging() const
+    {
+        struct pager_counters c;
+        pager_counters(pager_, &c);
+        return c.policy;
     }
     const struct expert_usage &usage(uint32_t item) const { return batch_.usage(item); }
+    bool failed(uint32_t item) const { return batch_.failed(item); }
     uint64_t page_bytes() const { return store_page(memory_store(memory_), 0)->file_bytes; }
     uint32_t pins() const
     {
@@ -133,7 +148,18 @@ public:
     }
 
 private:
+    struct tensor router_of(uint32_t layer) const
+    {
+        struct tensor router = {};
+        router.data = weights_.router[layer].data();
+        router.dtype = DTYPE_F32;
+        router.rows = kExperts;
+        router.cols = kHidden;
+        return router;
+    }
     const Weights &weights_;
+    std::vector<float> norm_;
+    struct layer_router routers_[kLayers] = {};
     struct memory *memory_ = nullptr;
     struct backend *backend_ = nullptr;
     struct expert_pager *pager_ = nullptr;
@@ -244,6 +270,25 @@ TEST_F(MoeLayer, RingThreadsAndNeighboursChangeNoBit)
         }
 }
 
+/* Guesses, and the routers asked for them, touch nothing that is computed. */
+TEST_F(MoeLayer, ForesightChangesNoBit)
+{
+    Layer plain(weights, ROUTER_SOFTMAX_NORM, 2, kLayers * kExperts);
+    for (enum foresight foresight : {FORESIGHT_AUTO, FORESIGHT_LOOKAHEAD, FORESIGHT_PREVIOUS}) {
+        Layer layer(weights, ROUTER_SOFTMAX_NORM, 2, 8, 1, foresight);
+        scratch::Random random(4);
+        for (int step = 0; step < 300; step++)
+            for (uint32_t l = 0; l < kLayers; l++) {
+                std::vector<float> n = noise(random, kHidden), got(kHidden, 0.5f), want = got;
+                ASSERT_EQ(layer.run(l, got, n, {1}), STATUS_OK);
+                ASSERT_EQ(plain.run(l, want, n, {1}), STATUS_OK);
+                ASSERT_EQ(got, want);
+            }
+        EXPECT_EQ(layer.paging().foresight_loss[FORESIGHT_LOOKAHEAD] > 0,
+                  foresight != FORESIGHT_PREVIOUS);
+    }
+}
+
 /* A page counts for every item that chose it; its bytes once. */
 TEST_F(MoeLayer, ChargesUsage)
 {
@@ -287,6 +332,37 @@ TEST_F(MoeLayer, AFailedReadLeavesTheRowsAsTheyWere)
         ASSERT_EQ(fresh.run(1, want, normed, {kRows}), STATUS_OK);
         EXPECT_EQ(got, want);
     }
+}
+
+/* Whoever has a row that chose the unreadable expert, and nobody else. */
+TEST_F(MoeLayer, AFailedReadIsBlamedOnTheItemsThatWantIt)
+{
+    const uint32_t top_k = 2, layer = kLayers - 1, expert = kExperts - 1;
+    uint32_t blamed = 0, spared = 0;
+    for (uint32_t slots : {1u, 3u, kExperts})
+        for (const std::vector<uint32_t> &items :
+             {std::vector<uint32_t>(kRows, 1), std::vector<uint32_t>{2, 3, 4}}) {
+            Layer moe(weights, ROUTER_SOFTMAX, top_k, slots);
+            weights.folder.truncate("experts", weights.values.size() * sizeof(float) - 1);
+            std::vector<float> got = x;
+            struct error error = {};
+            ASSERT_EQ(moe.run(layer, got, normed, items, &error), STATUS_IO);
+            EXPECT_NE(std::string(error.text).find("expert " + std::to_string(expert)),
+                      std::string::npos) << error.text;
+            uint32_t row = 0;
+            for (uint32_t i = 0; i < items.size(); i++) {
+                bool wants = false;
+                for (uint32_t end = row + items[i]; row < end; row++)
+                    for (uint32_t e : chosen(weights, layer, &normed[row * kHidden], top_k))
+                        wants |= e == expert;
+                EXPECT_EQ(moe.failed(i), wants) << "item " << i;
+                (wants ? blamed : spared)++;
+            }
+            weights.folder.write("experts", weights.values.data(),
+                                 weights.values.size() * sizeof(float));
+        }
+    EXPECT_GT(blamed, 0u);
+    EXPECT_GT(spared, 0u);
 }
 
 TEST(MoeClose, AcceptsAZeroedOne)

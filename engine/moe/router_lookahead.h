@@ -1,0 +1,55 @@
+/* Asks the next layers' routers about the present hidden state, to foretell their experts.
+ *
+ * A layer adds little to the residual stream, so the router of layer l + d, applied (behind its own norm)
+ * to the stream as it is when layer l routes, ranks the experts nearly as it will when its turn comes.
+ * The pager's predictors learn how far to trust each rank. Done while the misses of the present layer
+ * are on their way, for small batches only: large ones touch most experts anyway. Engine thread. */
+#ifndef MOERING_ENGINE_MOE_ROUTER_LOOKAHEAD_H
+#define MOERING_ENGINE_MOE_ROUTER_LOOKAHEAD_H
+
+#include "engine/backend/backend.h"
+#include "engine/paging/expert_pager.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ROUTER_LOOKAHEAD_ROWS 8 /* larger batches are not foretold */
+
+/* What one layer routes by; lent by the model. */
+struct layer_router {
+    struct tensor weight; /* [E][h] */
+    const float *norm;    /* [h] in front of it */
+};
+
+struct router_lookahead {
+    struct backend *backend;           /* borrowed; NULL: not open */
+    const struct layer_router *router; /* [layers] borrowed; NULL: looks nowhere */
+    uint32_t layers, experts, hidden;
+    float norm_eps;
+    float *normed;  /* [ROUTER_LOOKAHEAD_ROWS][h], backend memory */
+    float *scores;  /* [ROUTER_LOOKAHEAD_ROWS][E], backend memory */
+    float *host;    /* [ROUTER_LOOKAHEAD_ROWS][E] */
+    float *best;    /* [E] */
+};
+
+struct router_lookahead_config {
+    struct backend *backend;
+    const struct layer_router *router; /* [layers], or NULL */
+    uint32_t layers, experts, hidden;
+    float norm_eps;
+};
+enum status router_lookahead_open(struct router_lookahead *lookahead,
+                                  const struct router_lookahead_config *config,
+                                  struct error *error);
+void router_lookahead_close(struct router_lookahead *lookahead); /* accepts a zeroed one */
+uint64_t router_lookahead_bytes(const struct router_lookahead_config *config);
+
+/* After pager_request of `layer`; x[rows][h] is the residual stream that it routed by. */
+void router_lookahead_tell(struct router_lookahead *lookahead, struct expert_pager *pager,
+                           uint32_t layer, const float *x, uint32_t rows);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

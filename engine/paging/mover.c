@@ -1,0 +1,200 @@
+#include "engine/paging/mover.h"
+
+#include "memory/base/check.h"
+
+void mover_init(struct mover *m, struct memory *memory, struct policy *policy,
+                struct stream *stream, uint32_t layers, uint32_t experts)
+{
+    *m = (struct mover){.memory = memory, .policy = policy, .stream = stream, .layers = layers,
+                        .experts = experts, .loading_layer = STREAM_NONE};
+}
+
+static uint32_t class_of(const struct mover *m, page_id page)
+{
+    return store_page(memory_store(m->memory), page)->size_class;
+}
+
+/* ---- room ---- */
+
+static bool allowed(void *arg, enum memory_tier tier, page_id page)
+{
+    const struct mover *m = arg;
+    return memory_evictable(m->memory, tier, page);
+}
+
+/* The same, and not of a layer that was loaded whole and has not been computed yet. */
+static bool allowed_beside_stream(void *arg, enum memory_tier tier, page_id page)
+{
+    const struct mover *m = arg;
+    return memory_evictable(m->memory, tier, page) &&
+           !(tier == MEMORY_DEVICE && stream_holds(m->stream, page / m->experts));
+}
+
+static evict_allowed_fn *rule(const struct mover *m)
+{
+    return m->stream ? allowed_beside_stream : allowed;
+}
+
+static void drop(struct mover *m, enum memory_tier tier, page_id page)
+{
+    memory_evict(m->memory, tier, page);
+    policy_resident(m->policy, tier, page, false);
+}
+
+/* The policy knows what it was told. A page can be there without having been told of: in the host
+ * tier because its journey to the device failed on the way, in either because it came before the
+ * pager was opened. The hand finds it. */
+static page_id untold(struct mover *m, enum memory_tier tier, uint32_t size_class)
+{
+    page_id page = memory_sweep(m->memory, tier, size_class);
+    if (page != PAGE_NONE)
+        policy_resident(m->policy, tier, page, true);
+    return page;
+}
+
+static page_id victim_for_demand(struct mover *m, enum memory_tier tier, uint32_t size_class)
+{
+    page_id victim = policy_victim(m->policy, tier, size_class, rule(m), m);
+    if (victim == PAGE_NONE && m->stream) /* rather a page to come than none at all */
+        victim = policy_victim(m->policy, tier, size_class, allowed, m);
+    return victim != PAGE_NONE ? victim : untold(m, tier, size_class);
+}
+
+bool mover_demand(struct mover *m, page_id page, bool spare_live)
+{
+    uint32_t size_class = class_of(m, page);
+    for (;;) {
+        enum memory_tier lacking;
+        enum status status =
+            memory_fetch(m->memory, MEMORY_DEVICE, page, URGENCY_DEMAND, NULL, &lacking);
+        if (status == STATUS_OK)
+            return true;
+        CHECK(status == STATUS_FULL && lacking != MEMORY_TIERS);
+        page_id victim = victim_for_demand(m, lacking, size_class);
+        if (victim == PAGE_NONE)
+            return false;
+        if (spare_live && lacking == MEMORY_DEVICE && policy_live(m->policy, victim))
+            return false;
+        drop(m, lacking, victim);
+    }
+}
+
+/* ---- guesses ---- */
+
+static void forget_guess(struct mover *m, page_id page)
+{
+    for (uint32_t i = 0; i < m->guesses; i++)
+        if (m->guess[i].page == page) {
+            m->guess[i] = m->guess[--m->guesses];
+            return;
+        }
+}
+
+void mover_drop_late(struct mover *m)
+{
+    for (uint32_t i = m->guesses; i-- > 0;) {
+        struct mover_guess guess = m->guess[i];
+        if (policy_prefetch_late(m->policy, guess.page) &&
+            memory_cancel(m->memory, guess.transfer) == STATUS_OK) {
+            policy_prefetch_dropped(m->policy, guess.page);
+            forget_guess(m, guess.page);
+        }
+    }
+}
+
+/* Room in every tier on the way, by displacing only what is worth less. */
+static bool start_guess(struct mover *m, const struct prefetch_pick *pick)
+{
+    uint32_t size_class = class_of(m, pick->page);
+    struct transfer transfer;
+    page_id displaced = PAGE_NONE;
+    for (;;) {
+        enum memory_tier lacking;
+        if (memory_fetch(m->memory, MEMORY_DEVICE, pick->page, URGENCY_PREFETCH, &transfer,
+                         &lacking) == STATUS_OK)
+            break;
+        /* The host tier's turn comes only after the device's has been passed: a victim there would be
+         * lost for nothing if this one could not be had. */
+        if (lacking == MEMORY_TIERS)
+            return false;
+        page_id victim = policy_prefetch_victim(m->policy, pick, lacking, size_class, rule(m), m);
+        if (victim == PAGE_NONE)
+            return false;
+        drop(m, lacking, victim);
+        if (lacking == MEMORY_DEVICE)
+            displaced = victim;
+    }
+    policy_prefetch_issued(m->policy, pick, displaced);
+    m->guess[m->guesses++] = (struct mover_guess){pick->page, transfer};
+    return true;
+}
+
+void mover_guess(struct mover *m)
+{
+    struct prefetch_pick pick;
+    while (m->guesses < MOVER_GUESSES_MAX && policy_prefetch_next(m->policy, &pick))
+        if (memory_where(m->memory, MEMORY_DEVICE, pick.page) == SLOT_FREE)
+            start_guess(m, &pick);
+}
+
+/* ---- whole layers ---- */
+
+/* One page of a layer that is loaded whole. False: no room now. */
+static bool start_load(struct mover *m, page_id page)
+{
+    uint32_t size_class = class_of(m, page);
+    if (memory_where(m->memory, MEMORY_DEVICE, page) != SLOT_FREE)
+        return true;
+    for (;;) {
+        enum memory_tier lacking;
+        if (memory_fetch(m->memory, MEMORY_DEVICE, page, URGENCY_PREFETCH, NULL, &lacking) ==
+            STATUS_OK)
+            return true;
+        if (lacking == MEMORY_TIERS)
+            return false;
+        page_id victim = policy_victim(m->policy, lacking, size_class, allowed_beside_stream, m);
+        if (victim == PAGE_NONE)
+            return false;
+        drop(m, lacking, victim);
+    }
+}
+
+void mover_stream(struct mover *m)
+{
+    if (!m->stream)
+        return;
+    for (;;) {
+        if (m->loading_layer == STREAM_NONE) {
+            m->loading_layer = stream_next_load(m->stream);
+            m->loading_expert = 0;
+        }
+        if (m->loading_layer == STREAM_NONE)
+            return;
+        if (!stream_holds(m->stream, m->loading_layer)) { /* its turn is over */
+            m->loading_layer = STREAM_NONE;
+            continue;
+        }
+        for (; m->loading_expert < m->experts; m->loading_expert++)
+            if (!start_load(m, m->loading_layer * m->experts + m->loading_expert))
+                return; /* goes on when something has moved */
+        m->loading_layer = STREAM_NONE;
+    }
+}
+
+/* ---- ends ---- */
+
+void mover_event(struct mover *m, const struct memory_event *event)
+{
+    bool there = event->status == STATUS_OK;
+    if (event->tier == MEMORY_DEVICE) {
+        forget_guess(m, event->page);
+        if (!there)
+            policy_prefetch_dropped(m->policy, event->page);
+        m->arrived += there;
+    }
+    policy_resident(m->policy, event->tier, event->page, there);
+    /* The host stage of a journey to the device has no event of its own. */
+    if (event->tier == MEMORY_DEVICE && memory_has_host(m->memory) &&
+        memory_where(m->memory, MEMORY_HOST, event->page) == SLOT_READY)
+        policy_resident(m->policy, MEMORY_HOST, event->page, true);
+}

@@ -1,0 +1,66 @@
+/* Carries out what the policy decides: makes room, starts copies of demand, of guesses and of whole
+ * layers, and tells the policy what came and went. The only file beside expert_pager.c that calls
+ * memory/.
+ *
+ * Rules of room, from the strictest:
+ *   a guess displaces only what the policy holds for worth less, and waits for an idle link;
+ *   a whole layer displaces what the policy would evict, but no page of a layer that holds a layer
+ *   slot and has not been computed;
+ *   demand displaces anything that is not pinned, but past its share of the ring no page that its
+ *   layer used in its last run (see mover_demand). */
+#ifndef MOERING_ENGINE_PAGING_MOVER_H
+#define MOERING_ENGINE_PAGING_MOVER_H
+
+#include "engine/paging/policy.h"
+#include "engine/paging/stream.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MOVER_GUESSES_MAX 4 /* queued or on their way at once */
+
+/* One guess that has been queued. */
+struct mover_guess {
+    page_id page;
+    struct transfer transfer;
+};
+
+struct mover {
+    struct memory *memory; /* borrowed */
+    struct policy *policy; /* borrowed */
+    struct stream *stream; /* borrowed; NULL: whole layers are never loaded */
+    uint32_t layers, experts;
+    struct mover_guess guess[MOVER_GUESSES_MAX];
+    uint32_t guesses;
+    uint32_t loading_layer;  /* whole layer whose pages are being queued; STREAM_NONE: none */
+    uint32_t loading_expert; /* the next of it */
+    uint64_t arrived;        /* pages that reached the device tier */
+};
+
+void mover_init(struct mover *mover, struct memory *memory, struct policy *policy,
+                struct stream *stream, uint32_t layers, uint32_t experts);
+/* Starts the copy of a page that the layer at hand waits for. `spare_live`: where the ring is full of
+ * pages that their layers used in their last runs, give up instead of evicting one. False: no room
+ * can be had now. */
+bool mover_demand(struct mover *mover, page_id page, bool spare_live);
+#ifdef __cplusplus /* a struct and a function of one name: C++ warns, and means well */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+/* Queues guesses as far as there are any worth it; to be called when no demand waits. */
+void mover_guess(struct mover *mover);
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
+/* Cancels guesses whose layer has run. After policy_run. */
+void mover_drop_late(struct mover *mover);
+/* Queues whole layers as the schedule asks and room allows. */
+void mover_stream(struct mover *mover);
+/* A journey has ended: tells the policy. */
+void mover_event(struct mover *mover, const struct memory_event *event);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,267 @@
+/* Ten thousand seeded schedules of everything a caller may do to a memory, over storage and a
+ * device in virtual time (simulated.h). After each operation the invariants of memory_check hold,
+ * what is pinned holds its own bytes, and the books agree with what the storage did; at the end
+ * every journey has ended once. */
+#include "memory/memory.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "tests/memory/simulated.h"
+
+namespace {
+
+using simulated::File;
+using simulated::Plan;
+
+using Key = std::pair<uint32_t, uint32_t>; /* of a transfer */
+
+struct Totals {
+    uint64_t landed = 0, failed = 0, cancelled = 0, too_late = 0, full = 0, evicted = 0, joined = 0;
+};
+
+class Schedule {
+public:
+    Schedule(const File &file, uint64_t seed, Totals &totals)
+        : random_(seed), plan_(random_, 1 + random_.below(20)), m_(file, plan_, random_),
+          totals_(totals)
+    {
+    }
+    void run(int operations)
+    {
+        for (int i = 0; i < operations && !testing::Test::HasFailure(); i++) {
+            operation();
+            check();
+        }
+        finish();
+    }
+
+private:
+    struct Pin {
+        page_id page;
+        const uint8_t *slot;
+    };
+
+    page_id any_page() { return random_.below(m_.pages()); }
+    enum memory_tier any_tier()
+    {
+        return plan_.has_host && random_.chance(30) ? MEMORY_HOST : MEMORY_DEVICE;
+    }
+    enum memory_tier read_into() const { return plan_.has_host ? MEMORY_HOST : MEMORY_DEVICE; }
+
+    void operation()
+    {
+        switch (random_.below(10)) {
+        case 0: case 1: case 2: case 3: return fetch(any_tier(), any_page());
+        case 4: case 5: return poll(random_.chance(40) ? 1000000000 : 0);
+        case 6: return cancel();
+        case 7: return pin();
+        case 8: return unpin();
+        default:
+            if (random_.chance(50))
+                m_.world.advance();
+            else
+                evict(any_tier(), random_.below(store_classes(memory_store(m_.memory))));
+        }
+    }
+
+    void fetch(enum memory_tier tier, page_id page)
+    {
+        enum slot_state before = memory_where(m_.memory, tier, page);
+        if (before == SLOT_READY)
+            return;
+        bool reads = memory_where(m_.memory, read_into(), page) == SLOT_FREE;
+        enum urgency urgency = random_.chance(50) ? URGENCY_DEMAND : URGENCY_PREFETCH;
+        struct transfer transfer;
+        enum memory_tier lacking = MEMORY_TIERS;
+        enum status status = memory_fetch(m_.memory, tier, page, urgency, &transfer, &lacking);
+        if (status == STATUS_FULL) {
+            totals_.full++;
+            ASSERT_TRUE(lacking != MEMORY_TIERS || urgency == URGENCY_PREFETCH);
+            ASSERT_EQ(before, SLOT_FREE);
+            if (lacking != MEMORY_TIERS && random_.chance(70))
+                evict(lacking, m_.page(page)->size_class);
+            return;
+        }
+        ASSERT_EQ(status, STATUS_OK);
+        ASSERT_EQ(memory_where(m_.memory, tier, page), SLOT_LOADING);
+        Key key = {transfer.index, transfer.generation};
+        handles_.push_back(transfer);
+        totals_.joined += before == SLOT_LOADING;
+        if (!open_.emplace(key, page).second) {
+            ASSERT_EQ(before, SLOT_LOADING); /* joined what the caller had asked for before */
+            ASSERT_EQ(open_[key], page);
+        }
+        reads_ += reads;
+    }
+    void poll(uint64_t wait_ns)
+    {
+        struct memory_event events[3];
+        uint32_t max = 1 + random_.below(3), n;
+        n = memory_poll(m_.memory, wait_ns, events, max);
+        more_to_tell_ = n == max;
+        for (uint32_t i = 0; i < n; i++) {
+            const struct memory_event &event = events[i];
+            auto journey = open_.find({event.transfer.index, event.transfer.generation});
+            ASSERT_TRUE(journey != open_.end()) << "an end of what is not under way";
+            ASSERT_EQ(journey->second, event.page);
+            open_.erase(journey);
+            ended_++;
+            event_bytes_ += event.bytes;
+            if (event.status == STATUS_OK) {
+                totals_.landed++;
+                ASSERT_EQ(memory_where(m_.memory, event.tier, event.page), SLOT_READY);
+                continue;
+            }
+            totals_.failed++;
+            ASSERT_EQ(event.status, STATUS_IO);
+            /* Where both tiers' journeys failed and `max` let one event out, the page may have been
+             * fetched again before the other is told. */
+            ASSERT_NE(memory_where(m_.memory, event.tier, event.page), SLOT_READY);
+            /* The sentence is about this page, whichever others failed too. */
+            std::string text = memory_error(m_.memory);
+            std::string begin = "cannot read page " + std::to_string(event.page) + ": '";
+            ASSERT_EQ(text.find(begin + m_.world.file.path + "'"), 0u) << text;
+            ASSERT_NE(text.find("at offset "), std::string::npos) << text;
+        }
+    }
+    void cancel()
+    {
+        if (handles_.empty())
+            return;
+        struct transfer handle =
+            handles_[handles_.size() - 1 - random_.below((uint32_t)std::min<size_t>(
+                                               handles_.size(), 4))];
+        auto journey = open_.find({handle.index, handle.generation});
+        page_id page = journey == open_.end() ? 0 : journey->second;
+        bool read = memory_where(m_.memory, read_into(), page) == SLOT_LOADING;
+        enum status status = memory_cancel(m_.memory, handle);
+        if (journey == open_.end()) {
+            ASSERT_EQ(status, STATUS_NOT_FOUND);
+            return;
+        }
+        if (status == STATUS_NOT_FOUND) { /* it has ended; its event had no room in the last poll */
+            ASSERT_TRUE(more_to_tell_);
+            return;
+        }
+        if (status == STATUS_FULL) {
+            totals_.too_late++;
+            return;
+        }
+        ASSERT_EQ(status, STATUS_OK);
+        totals_.cancelled++;
+        cancelled_++;
+        open_.erase(journey);
+        reads_ -= read && memory_where(m_.memory, read_into(), page) == SLOT_FREE;
+    }
+    void pin()
+    {
+        page_id page = any_page();
+        if (memory_where(m_.memory, MEMORY_DEVICE, page) == SLOT_READY && pins_.size() < 4)
+            pins_.push_back({page, memory_pin(m_.memory, page)});
+    }
+    void unpin()
+    {
+        if (pins_.empty())
+            return;
+        std::swap(pins_[random_.below((uint32_t)pins_.size())], pins_.back());
+        memory_unpin(m_.memory, pins_.back().page);
+        pins_.pop_back();
+    }
+    void evict(enum memory_tier tier, uint32_t size_class)
+    {
+        page_id page = memory_sweep(m_.memory, tier, size_class);
+        if (page == PAGE_NONE)
+            return;
+        const uint8_t *slot = nullptr;
+        if (tier == MEMORY_DEVICE) {
+            slot = memory_pin(m_.memory, page);
+            ASSERT_TRUE(m_.holds(page, slot));
+            memory_unpin(m_.memory, page);
+        }
+        memory_evict(m_.memory, tier, page);
+        totals_.evicted++;
+#ifdef MOERING_DEBUG_CHECKS
+        for (uint64_t at = 0; slot && at < m_.page(page)->slot_bytes; at++)
+            ASSERT_EQ(slot[at], 0xff) << "what was evicted reads as NaN";
+#endif
+    }
+
+    void check()
+    {
+        memory_check(m_.memory);
+        struct memory_counters now = m_.counters();
+        ASSERT_EQ(now.storage_bytes, m_.world.io.bytes);
+        ASSERT_EQ(now.fetches[0] + now.fetches[1],
+                  open_.size() + ended_ + cancelled_) << "each journey ends once";
+        for (const Pin &pin : pins_)
+            ASSERT_TRUE(m_.holds(pin.page, pin.slot)) << "page " << pin.page;
+    }
+    void finish();
+
+    scratch::Random random_;
+    Plan plan_;
+    simulated::Memory m_;
+    Totals &totals_;
+    std::map<Key, page_id> open_; /* journeys asked for that have not ended */
+    std::vector<struct transfer> handles_;
+    std::vector<Pin> pins_;
+    bool more_to_tell_ = false;
+    uint64_t reads_ = 0; /* that the fetches have to cause */
+    uint64_t ended_ = 0, cancelled_ = 0, event_bytes_ = 0;
+};
+
+void Schedule::finish()
+{
+    while (!pins_.empty())
+        unpin();
+    for (int polls = 0; polls < 10000 && !(m_.idle() && open_.empty()); polls++)
+        poll(1000000000);
+    check();
+    ASSERT_TRUE(m_.idle() && open_.empty()) << "something never ends";
+    ASSERT_EQ(m_.pins(), 0u);
+    for (enum memory_tier tier : {MEMORY_HOST, MEMORY_DEVICE})
+        for (uint32_t c = 0; c < store_classes(memory_store(m_.memory)); c++)
+            for (uint32_t i = memory_slots(m_.memory, tier, c); i > 0; i--)
+                evict(tier, c);
+    ASSERT_EQ(m_.counters().ready[MEMORY_HOST] + m_.counters().ready[MEMORY_DEVICE], 0u)
+        << "something is pinned that nobody holds";
+    uint64_t submitted = 0, ended = 0, whole_bytes = 0, failed = 0;
+    for (page_id page = 0; page < m_.pages(); page++) {
+        submitted += m_.world.io.submitted[page];
+        ended += m_.world.io.ok[page] + m_.world.io.failed[page];
+        failed += m_.world.io.failed[page];
+        whole_bytes += m_.world.io.ok[page] * m_.page(page)->file_bytes;
+    }
+    ASSERT_EQ(submitted, reads_) << "what was fetched is read, each time once";
+    ASSERT_EQ(ended, reads_);
+    ASSERT_EQ(event_bytes_, m_.world.io.bytes) << "each byte is told once";
+    ASSERT_GE(event_bytes_, whole_bytes);
+    if (failed == 0) {
+        ASSERT_EQ(event_bytes_, whole_bytes);
+    }
+}
+
+TEST(MemorySimulation, EveryScheduleKeepsEveryInvariant)
+{
+    const File file;
+    constexpr uint32_t schedules = 10000;
+    Totals totals;
+    for (uint64_t seed = 1; seed <= schedules; seed++) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        Schedule(file, seed, totals).run(200);
+        ASSERT_FALSE(HasFailure());
+    }
+    printf("%u schedules: %lu landed, %lu failed, %lu cancelled, %lu too late to cancel, %lu full, "
+           "%lu evicted, %lu joined\n", schedules, (unsigned long)totals.landed,
+           (unsigned long)totals.failed, (unsigned long)totals.cancelled,
+           (unsigned long)totals.too_late, (unsigned long)totals.full,
+           (unsigned long)totals.evicted, (unsigned long)totals.joined);
+    /* All of it really happened, and often. */
+    for (uint64_t count : {totals.landed, totals.failed, totals.cancelled, totals.too_late,
+                           totals.full, totals.evicted, totals.joined})
+        EXPECT_GT(count, schedules);
+}
+
+} // namespace

@@ -1,0 +1,446 @@
+/* Storage and a device in virtual time: reads that are slow, fail, come short or overtake each
+ * other, copies that end when they are due. A schedule is a seed; nothing waits in real time, so
+ * thousands of them run in a second and each can be run again.
+ *
+ * The clock stands still until somebody waits for an end, then jumps to the next one. What memory/
+ * must never do is checked here, where it would show: read one page twice at once, write two things
+ * into one slot, fill a slot that a copy is writing into, wait for what never comes. */
+#ifndef MOERING_TESTS_MEMORY_SIMULATED_H
+#define MOERING_TESTS_MEMORY_SIMULATED_H
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "memory/device.h"
+#include "memory/io.h"
+#include "memory/memory.h"
+#include "tests/support/scratch.h"
+
+namespace simulated {
+
+inline void must(enum status status, const struct error &error)
+{
+    if (status)
+        throw std::runtime_error(error.text);
+}
+
+/* The file that all pages lie in, made once for a whole test program. */
+class File {
+public:
+    File() : bytes(scratch::noise(17, 1 << 18)), path(folder_.write("weights", bytes)) {}
+
+private:
+    scratch::Folder folder_;
+
+public:
+    const std::vector<uint8_t> bytes;
+    const std::string path;
+};
+
+/* A store of pages_of_class[c] pages of class c, dealt round robin; pages of one class are equally
+ * long, of three parts that lie anywhere in the file. */
+inline struct store *make_store(const File &file, const std::vector<uint32_t> &pages_of_class,
+                                scratch::Random &random)
+{
+    static constexpr uint64_t part_bytes[][3] = {{160, 70, 250}, {300, 4000, 90}};
+    struct error error = {};
+    struct store *store;
+    uint32_t number;
+    page_id page;
+    must(store_open(&store, &error), error);
+    must(store_add_file(store, file.path.c_str(), &number, &error), error);
+    std::vector<uint32_t> left = pages_of_class;
+    for (bool more = true; more;) {
+        more = false;
+        for (size_t c = 0; c < left.size(); c++) {
+            if (left[c] == 0)
+                continue;
+            left[c]--;
+            more = true;
+            struct page_part parts[3] = {};
+            uint64_t third = file.bytes.size() / 3;
+            for (uint32_t i = 0; i < 3; i++) {
+                parts[i].file = number;
+                parts[i].bytes = part_bytes[c][i];
+                parts[i].offset = i * third + random.below((uint32_t)(third - parts[i].bytes));
+            }
+            must(store_add_page(store, parts, 3, &page, &error), error);
+        }
+    }
+    must(store_seal(store, &error), error);
+    return store;
+}
+
+inline bool holds(const File &file, const struct page *page, const uint8_t *slot)
+{
+    for (uint32_t i = 0; i < page->parts; i++)
+        if (memcmp(slot + page->part[i].slot_offset, &file.bytes[page->part[i].offset],
+                   page->part[i].bytes) != 0)
+            return false;
+    return true;
+}
+
+/* Gives up on the whole test program: from inside a C callback nothing milder is safe. */
+[[noreturn]] inline void broken(const char *why, uint32_t what)
+{
+    fprintf(stderr, "simulation: %s (%u)\n", why, what);
+    abort();
+}
+
+/* How slow and how reliable things are in one schedule. */
+struct Weather {
+    bool inside_submit = false;  /* reads end in the order of their submission, as io_sync's do */
+    uint32_t slow_percent = 0;   /* of reads: a thousand times as long as the others */
+    uint32_t fail_percent = 0;   /* of reads: an error or the end of the file, somewhere in it */
+    uint64_t copy_ns = 0;        /* of one copy; 0: inside copy() */
+    uint32_t copies_max = 1;     /* under way before copy() says that it is full */
+};
+
+class World;
+
+class Io {
+public:
+    Io(World &world, const File &file) : world_(world), file_(file) {}
+    struct io *get() { return &head_.io; }
+    /* The time of the next end; UINT64_MAX: none. */
+    uint64_t next_due() const;
+
+    std::vector<uint32_t> submitted, ok, failed; /* [pages] reads so far */
+    uint64_t bytes = 0;                          /* told to the memory */
+    void begin(uint32_t pages)
+    {
+        submitted.assign(pages, 0);
+        ok = failed = submitted;
+    }
+
+private:
+    struct Head {
+        struct io io; /* first */
+        Io *self;
+    };
+    struct Read {
+        struct io_request request;
+        struct io_done done;
+        uint64_t due;
+    };
+    static Io &self(struct io *io) { return *reinterpret_cast<Head *>(io)->self; }
+    void submit(const struct io_request &request);
+    bool poll(struct io_done *done, uint64_t wait_ns);
+    struct io_done outcome(const struct io_request &request) const;
+    void write(const Read &read) const;
+
+    World &world_;
+    const File &file_;
+    std::deque<Read> under_way_;
+    static constexpr struct io_ops ops = {
+        "simulated",
+        [](struct io *io, const struct io_request *request) { self(io).submit(*request); },
+        [](struct io *io, struct io_done *done, uint64_t wait) { return self(io).poll(done, wait); },
+        [](struct io *) {},
+    };
+    Head head_ = {{&ops}, this};
+};
+
+class Device {
+public:
+    Device(World &world, bool host_visible) : world_(world)
+    {
+        head_.device.ops = host_visible ? &near : &far;
+    }
+    struct device *get() { return &head_.device; }
+    uint64_t next_due() const { return copies_.empty() ? UINT64_MAX : copies_.front().due; }
+
+private:
+    struct Head {
+        struct device device; /* first */
+        Device *self;
+    };
+    struct Copy {
+        uint8_t *to;
+        const void *from;
+        size_t bytes;
+        uint64_t due;
+    };
+    static Device &self(struct device *device) { return *reinterpret_cast<Head *>(device)->self; }
+    static void *alloc(struct device *device, size_t bytes)
+    {
+        void *memory = aligned_alloc(4096, bytes);
+        self(device).arena_.reset(memory);
+        return memory;
+    }
+    static uint64_t copy(struct device *device, void *to, const void *from, size_t bytes);
+    static void fill(struct device *device, void *to, uint8_t byte, size_t bytes)
+    {
+        for (const Copy &copy : self(device).copies_)
+            if (copy.to < (uint8_t *)to + bytes && copy.to + copy.bytes > (uint8_t *)to)
+                broken("a slot is filled that a copy writes into", 0);
+        memset(to, byte, bytes);
+    }
+    static uint64_t poll(struct device *device, uint64_t seen, uint64_t wait_ns);
+    static constexpr struct device_ops near = {"near", true, alloc, copy,
+                                               fill,   poll, [](struct device *) {}};
+    static constexpr struct device_ops far = {"far", false, alloc, copy,
+                                              fill,  poll,  [](struct device *) {}};
+
+    World &world_;
+    std::deque<Copy> copies_;
+    uint64_t started_ = 0, last_due_ = 0;
+    struct Free {
+        void operator()(void *memory) const { free(memory); }
+    };
+    std::unique_ptr<void, Free> arena_;
+    Head head_ = {{nullptr}, this};
+};
+
+/* One schedule's storage, device and clock. Lives longer than the memory opened on it. */
+class World {
+public:
+    World(const File &in, scratch::Random &dice, const Weather &how, bool host_visible)
+        : file(in), random(dice), weather(how), io(*this, in), device(*this, host_visible)
+    {
+    }
+    /* To the next end of a read or a copy, if one is under way. */
+    void advance()
+    {
+        uint64_t next = std::min(io.next_due(), device.next_due());
+        if (next != UINT64_MAX && next > now)
+            now = next;
+    }
+    /* Called by whoever is polled: waiting and asking lead somewhere sooner or later. */
+    void polled(bool ended)
+    {
+        idle_polls_ = ended ? 0 : idle_polls_ + 1;
+        if (idle_polls_ > 1000000)
+            broken("it waits for ever", 0);
+    }
+    const File &file;
+    scratch::Random &random;
+    Weather weather;
+    uint64_t now = 0;
+    Io io;
+    Device device;
+
+private:
+    uint32_t idle_polls_ = 0;
+};
+
+inline uint64_t Io::next_due() const
+{
+    uint64_t next = UINT64_MAX;
+    for (const Read &read : under_way_)
+        next = std::min(next, read.due);
+    return next;
+}
+
+/* Draws how a read will end. */
+inline struct io_done Io::outcome(const struct io_request &request) const
+{
+    const struct page *page = store_page(request.store, request.page);
+    struct io_done done = {};
+    done.tag = request.tag;
+    done.reads = page->parts;
+    done.bytes = page->file_bytes;
+    if (!world_.random.chance(world_.weather.fail_percent))
+        return done;
+    done.cause = world_.random.chance(50) ? EIO : IO_END_OF_FILE;
+    done.part = world_.random.below(page->parts);
+    const struct page_part &part = page->part[done.part];
+    uint64_t had = world_.random.below((uint32_t)part.bytes);
+    done.offset = part.offset + had;
+    done.reads = done.part + 1;
+    done.bytes = had;
+    for (uint32_t i = 0; i < done.part; i++)
+        done.bytes += page->part[i].bytes;
+    return done;
+}
+
+inline void Io::submit(const struct io_request &request)
+{
+    for (const Read &read : under_way_) {
+        if (read.request.page == request.page)
+            broken("a page is read twice at once", request.page);
+        if (read.request.slot == request.slot)
+            broken("two pages are read into one slot", request.page);
+    }
+    submitted[request.page]++;
+    uint64_t ns = 1 + world_.random.below(1000);
+    if (world_.random.chance(world_.weather.slow_percent))
+        ns *= 1000;
+    if (world_.weather.inside_submit)
+        ns = 0;
+    under_way_.push_back({request, outcome(request), world_.now + ns});
+    if (world_.weather.inside_submit)
+        write(under_way_.back());
+    else
+        memset(request.slot, 0xa5, 64); /* a slot is the io's from submit on */
+}
+
+/* The bytes of a read that ends: all of the page, or what came before the failure. */
+inline void Io::write(const Read &read) const
+{
+    const struct page *page = store_page(read.request.store, read.request.page);
+    uint64_t left = read.done.bytes;
+    for (uint32_t i = 0; i < page->parts && left > 0; i++) {
+        uint64_t n = std::min(left, page->part[i].bytes);
+        memcpy(read.request.slot + page->part[i].slot_offset, &file_.bytes[page->part[i].offset], n);
+        left -= n;
+    }
+}
+
+inline bool Io::poll(struct io_done *done, uint64_t wait_ns)
+{
+    if (wait_ns > 0 && next_due() > world_.now)
+        world_.advance(); /* perhaps to the end of a copy only: nothing to tell then */
+    auto first = std::min_element(under_way_.begin(), under_way_.end(),
+                                  [](const Read &a, const Read &b) { return a.due < b.due; });
+    bool ended = first != under_way_.end() && first->due <= world_.now;
+    world_.polled(ended);
+    if (!ended)
+        return false;
+    if (!world_.weather.inside_submit)
+        write(*first);
+    *done = first->done;
+    (done->cause ? failed : ok)[first->request.page]++;
+    bytes += done->bytes;
+    under_way_.erase(first);
+    return true;
+}
+
+inline uint64_t Device::copy(struct device *device, void *to, const void *from, size_t bytes)
+{
+    Device &d = self(device);
+    if (d.copies_.size() >= d.world_.weather.copies_max)
+        return 0;
+    uint64_t begin = std::max(d.last_due_, d.world_.now);
+    d.last_due_ = begin + d.world_.weather.copy_ns;
+    d.copies_.push_back({static_cast<uint8_t *>(to), from, bytes, d.last_due_});
+    d.started_++;
+    if (d.world_.weather.copy_ns == 0)
+        poll(device, 0, 0);
+    return d.started_;
+}
+
+inline uint64_t Device::poll(struct device *device, uint64_t seen, uint64_t wait_ns)
+{
+    Device &d = self(device);
+    if (wait_ns > 0 && d.started_ - d.copies_.size() <= seen)
+        d.world_.advance();
+    while (!d.copies_.empty() && d.copies_.front().due <= d.world_.now) {
+        const Copy &copy = d.copies_.front();
+        memcpy(copy.to, copy.from, copy.bytes);
+        d.copies_.pop_front();
+    }
+    d.world_.polled(d.started_ - d.copies_.size() > seen);
+    return d.started_ - d.copies_.size();
+}
+
+/* Pages, tiers and weather drawn from the dice; `pages` in all. */
+struct Plan {
+    std::vector<uint32_t> pages_of_class;
+    struct memory_config config = {};
+    bool has_host = false;
+    Weather weather;
+
+    Plan(scratch::Random &random, uint32_t pages)
+    {
+        if (pages > 1 && random.chance(30)) {
+            uint32_t first = 1 + random.below(pages - 1);
+            pages_of_class = {first, pages - first};
+        } else {
+            pages_of_class = {pages};
+        }
+        has_host = random.chance(50);
+        for (size_t c = 0; c < pages_of_class.size(); c++) {
+            config.slots[MEMORY_DEVICE].of_class[c] = slots(random, pages_of_class[c]);
+            if (has_host)
+                config.slots[MEMORY_HOST].of_class[c] = slots(random, pages_of_class[c]);
+        }
+        config.io_depth = 1 + random.below(5);
+        config.prefetch_queue = 1 + random.below(8);
+        weather.inside_submit = random.chance(30);
+        weather.slow_percent = random.chance(50) ? random.below(60) : 0;
+        weather.fail_percent = random.chance(50) ? random.below(40) : 0;
+        weather.copy_ns = random.chance(60) ? 1 + random.below(3000) : 0;
+        weather.copies_max = 1 + random.below(3);
+    }
+    uint32_t least_slots() const
+    {
+        uint32_t least = UINT32_MAX;
+        for (size_t c = 0; c < pages_of_class.size(); c++)
+            least = std::min(least, config.slots[MEMORY_DEVICE].of_class[c]);
+        return least;
+    }
+
+private:
+    /* Tiny rings more often than not; now and then all pages fit. */
+    static uint32_t slots(scratch::Random &random, uint32_t pages)
+    {
+        return 1 + random.below(random.chance(70) ? std::min(pages, 4u) : pages);
+    }
+};
+
+/* A memory of a plan in a world. */
+class Memory {
+public:
+    Memory(const File &file, const Plan &plan, scratch::Random &random)
+        : world(file, random, plan.weather, !plan.has_host || random.chance(50))
+    {
+        struct store *store = make_store(file, plan.pages_of_class, random);
+        struct memory_config config = plan.config;
+        struct error error = {};
+        config.device = world.device.get();
+        config.custom_io = world.io.get();
+        world.io.begin(store_pages(store));
+        enum status status = memory_open(&memory, store, &config, &error);
+        if (status)
+            store_close(store);
+        must(status, error);
+    }
+    ~Memory() { memory_close(memory); }
+    Memory(const Memory &) = delete;
+    Memory &operator=(const Memory &) = delete;
+
+    struct memory_counters counters() const
+    {
+        struct memory_counters now;
+        memory_counters(memory, &now);
+        return now;
+    }
+    bool idle() const
+    {
+        struct memory_counters now = counters();
+        return now.in_flight + now.queued[0] + now.queued[1] == 0;
+    }
+    const struct page *page(page_id number) const
+    {
+        return store_page(memory_store(memory), number);
+    }
+    uint32_t pages() const { return store_pages(memory_store(memory)); }
+    uint32_t pins() const
+    {
+        uint32_t n = 0;
+        for (page_id number = 0; number < pages(); number++)
+            n += memory_pins(memory, number);
+        return n;
+    }
+    bool holds(page_id number, const uint8_t *slot) const
+    {
+        return simulated::holds(world.file, page(number), slot);
+    }
+
+    World world;
+    struct memory *memory = nullptr;
+};
+
+} // namespace simulated
+
+#endif
