@@ -66,20 +66,134 @@ TEST_P(SameTokens, WhateverTheRingTheTiersAndTheIo)
     uint32_t all = engine_info(resident.engine)->pages;
     for (uint32_t device : {least_, least_ + 1, 5u, 9u, all - 1, all})
         for (uint32_t host : {0u, least_, 7u, all})
-            for (bool prefetch : {false, true}) {
+            for (enum prefetch_mode prefetch : {PREFETCH_OFF, PREFETCH_AUTO, PREFETCH_ON}) {
                 SCOPED_TRACE(std::to_string(device) + " device slots, " + std::to_string(host) +
                              " host slots, prefetch " + std::to_string(prefetch));
                 Engine e(path_, [&](auto &c) {
                     c.device_experts = Engine::pages(device);
                     if (host)
                         c.host_experts = Engine::pages(host);
-                    c.prefetch = prefetch;
+                    c.prefetch = prefetch ? PREFETCH_ON : PREFETCH_OFF;
                     c.io = device % 2 ? IO_SYNC : IO_THREAD;
                 });
                 EXPECT_EQ(engine_info(e.engine)->device_slots, device);
                 EXPECT_EQ(engine_info(e.engine)->host_slots, host);
                 expect_same(e.run(one), want);
             }
+}
+
+TEST_P(SameTokens, WhateverThePolicyThePredictorAndTheLayersStreamed)
+{
+    std::vector<Job> jobs = {job(1, 19, 14, 8), job(2, 7, 12)};
+    Engine resident(path_);
+    std::vector<Answer> want = resident.run(jobs);
+    const struct engine_info *info = engine_info(resident.engine);
+    auto check = [&](const std::string &what, const Engine::Tweak &tweak) {
+        SCOPED_TRACE(what);
+        Engine e(path_, [&](auto &c) {
+            c.device_experts = Engine::pages(info->pages / 2);
+            c.prefetch = PREFETCH_ON;
+            tweak(c);
+        });
+        std::vector<Answer> got = e.run(jobs);
+        for (size_t i = 0; i < jobs.size(); i++)
+            expect_same(got[i], want[i]);
+    };
+    for (uint32_t i = 0; i < EVICT_KINDS; i++)
+        check(evict_kind_name((enum evict_kind)i), [&](auto &c) { c.evict = (enum evict_kind)i; });
+    for (uint32_t i = 0; i < FORESIGHT_KINDS; i++)
+        check(foresight_name((enum foresight)i), [&](auto &c) { c.foresight = (enum foresight)i; });
+    for (uint32_t k : {1u, info->layers / 2, (uint32_t)STREAM_AUTO})
+        for (enum io_kind io : {IO_SYNC, IO_THREAD})
+            check("layers " + std::to_string(k), [&](auto &c) {
+                c.stream_layers = k;
+                c.stream_always = true;
+                c.io = io;
+            });
+}
+
+/* One way of deciding about pages. Room is counted in whole layers, plus `spare` pages. */
+struct Way {
+    enum evict_kind evict;
+    enum foresight foresight;
+    enum prefetch_mode prefetch;
+    uint32_t stream_layers;
+    bool stream_always;
+    uint32_t layers, spare; /* 0 layers: the smallest ring and `spare` pages */
+    uint32_t host;          /* pages; 0: none */
+    enum io_kind io;
+};
+
+/* Each value of each knob, and most pairs of them. */
+const Way kWays[] = {
+    {EVICT_LEARNED, FORESIGHT_AUTO, PREFETCH_ON, STREAM_OFF, false, 0, 0, 0, IO_THREAD},
+    {EVICT_LEARNED, FORESIGHT_TRANSITION, PREFETCH_ON, 1, true, 1, 0, 0, IO_SYNC},
+    {EVICT_LEARNED, FORESIGHT_PREVIOUS, PREFETCH_AUTO, 2, true, 2, 3, 5, IO_THREAD},
+    {EVICT_LEARNED, FORESIGHT_LOOKAHEAD, PREFETCH_ON, STREAM_AUTO, false, 2, 0, 0, IO_SYNC},
+    {EVICT_LEARNED, FORESIGHT_AUTO, PREFETCH_OFF, 3, true, 3, 1, 0, IO_THREAD},
+    {EVICT_ROUND, FORESIGHT_AUTO, PREFETCH_ON, 2, true, 2, 0, 0, IO_THREAD},
+    {EVICT_ROUND, FORESIGHT_LOOKAHEAD, PREFETCH_ON, STREAM_OFF, false, 1, 2, 9, IO_SYNC},
+    {EVICT_ROUND, FORESIGHT_TRANSITION, PREFETCH_OFF, STREAM_AUTO, true, 2, 1, 0, IO_SYNC},
+    {EVICT_LRU, FORESIGHT_LOOKAHEAD, PREFETCH_AUTO, STREAM_OFF, false, 2, 0, 0, IO_THREAD},
+    {EVICT_LRU, FORESIGHT_AUTO, PREFETCH_ON, 1, true, 2, 1, 0, IO_SYNC},
+    {EVICT_LRU, FORESIGHT_PREVIOUS, PREFETCH_OFF, 3, true, 3, 0, 4, IO_SYNC},
+    {EVICT_LFU, FORESIGHT_TRANSITION, PREFETCH_ON, 3, true, 3, 2, 0, IO_THREAD},
+    {EVICT_LFU, FORESIGHT_PREVIOUS, PREFETCH_ON, STREAM_AUTO, false, 1, 0, 7, IO_THREAD},
+    {EVICT_LFU, FORESIGHT_LOOKAHEAD, PREFETCH_AUTO, 1, true, 1, 1, 0, IO_SYNC},
+    {EVICT_FORECAST, FORESIGHT_AUTO, PREFETCH_ON, 2, true, 2, 1, 6, IO_THREAD},
+    {EVICT_FORECAST, FORESIGHT_TRANSITION, PREFETCH_OFF, STREAM_OFF, false, 0, 2, 0, IO_SYNC},
+    {EVICT_RANDOM, FORESIGHT_AUTO, PREFETCH_AUTO, 2, true, 2, 2, 0, IO_SYNC},
+    {EVICT_RANDOM, FORESIGHT_LOOKAHEAD, PREFETCH_ON, 2, false, 3, 0, 0, IO_THREAD},
+    {EVICT_RANDOM, FORESIGHT_PREVIOUS, PREFETCH_ON, STREAM_OFF, false, 0, 1, 0, IO_SYNC},
+};
+
+/* Prefill in one step and in chunks, then 64 decode steps. Counters of layers computed go round all of
+ * them, so numbers of layer slots that do not divide that of the layers are met at every offset. */
+TEST_P(SameTokens, WhateverIsEvictedForeseenOrStreamed)
+{
+    Job one = job(7, 24, 64), chunked = job(7, 24, 64, 7);
+    Engine resident(path_);
+    Answer want = resident.run(one);
+    ASSERT_EQ(want.tokens.size(), 64u);
+    const struct engine_info *info = engine_info(resident.engine);
+    uint64_t guesses = 0, streamed = 0;
+    for (size_t i = 0; i < sizeof kWays / sizeof kWays[0]; i++) {
+        const Way &way = kWays[i];
+        /* Classes share a ring by their pages: of a model of two, twice as much is sure to be enough. */
+        uint32_t slots = way.layers ? way.layers * least_ * info->experts + way.spare
+                                    : least_ + way.spare;
+        slots = std::min(slots, info->pages);
+        SCOPED_TRACE("way " + std::to_string(i) + ", " + evict_kind_name(way.evict) + ", " +
+                     foresight_name(way.foresight) + ", prefetch " + std::to_string(way.prefetch) +
+                     ", stream " + std::to_string((int)way.stream_layers) + ", " +
+                     std::to_string(slots) + " slots");
+        Engine e(path_, [&](auto &c) {
+            c.device_experts = Engine::pages(slots);
+            if (way.host)
+                c.host_experts = Engine::pages(std::max(way.host, least_));
+            c.evict = way.evict;
+            c.foresight = way.foresight;
+            c.prefetch = way.prefetch;
+            c.stream_layers = way.stream_layers;
+            c.stream_always = way.stream_always;
+            c.io = way.io;
+        });
+        expect_same(e.run(i % 2 ? one : chunked), want);
+        expect_same(e.run(i % 2 ? chunked : one), want); /* with all that was learned */
+        struct engine_stats stats = e.stats();
+        guesses += stats.policy.prefetch.issued;
+        if (way.stream_always && way.stream_layers != STREAM_AUTO) {
+            EXPECT_EQ(stats.stream.slots, std::min(way.stream_layers, info->layers));
+            EXPECT_EQ(stats.stream.streamed_steps, stats.steps);
+        }
+        streamed += stats.stream.streamed_steps;
+    }
+    printf("%s, %u pages: %lu guesses, %lu steps streamed\n", info->model_name, info->pages,
+           (unsigned long)guesses, (unsigned long)streamed);
+    if (info->pages > 16) { /* fewer have nothing to foretell */
+        EXPECT_GT(guesses, 0u);
+    }
+    EXPECT_GT(streamed, 0u);
 }
 
 TEST_P(SameTokens, WhateverTheThreads)
@@ -187,10 +301,10 @@ TEST_P(SameTokens, ARingSmallerThanOneTokensWorkingSetStillHits)
     Answer want = resident.run(one);
     uint32_t set = info->layers * info->top_k;
     for (uint32_t slots = least_ * (info->top_k + 1); slots < set; slots++)
-        for (bool prefetch : {false, true}) {
+        for (enum prefetch_mode prefetch : {PREFETCH_OFF, PREFETCH_ON}) {
             Engine e(path_, [&](auto &c) {
                 c.device_experts = Engine::pages(slots);
-                c.prefetch = prefetch;
+                c.prefetch = prefetch ? PREFETCH_ON : PREFETCH_OFF;
             });
             Answer got = e.run(one);
             expect_same(got, want);
