@@ -16,6 +16,8 @@
 #include "memory/base/clock.h"
 #include "memory/base/log.h"
 
+enum { LOOKAHEAD_RECORDED = 2 }; /* layers, in the trace */
+
 struct engine {
     struct engine_parts parts;
     struct batch batch;
@@ -288,6 +290,19 @@ static void on_routing(void *self, uint32_t layer, const struct dispatch *d, con
                              d->row_offsets[r + 1] - d->row_offsets[r]);
 }
 
+/* What the next layers' routers say, beside what was chosen: replay judges by it. */
+static void on_lookahead(void *self, uint32_t layer, uint32_t distance, const float *logits,
+                         uint32_t rows)
+{
+    struct engine *e = self;
+    struct moe *moe = &e->parts.transformer.moe;
+    for (uint32_t r = 0; r < rows; r++) {
+        router_choose(&moe->router, logits + (size_t)r * moe->router.experts, moe->chosen,
+                      moe->weights);
+        trace_writer_fill_column(e->trace, distance - 1, r, layer, moe->chosen, moe->router.top_k);
+    }
+}
+
 static bool on_device(void *self, page_id page)
 {
     const struct engine *e = self;
@@ -331,6 +346,11 @@ static void watch_regret(struct engine *e)
 static enum status open_trace(struct engine *e, const char *path, struct error *error)
 {
     const struct engine_info *info = &e->parts.info;
+    struct trace_writer_column columns[LOOKAHEAD_RECORDED];
+    uint32_t ahead = info->layers > LOOKAHEAD_RECORDED ? LOOKAHEAD_RECORDED : info->layers - 1;
+    for (uint32_t d = 1; d <= ahead; d++)
+        columns[d - 1] = (struct trace_writer_column){
+            .name = "lookahead", .layers = info->layers - d, .width = info->top_k, .distance = d};
     struct trace_writer_config config = {
         .path = path,
         .model = info->model_name,
@@ -339,17 +359,24 @@ static enum status open_trace(struct engine *e, const char *path, struct error *
         .experts = info->experts,
         .top_k = info->top_k,
         .rows_max = info->max_batch_tokens,
+        .columns = columns,
+        .column_count = ahead,
     };
     e->trace_items = calloc(info->max_num_seqs, sizeof *e->trace_items);
     if (!e->trace_items)
         return error_set(error, STATUS_NO_MEMORY, "no memory to record a trace");
-    return trace_writer_open(&e->trace, &config, error);
+    enum status status = trace_writer_open(&e->trace, &config, error);
+    if (status == STATUS_OK)
+        e->parts.transformer.moe.lookahead.listener = (struct lookahead_listener){
+            .self = e, .distances = ahead, .scores = on_lookahead};
+    return status;
 }
 
 enum status engine_trace_finish(struct engine *e, struct error *error)
 {
     struct trace_writer *trace = e->trace;
     e->trace = NULL;
+    e->parts.transformer.moe.lookahead.listener = (struct lookahead_listener){0};
     return trace_writer_close(trace, error);
 }
 

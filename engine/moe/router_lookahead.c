@@ -64,12 +64,20 @@ void router_lookahead_tell(struct router_lookahead *l, struct expert_pager *page
                            const float *x, uint32_t rows)
 {
     struct backend *b = l->backend;
-    uint32_t ahead = rows <= ROUTER_LOOKAHEAD_ROWS && l->router ? pager_looks_ahead(pager) : 0;
+    const struct lookahead_listener *listener = &l->listener;
+    uint32_t heard = listener->scores ? listener->distances : 0;
+    if (rows > ROUTER_LOOKAHEAD_ROWS || !l->router)
+        return;
+    uint32_t told = pager_looks_ahead(pager), ahead = told > heard ? told : heard;
     for (uint32_t d = 1; d <= ahead && layer + d < l->layers; d++) {
         const struct layer_router *router = &l->router[layer + d];
         b->ops->rms_norm(b, l->normed, x, router->norm, rows, l->hidden, l->norm_eps);
         b->ops->matmul(b, l->scores, l->normed, router->weight, NULL, rows, false);
         b->ops->download(b, l->host, l->scores, (size_t)rows * l->experts * sizeof(float));
+        if (d <= heard)
+            listener->scores(listener->self, layer, d, l->host, rows);
+        if (d > told)
+            continue;
         take_best(l, rows);
         pager_lookahead(pager, d, l->best);
     }

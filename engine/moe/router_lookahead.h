@@ -22,6 +22,15 @@ struct layer_router {
     const float *norm;    /* [h] in front of it */
 };
 
+/* Told what was asked, row by row, whether the pager wants to know or not. `scores` NULL: nobody listens. */
+struct lookahead_listener {
+    void *self;
+    uint32_t distances; /* 1 .. this many layers ahead */
+    /* logits[rows][E] of the router of layer + distance; lent for the call. */
+    void (*scores)(void *self, uint32_t layer, uint32_t distance, const float *logits,
+                   uint32_t rows);
+};
+
 struct router_lookahead {
     struct backend *backend;           /* borrowed; NULL: not open */
     const struct layer_router *router; /* [layers] borrowed; NULL: looks nowhere */
@@ -31,6 +40,7 @@ struct router_lookahead {
     float *scores;  /* [ROUTER_LOOKAHEAD_ROWS][E], backend memory */
     float *host;    /* [ROUTER_LOOKAHEAD_ROWS][E] */
     float *best;    /* [E] */
+    struct lookahead_listener listener; /* nobody after open; the owner may set it between steps */
 };
 
 struct router_lookahead_config {

@@ -138,6 +138,9 @@ enum status stream_open(struct stream **out, const struct stream_config *c, stru
                          c->stream_layers, most, c->experts);
     }
     s->resident = s->slots_max == s->layers;
+    /* One slot hides no copy behind computing, and takes its room from pages that are used. */
+    if (s->automatic && !s->resident && s->slots_max < SLOTS_OVERLAP)
+        s->slots_max = 0;
     s->slots = s->slots_max;
     if (s->automatic && !s->resident && s->slots > SLOTS_OVERLAP)
         s->slots = SLOTS_OVERLAP;

@@ -77,7 +77,7 @@ struct stream_figures {
 };
 
 /* INVALID: a fixed K that does not fit the slots; the sentence names the flag and what fits.
- * NO_MEMORY. An automatic K that does not fit a single layer is not an error: streaming is off. */
+ * NO_MEMORY. An automatic K that does not fit two layers is not an error: streaming is off. */
 enum status stream_open(struct stream **out, const struct stream_config *config,
                         struct error *error);
 void stream_close(struct stream *stream); /* accepts NULL */

@@ -99,14 +99,14 @@ void history_close(struct history *h)
 
 static void learn_hazard(struct history *h, uint64_t first)
 {
+    const uint16_t *cell = h->cell + first;
     for (uint32_t e = 0; e < h->experts; e++) {
-        uint32_t c = h->cell[first + e];
-        h->runs[c] += 1.0f;
-        h->uses[c] += h->used[e];
+        h->runs[cell[e]] += 1.0f;
+        h->uses[cell[e]] += h->used[e];
     }
     h->decode_runs++;
     for (uint32_t e = 0; e < h->experts; e++) {
-        uint32_t c = h->cell[first + e];
+        uint32_t c = cell[e];
         if (h->touched[c] == h->decode_runs)
             continue;
         h->touched[c] = h->decode_runs;
@@ -120,12 +120,17 @@ static void learn_hazard(struct history *h, uint64_t first)
 
 static void move_decode(struct history *h, uint64_t first)
 {
-    for (uint32_t e = 0; e < h->experts; e++) {
-        uint64_t p = first + e;
-        h->fast[p] += FAST_STEP * (h->used[e] - h->fast[p]);
-        h->slow[p] += SLOW_STEP * (h->used[e] - h->slow[p]);
-        uint32_t gap = h->gap[p] + (h->gap[p] < 255);
-        h->gap[p] = (uint8_t)(h->used[e] > 0.0f ? 0 : gap);
+    const float *restrict used = h->used;
+    float *restrict fast = h->fast + first, *restrict slow = h->slow + first;
+    uint8_t *restrict gap = h->gap + first;
+    uint32_t experts = h->experts;
+    for (uint32_t e = 0; e < experts; e++) {
+        fast[e] += FAST_STEP * (used[e] - fast[e]);
+        slow[e] += SLOW_STEP * (used[e] - slow[e]);
+    }
+    for (uint32_t e = 0; e < experts; e++) {
+        uint32_t longer = gap[e] + (gap[e] < 255);
+        gap[e] = (uint8_t)(used[e] > 0.0f ? 0 : longer);
     }
 }
 
@@ -151,6 +156,22 @@ static void move_prefill(struct history *h, uint64_t first, const struct layer_r
     }
 }
 
+/* Two loops, since the bins of rates can be had for several experts at once. */
+static void find_cells(struct history *h, uint64_t first)
+{
+    const float *restrict fast = h->fast + first, *restrict slow = h->slow + first;
+    const uint8_t *restrict gap = h->gap + first;
+    uint16_t *restrict cell = h->cell + first;
+    float *restrict logit = h->logit + first;
+    uint32_t experts = h->experts;
+    for (uint32_t e = 0; e < experts; e++)
+        cell[e] = (uint16_t)(rate_bin(fast[e]) * HISTORY_RATE_BINS + rate_bin(slow[e]));
+    for (uint32_t e = 0; e < experts; e++) {
+        cell[e] = (uint16_t)(cell[e] + h->gap_bin[gap[e]] * HISTORY_RATE_BINS * HISTORY_RATE_BINS);
+        logit[e] = h->cell_logit[cell[e]];
+    }
+}
+
 void history_observe(struct history *h, const struct layer_run *run)
 {
     uint64_t first = (uint64_t)run->layer * h->experts;
@@ -163,11 +184,5 @@ void history_observe(struct history *h, const struct layer_run *run)
         learn_hazard(h, first);
         move_decode(h, first);
     }
-    for (uint32_t e = 0; e < h->experts; e++) {
-        uint64_t p = first + e;
-        uint32_t c = (h->gap_bin[h->gap[p]] * HISTORY_RATE_BINS + rate_bin(h->fast[p])) *
-                         HISTORY_RATE_BINS + rate_bin(h->slow[p]);
-        h->cell[p] = (uint16_t)c;
-        h->logit[p] = h->cell_logit[c];
-    }
+    find_cells(h, first);
 }

@@ -64,26 +64,33 @@ static uint32_t key_of(float score)
  * for each layer and distance and a sort by comparing takes ten times as long for 512. */
 static void sort_by_score(struct lookahead *l, const float *score)
 {
-    uint32_t count[4][256] = {{0}};
-    for (uint32_t e = 0; e < l->experts; e++) {
-        l->key[e] = key_of(score[e]);
-        l->order[e] = (uint16_t)e;
-        for (int byte = 0; byte < 4; byte++)
-            count[byte][l->key[e] >> 8 * byte & 255]++;
+    uint32_t count[4][256] = {{0}}, n = l->experts;
+    uint32_t *restrict key = l->key;
+    uint16_t *from = l->order, *to = l->spare;
+    for (uint32_t e = 0; e < n; e++) {
+        key[e] = key_of(score[e]);
+        from[e] = (uint16_t)e;
     }
-    for (int byte = 0; byte < 4; byte++) { /* four passes: the last ends in `order` */
-        for (uint32_t i = 0, sum = 0; i < 256; i++) {
-            uint32_t here = count[byte][i];
-            count[byte][i] = sum;
+    for (uint32_t e = 0; e < n; e++) {
+        count[0][key[e] & 255]++;
+        count[1][key[e] >> 8 & 255]++;
+        count[2][key[e] >> 16 & 255]++;
+        count[3][key[e] >> 24]++;
+    }
+    for (int byte = 0; byte < 4; byte++) { /* an even number of passes: the last ends in `order` */
+        uint32_t *restrict at = count[byte], shift = 8 * (uint32_t)byte, sum = 0;
+        for (uint32_t i = 0; i < 256; i++) {
+            uint32_t here = at[i];
+            at[i] = sum;
             sum += here;
         }
-        for (uint32_t i = 0; i < l->experts; i++) {
-            uint16_t e = l->order[i];
-            l->spare[count[byte][l->key[e] >> 8 * byte & 255]++] = e;
+        for (uint32_t i = 0; i < n; i++) {
+            uint16_t e = from[i];
+            to[at[key[e] >> shift & 255]++] = e;
         }
-        uint16_t *sorted = l->spare;
-        l->spare = l->order;
-        l->order = sorted;
+        uint16_t *sorted = to;
+        to = from;
+        from = sorted;
     }
 }
 

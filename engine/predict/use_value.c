@@ -211,27 +211,29 @@ void use_value_after(struct use_value *v, const struct layer_run *run)
 {
     uint64_t first = (uint64_t)run->layer * v->experts;
     const uint16_t *cell = v->history->cell + first;
-    const float *used = v->history->used;
-    float *value = v->value + first;
+    const float *restrict used = v->history->used;
+    float *restrict value = v->value + first, *restrict logit = v->logit, *restrict error = v->error;
+    const float *restrict old = v->old_value;
+    float gamma = v->gamma;
     take_last(&v->last[run->layer], run);
     take_company(v, &v->company, v->history->fast + first);
     for (uint32_t e = 0; e < v->experts; e++)
-        v->logit[e] = v->cell_logit[cell[e]];
-    add_rows(v->logit, &v->last_rows, run->layer, &v->last[run->layer]);
-    add_rows(v->logit, &v->company_rows, run->layer, &v->company);
+        logit[e] = v->cell_logit[cell[e]];
+    add_rows(logit, &v->last_rows, run->layer, &v->last[run->layer]);
+    add_rows(logit, &v->company_rows, run->layer, &v->company);
     for (uint32_t e = 0; e < v->experts; e++)
-        value[e] = logistic_sigmoid(v->logit[e]);
+        value[e] = logistic_sigmoid(logit[e]);
     if (run->prefill) /* a prompt shows which experts are wanted, not when */
         return;
     for (uint32_t e = 0; e < v->experts; e++) {
-        float later = v->gamma * value[e];
-        v->error[e] = (used[e] > 0.0f ? 1.0f : later) - v->old_value[e];
+        float later = gamma * value[e];
+        error[e] = (used[e] > 0.0f ? 1.0f : later) - old[e];
     }
     learn_table(v, first);
     float scale = 1.0f + FIRST_STEPS / (1.0f + v->learned[run->layer] / FIRST_RUNS);
     v->learned[run->layer] += 1.0f;
-    learn_rows(&v->last_rows, run->layer, &v->old_last, v->error, LAST_STEP * scale);
-    learn_rows(&v->company_rows, run->layer, &v->old_company, v->error, COMPANY_STEP * scale);
+    learn_rows(&v->last_rows, run->layer, &v->old_last, error, LAST_STEP * scale);
+    learn_rows(&v->company_rows, run->layer, &v->old_company, error, COMPANY_STEP * scale);
 }
 
 const float *use_value_layer(const struct use_value *v, uint32_t layer)

@@ -398,6 +398,39 @@ TEST(Policy, FollowsLoadsIfAsked)
     }
 }
 
+/* Loads that stay as they are, in a ring too small for recency: who forecasts them keeps the pages that
+ * are used most. */
+TEST(Policy, StableLoadsArePlacedByForecast)
+{
+    uint64_t hits[2];
+    for (enum evict_kind evict : {EVICT_ROUND, EVICT_FORECAST}) {
+        struct policy_config config = config_of(PREFETCH_OFF);
+        config.layers = 2;
+        config.evict = evict;
+        config.slow_clock = true;
+        config.slots = 12;
+        Ring ring(config);
+        scratch::Random random(3);
+        auto skewed = [&](uint32_t) { /* a quarter of the experts gets most tokens */
+            uint32_t first = random.chance(70) ? random.below(8) : random.below(kExperts);
+            uint32_t second = random.chance(70) ? random.below(8) : random.below(kExperts);
+            return std::vector<uint32_t>{first, second == first ? (first + 1) % kExperts : second};
+        };
+        for (uint32_t run = 0; run < 400000; run++) {
+            if (run == 300000)
+                ring.hits = ring.misses = 0;
+            ring.run(run % 2, skewed(run % 2));
+        }
+        hits[evict == EVICT_FORECAST] = ring.hits;
+        struct state_figures state;
+        loads_state(policy_loads(ring.policy), LOAD_DECODE, 0, &state);
+        printf("%s: %.1f %% hits, layer 0 %s\n", evict_kind_name(evict), 100 * ring.hit_share(),
+               state.stable ? "stable" : "transient");
+        EXPECT_TRUE(state.stable);
+    }
+    EXPECT_GT(hits[true], hits[false] * 21 / 20);
+}
+
 TEST(Policy, NamesAndNull)
 {
     EXPECT_STREQ(foresight_name(FORESIGHT_AUTO), "auto");

@@ -286,9 +286,12 @@ TEST(Stream, AnAutomaticKKeepsTheReserveAndIsOffWhereNothingFits)
     ASSERT_EQ(small.status, STATUS_OK);
     EXPECT_EQ(small.figures().slots, 0u);
     EXPECT_FALSE(small.begin(100000));
-    slots = 64; /* two layers, but a quarter is reserved */
+    slots = 64; /* two layers, but a quarter is reserved, and one alone overlaps nothing */
     Schedule one(config_of({24, 32, 4}, STREAM_AUTO, &slots));
-    EXPECT_EQ(one.figures().slots, 1u);
+    EXPECT_EQ(one.figures().slots, 0u);
+    slots = 86;
+    Schedule two(config_of({24, 32, 4}, STREAM_AUTO, &slots));
+    EXPECT_EQ(two.figures().slots, 2u);
     slots = 24 * 32; /* everything fits: nothing to reserve */
     Schedule all(config_of({24, 32, 4}, STREAM_AUTO, &slots));
     EXPECT_TRUE(all.figures().resident);

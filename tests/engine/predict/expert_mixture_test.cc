@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "engine/predict/previous.h"
+#include "engine/predict/transition.h"
 #include "tests/engine/predict/toy_runs.h"
 
 namespace {
@@ -182,6 +184,50 @@ TEST_F(ExpertMixture, PromptsAreNotScored)
     run(100, true);
     EXPECT_EQ(mixture_.loss[0], loss);
     EXPECT_EQ(mixture_.scored[0], scored);
+}
+
+// The real ones. Where there is nothing to learn, whoever learns least is best, and what is believed
+// loses little to popularity alone; where layers follow from each other it is the other one.
+TEST(ExpertMixtureOfTwo, LosesLittleOnNoiseAndFindsSteps)
+{
+    const uint32_t layers = 4, experts = 32;
+    for (bool noise : {true, false}) {
+        struct history history;
+        struct predictor *member[2];
+        struct expert_mixture mixture;
+        ASSERT_EQ(history_open(&history, layers, experts, 4, nullptr), STATUS_OK);
+        ASSERT_EQ(previous_open(&member[0], &history, 1 << 20, nullptr), STATUS_OK);
+        ASSERT_EQ(transition_open(&member[1], &history, 2, 1 << 22, nullptr), STATUS_OK);
+        ASSERT_EQ(expert_mixture_open(&mixture, member, 2, layers, experts, nullptr), STATUS_OK);
+        toy::Random random(2);
+        toy::Score score, popularity;
+        std::vector<float> told(experts), p(experts, 0.125f);
+        uint32_t kind = 0;
+        for (int i = 0; i < 32000; i++) {
+            uint32_t layer = i % layers;
+            kind = layer == 0 ? random.below(8) : kind;
+            std::vector<uint32_t> used = random.some(experts, 4);
+            if (!noise)
+                for (uint32_t j = 0; j < 4; j++)
+                    used[j] = (kind * (2 * layer + 1) % 8) * 4 + j;
+            toy::Run run(layer, used);
+            if (i > 16000 && layer > 0) {
+                score.add(told, used);
+                popularity.add(p, used);
+            }
+            history_observe(&history, run.get());
+            expert_mixture_score(&mixture, run.get(), history.used);
+            for (struct predictor *m : member)
+                m->ops->observe(m, run.get());
+            ASSERT_TRUE(expert_mixture_experts(&mixture, 1, told.data()));
+        }
+        EXPECT_EQ(mixture.believed, noise ? 0u : 1u);
+        EXPECT_LT(score.loss(), (noise ? 1.03 : 0.2) * popularity.loss());
+        expert_mixture_close(&mixture);
+        predictor_close(member[0]);
+        predictor_close(member[1]);
+        history_close(&history);
+    }
 }
 
 TEST_F(ExpertMixture, NobodyIsBelievedAtFirst)
