@@ -102,6 +102,9 @@ static enum status plan_budget(struct plan *plan, struct error *error)
     budget_add(budget, "sequences", "--max-num-seqs",
                (uint64_t)config->max_num_seqs *
                    (plan->max_model_len + (uint64_t)h->vocab) * sizeof(uint32_t));
+    struct policy_config policy = {.layers = h->layers, .experts = h->experts, .slow_clock = true,
+                                   .prefetch = config->prefetch};
+    budget_add(budget, "paging policy", NULL, policy_bytes(&policy));
     budget_add(budget, "regret window", NULL, regret_bytes(store_pages(plan->store), 0));
     uint64_t fixed = budget_total(budget);
     uint64_t left = budget->available > fixed ? budget->available - fixed : 0;

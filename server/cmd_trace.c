@@ -66,6 +66,23 @@ static bool is_trace(const char *path)
     return memmem(head, bytes, "\"moering-trace", 14) != NULL;
 }
 
+/* A trace says how many experts a token chose; of a log of loads only the caller knows. */
+static enum status take_experts_per_token(const struct config *c, const struct trace *trace,
+                                          const struct load_log *log, uint32_t *out,
+                                          struct error *error)
+{
+    uint32_t given = c->experts_per_token;
+    if (given && trace && given != trace->top_k)
+        return error_set(error, STATUS_INVALID, "--experts-per-token: %u, but %s says %u", given,
+                         c->trace, trace->top_k);
+    if (given > log->experts)
+        return error_set(error, STATUS_INVALID,
+                         "--experts-per-token: %u, but layers of %s have %u experts", given,
+                         c->trace, log->experts);
+    *out = trace ? trace->top_k : given;
+    return STATUS_OK;
+}
+
 static enum status print_forecasts(struct config *c, struct error *error)
 {
     struct load_report_config config = {0};
@@ -77,10 +94,11 @@ static enum status print_forecasts(struct config *c, struct error *error)
         status = trace_open(&trace, c->trace, error);
         if (status == STATUS_OK)
             status = trace_loads_fold(&log, trace, error);
-        config.top_k = trace ? trace->top_k : 0;
     } else if (status == STATUS_OK) {
         status = load_log_read(&log, c->trace, error);
     }
+    if (status == STATUS_OK)
+        status = take_experts_per_token(c, trace, log, &config.top_k, error);
     if (status == STATUS_OK) {
         status = load_report_run(log, &config, &report, error);
         if (status != STATUS_OK)

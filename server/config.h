@@ -83,6 +83,7 @@ struct config {
     bool ignore_eos, add_special, keep_special;
     /* trace */
     const char *trace, *png, *horizons;
+    uint32_t experts_per_token; /* of a log of loads; 0: not known */
     /* replay, plan */
     struct room device_pages;
     uint32_t shuffle;  /* as enum shuffle */

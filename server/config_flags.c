@@ -133,6 +133,9 @@ static const struct config_flag flags[] = {
     {"horizons", NULL, KIND_STRING, CONFIG_TRACE_PREDICT, AT(horizons), "1,10,100,1000,2000", 0, 0,
      NULL, "N,N,...", "ticks ahead to forecast, ascending; of a trace, a tick is about 1024 routed "
      "tokens"},
+    {"experts-per-token", NULL, KIND_U32, CONFIG_TRACE_PREDICT, AT(experts_per_token), "0", 0,
+     U32_TOP, NULL, "N", "of a log of loads: different experts that each token chose, for the "
+     "sampling floors; 0: draws count as independent. A trace says it itself"},
     {"json", NULL, KIND_SWITCH, R | CONFIG_INSPECT | CONFIG_TOKENIZE | CONFIG_TRACE_INFO |
      CONFIG_TRACE_PREDICT | REPLAYS, AT(json), "off", 0, 0, NULL, "on|off", "print JSON"},
     {"device-pages", NULL, KIND_ROOM, CONFIG_REPLAY, AT(device_pages), "25%", 0, 0, NULL,

@@ -285,10 +285,30 @@ bool evict_live(const struct evict *e, page_id page)
     return layer != e->now && e->used_run[page] == e->runs[layer];
 }
 
+/* scan_layer for the rule that runs by default, without a look at the rule for each page. */
+static page_id scan_values(const struct evict *e, uint32_t layer, evict_allowed_fn *allowed,
+                           void *arg)
+{
+    const uint8_t *resident = e->shelf[MEMORY_DEVICE].resident + (size_t)layer * e->experts;
+    const float *value = use_value_layer(e->value, layer), *soon = e->expected[layer];
+    page_id first = layer * e->experts, best = PAGE_NONE;
+    float best_rank = 2.0f; /* above any */
+    for (uint32_t i = 0; i < e->experts; i++) {
+        float rank = soon && soon[i] > value[i] ? soon[i] : value[i];
+        if (resident[i] && rank < best_rank && (!allowed || allowed(arg, MEMORY_DEVICE, first + i))) {
+            best = first + i;
+            best_rank = rank;
+        }
+    }
+    return best;
+}
+
 /* The lowest page of a layer that may leave. */
 static page_id scan_layer(const struct evict *e, enum memory_tier tier, uint32_t layer,
                           uint32_t size_class, evict_allowed_fn *allowed, void *arg)
 {
+    if (e->kind == EVICT_LEARNED && tier == MEMORY_DEVICE && e->layer_class[layer] != CLASS_MIXED)
+        return scan_values(e, layer, allowed, arg);
     const uint8_t *resident = e->shelf[tier].resident + (size_t)layer * e->experts;
     page_id first = layer * e->experts, best = PAGE_NONE;
     double best_rank = 0;

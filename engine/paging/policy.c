@@ -9,18 +9,27 @@
 #include "engine/predict/lookahead.h"
 #include "engine/predict/previous.h"
 #include "engine/predict/transition.h"
+#include "engine/predict/weight_rows.h"
 #include "memory/base/check.h"
 
 #define WASTE_SHARE 0.09f
 #define PREVIOUS_BYTES (16ull << 20)
 #define TRANSITION_BYTES (64ull << 20)
 #define CHANCE_LEAST 1e-4f
-enum { AHEAD = 2, FORECAST_TICKS = 10 };
+enum {
+    AHEAD = 2,
+    FORECAST_TICKS = 10,
+    /* Of one page, for the budget. */
+    EVICT_PAGE_BYTES = 27,
+    LOADS_PAGE_BYTES = 909, /* predict/loads.h, without the LSTM */
+    GUESS_PAGE_BYTES = 30,  /* rows of the planner, of the mixture's three members, ranks told ahead */
+};
 
 struct policy {
     uint32_t layers, experts, ahead;
     uint32_t present;
     bool idle;                   /* everything fits */
+    bool unasked;                /* predictors know more than eviction and planner were told */
     bool learns;                 /* somebody asks for use values or hazards */
     struct history history;
     struct use_value *value;
@@ -87,6 +96,29 @@ static enum status open_slow_clock(struct policy *p, const struct loads_config *
     return loads_open(&p->loads, loads, error);
 }
 
+static uint32_t layers_ahead(const struct policy_config *c)
+{
+    uint32_t ahead = c->ahead ? c->ahead : AHEAD, most = c->layers > 1 ? c->layers - 1 : 1;
+    return ahead < most ? ahead : most;
+}
+
+uint64_t policy_bytes(const struct policy_config *c)
+{
+    uint64_t pages = (uint64_t)c->layers * c->experts;
+    struct use_value_config value = {.layers = c->layers, .experts = c->experts};
+    uint64_t bytes = pages * EVICT_PAGE_BYTES;
+    if (c->slow_clock)
+        bytes += pages * LOAD_PHASES * LOADS_PAGE_BYTES;
+    if (c->everything_fits)
+        return bytes;
+    bytes += history_bytes(c->layers, c->experts) + use_value_bytes(&value);
+    if (c->prefetch == PREFETCH_OFF)
+        return bytes;
+    return bytes + pages * GUESS_PAGE_BYTES +
+           pages * sizeof(float) * weight_rows_fit(c->layers, c->experts, c->experts, PREVIOUS_BYTES) +
+           transition_bytes(c->layers, c->experts, layers_ahead(c), TRANSITION_BYTES);
+}
+
 enum status policy_open(struct policy **out, const struct policy_config *c, struct error *error)
 {
     enum status status = STATUS_NO_MEMORY;
@@ -98,9 +130,7 @@ enum status policy_open(struct policy **out, const struct policy_config *c, stru
     p->foresight = c->foresight;
     p->idle = c->everything_fits;
     p->learns = c->evict == EVICT_LEARNED || c->prefetch != PREFETCH_OFF;
-    p->ahead = c->ahead ? c->ahead : AHEAD;
-    if (p->ahead >= p->layers)
-        p->ahead = p->layers > 1 ? p->layers - 1 : 1;
+    p->ahead = layers_ahead(c);
     CHECK(p->ahead <= POLICY_AHEAD_MAX);
     uint32_t pages = c->layers * c->experts;
     struct use_value_config value = {.layers = c->layers, .experts = c->experts,
@@ -152,9 +182,12 @@ static bool foretelling(const struct policy *p)
     return p->prefetch && prefetch_active(p->prefetch);
 }
 
-/* Asks what the layers ahead will use and tells eviction and the planner. */
+/* Asks what the layers ahead will use and tells eviction and the planner: once they want to know. */
 static void look_ahead(struct policy *p)
 {
+    if (!p->unasked)
+        return;
+    p->unasked = false;
     for (uint32_t d = 1; d <= p->ahead; d++) {
         uint32_t layer = (p->present + d) % p->layers;
         float *row = prefetch_row(p->prefetch, layer);
@@ -221,7 +254,7 @@ void policy_run(struct policy *p, const struct layer_run *run)
     for (int k = 0; k < FORESIGHT_KINDS; k++)
         if (p->predictor[k])
             p->predictor[k]->ops->observe(p->predictor[k], run);
-    look_ahead(p);
+    p->unasked = true;
 }
 
 void policy_lookahead(struct policy *p, uint32_t distance, const float *score)
@@ -230,8 +263,7 @@ void policy_lookahead(struct policy *p, uint32_t distance, const float *score)
     if (!lookahead || distance > LOOKAHEAD_MAX || !foretelling(p))
         return;
     lookahead_tell(lookahead, distance, score);
-    if (distance <= p->ahead)
-        look_ahead(p);
+    p->unasked |= distance <= p->ahead;
 }
 
 uint32_t policy_looks_ahead(const struct policy *p)
@@ -249,6 +281,7 @@ void policy_resident(struct policy *p, enum memory_tier tier, page_id page, bool
 page_id policy_victim(struct policy *p, enum memory_tier tier, uint32_t size_class,
                       evict_allowed_fn *allowed, void *arg)
 {
+    look_ahead(p);
     return evict_victim(p->evict, tier, size_class, allowed, arg);
 }
 
@@ -267,7 +300,10 @@ void policy_measured(struct policy *p, double page_ns, double layer_ns)
 
 bool policy_prefetch_next(struct policy *p, struct prefetch_pick *pick)
 {
-    return p->prefetch && prefetch_next(p->prefetch, pick);
+    if (!p->prefetch)
+        return false;
+    look_ahead(p);
+    return prefetch_next(p->prefetch, pick);
 }
 
 page_id policy_prefetch_victim(struct policy *p, const struct prefetch_pick *pick,

@@ -48,6 +48,8 @@ struct policy_config {
 
 struct policy;
 
+/* Bytes that policy_open takes, as a term of the budget: what grows with pages, and a little. */
+uint64_t policy_bytes(const struct policy_config *config);
 enum status policy_open(struct policy **out, const struct policy_config *config,
                         struct error *error);
 void policy_close(struct policy *policy); /* accepts NULL */

@@ -180,6 +180,15 @@ static void close_transition(struct predictor *predictor)
     free(t);
 }
 
+uint64_t transition_bytes(uint32_t layers, uint32_t experts, uint32_t ahead, uint64_t weight_bytes)
+{
+    uint64_t pages = (uint64_t)layers * experts;
+    uint64_t rows = weight_rows_fit(layers, experts, ROWS_WANTED, weight_bytes / ahead);
+    return ahead * pages * (rows + 1) * sizeof(float) +
+           (uint64_t)ahead * layers * sizeof(struct features) + layers * sizeof(struct recent) +
+           experts * sizeof(float) + sizeof(struct transition);
+}
+
 enum status transition_open(struct predictor **out, const struct history *history, uint32_t ahead,
                             uint64_t weight_bytes, struct error *error)
 {

@@ -13,7 +13,7 @@
  * on top of the expert's hazard (history.h). Measured on gpt-oss-20b, next layer, recall within k:
  * counted tables 0.58, one layer of weights 0.73, eight layers and pairs 0.82.
  *
- * Cost per run and distance: O(experts x features), features bounded so that it stays below some ten
+ * Cost per run and distance: O(experts x features), features bounded so that it stays at some ten
  * microseconds. Runs of more than a few rows are not foretold: they touch most experts anyway. */
 #ifndef MOERING_ENGINE_PREDICT_TRANSITION_H
 #define MOERING_ENGINE_PREDICT_TRANSITION_H
@@ -25,6 +25,9 @@ extern "C" {
 #endif
 
 #define TRANSITION_AHEAD_MAX 4
+
+/* Bytes that transition_open takes. */
+uint64_t transition_bytes(uint32_t layers, uint32_t experts, uint32_t ahead, uint64_t weight_bytes);
 
 /* `history` is borrowed and told of each run before this predictor. `ahead`: largest distance, 1..4.
  * `weight_bytes` bounds the weights of all distances together. */

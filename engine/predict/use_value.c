@@ -13,6 +13,8 @@
 #define COMPANY_STEP 0.05f
 #define FIRST_STEPS 4.0f     /* the first steps are larger by this, ... */
 #define FIRST_RUNS 400.0f    /* ... fading over so many runs of a layer */
+#define LOSS_STEP 0.01f      /* of the running errors, per run of a layer */
+#define GAIN_FULL 0.005f     /* share of the table's error that the rows must save to be fully believed */
 #define COMPANY_LEAST 0.05f  /* rates below are no company */
 #define DEFAULT_BYTES (32ull << 20)
 enum {
@@ -36,6 +38,9 @@ struct use_value {
     uint32_t touched[HISTORY_CELLS]; /* the run in which the cell last learned */
     uint32_t runs;
     struct weight_rows last_rows, company_rows;
+    float *trust;            /* [layers] in the rows, 0..1 */
+    float *loss, *table_loss; /* [layers] mean squared error with them, and of the table alone */
+    float *full;             /* [layers][experts] the value with the rows fully trusted: what learns */
     float *learned;          /* [layers] runs that it has learned from */
     struct features *last;   /* [layers] what its newest run used */
     float *value;            /* [layers][experts] */
@@ -61,9 +66,9 @@ static uint32_t rows_each(const struct use_value_config *c)
 uint64_t use_value_bytes(const struct use_value_config *c)
 {
     uint64_t pages = (uint64_t)c->layers * c->experts;
-    return pages * sizeof(float) * (2 * (uint64_t)rows_each(c) + 1) +
-           c->layers * (sizeof(struct features) + sizeof(float)) + c->experts * (3 * sizeof(float) + 2) +
-           sizeof(struct use_value);
+    return pages * sizeof(float) * (2 * (uint64_t)rows_each(c) + 2) +
+           c->layers * (sizeof(struct features) + 4 * sizeof(float)) +
+           c->experts * (3 * sizeof(float) + 2) + sizeof(struct use_value);
 }
 
 static uint32_t company_max(uint32_t experts)
@@ -91,6 +96,10 @@ enum status use_value_open(struct use_value **out, const struct use_value_config
     if (status != STATUS_OK)
         goto fail;
     status = STATUS_NO_MEMORY;
+    v->trust = calloc(c->layers, sizeof *v->trust);
+    v->loss = calloc(c->layers, sizeof *v->loss);
+    v->table_loss = calloc(c->layers, sizeof *v->table_loss);
+    v->full = malloc(pages * sizeof *v->full);
     v->learned = calloc(c->layers, sizeof *v->learned);
     v->last = calloc(c->layers, sizeof *v->last);
     v->value = malloc(pages * sizeof *v->value);
@@ -98,7 +107,8 @@ enum status use_value_open(struct use_value **out, const struct use_value_config
     v->old_value = malloc(c->experts * sizeof *v->old_value);
     v->error = malloc(c->experts * sizeof *v->error);
     v->logit = malloc(c->experts * sizeof *v->logit);
-    if (!v->learned || !v->last || !v->value || !v->old_cell || !v->old_value || !v->error || !v->logit)
+    if (!v->trust || !v->loss || !v->table_loss || !v->full || !v->learned || !v->last ||
+        !v->value || !v->old_cell || !v->old_value || !v->error || !v->logit)
         goto fail;
     for (uint32_t i = 0; i < HISTORY_CELLS; i++) {
         float p = history_cell_rate(i);
@@ -106,7 +116,7 @@ enum status use_value_open(struct use_value **out, const struct use_value_config
         v->cell_logit[i] = logistic_logit(v->cell[i]);
     }
     for (uint64_t p = 0; p < pages; p++)
-        v->value[p] = v->cell[history->cell[p]];
+        v->full[p] = v->value[p] = v->cell[history->cell[p]];
     *out = v;
     return STATUS_OK;
 fail:
@@ -121,6 +131,10 @@ void use_value_close(struct use_value *v)
         return;
     weight_rows_close(&v->last_rows);
     weight_rows_close(&v->company_rows);
+    free(v->trust);
+    free(v->loss);
+    free(v->table_loss);
+    free(v->full);
     free(v->learned);
     free(v->last);
     free(v->value);
@@ -180,7 +194,7 @@ void use_value_before(struct use_value *v, const struct layer_run *run)
 {
     uint64_t first = (uint64_t)run->layer * v->experts;
     memcpy(v->old_cell, v->history->cell + first, v->experts * sizeof *v->old_cell);
-    memcpy(v->old_value, v->value + first, v->experts * sizeof *v->old_value);
+    memcpy(v->old_value, v->full + first, v->experts * sizeof *v->old_value);
     v->old_last = v->last[run->layer];
     take_company(v, &v->old_company, v->history->fast + first);
 }
@@ -207,28 +221,53 @@ static void learn_table(struct use_value *v, uint64_t first)
     }
 }
 
+/* The rows are believed as far as they have lately lowered the squared error of the table: where there
+ * is nothing to learn their noise would only stir the order of equals. */
+static void weigh(struct use_value *v, uint32_t layer)
+{
+    float with = 0.0f, without = 0.0f;
+    for (uint32_t e = 0; e < v->experts; e++) {
+        float alone = v->error[e] + v->old_value[e] - v->cell[v->old_cell[e]]; /* the same target */
+        without += alone * alone;
+        with += v->error[e] * v->error[e];
+    }
+    float step = 1.0f / (v->learned[layer] + 1.0f);
+    step = step > LOSS_STEP ? step : LOSS_STEP;
+    v->loss[layer] += step * (with - v->loss[layer]);
+    v->table_loss[layer] += step * (without - v->table_loss[layer]);
+    float gain = v->table_loss[layer] > 0.0f ? 1.0f - v->loss[layer] / v->table_loss[layer] : 0.0f;
+    float trust = gain / GAIN_FULL;
+    v->trust[layer] = trust < 0.0f ? 0.0f : trust < 1.0f ? trust : 1.0f;
+}
+
 void use_value_after(struct use_value *v, const struct layer_run *run)
 {
     uint64_t first = (uint64_t)run->layer * v->experts;
     const uint16_t *cell = v->history->cell + first;
     const float *restrict used = v->history->used;
     float *restrict value = v->value + first, *restrict logit = v->logit, *restrict error = v->error;
+    float *restrict full = v->full + first;
     const float *restrict old = v->old_value;
     float gamma = v->gamma;
     take_last(&v->last[run->layer], run);
     take_company(v, &v->company, v->history->fast + first);
-    for (uint32_t e = 0; e < v->experts; e++)
-        logit[e] = v->cell_logit[cell[e]];
+    memset(logit, 0, v->experts * sizeof *logit);
     add_rows(logit, &v->last_rows, run->layer, &v->last[run->layer]);
     add_rows(logit, &v->company_rows, run->layer, &v->company);
+    float trust = v->trust[run->layer];
     for (uint32_t e = 0; e < v->experts; e++)
-        value[e] = logistic_sigmoid(logit[e]);
+        error[e] = v->cell_logit[cell[e]]; /* gathered first: the next loop is vector code */
+    for (uint32_t e = 0; e < v->experts; e++) {
+        full[e] = logistic_sigmoid(error[e] + logit[e]);
+        value[e] = logistic_sigmoid(error[e] + trust * logit[e]);
+    }
     if (run->prefill) /* a prompt shows which experts are wanted, not when */
         return;
     for (uint32_t e = 0; e < v->experts; e++) {
-        float later = gamma * value[e];
+        float later = gamma * full[e];
         error[e] = (used[e] > 0.0f ? 1.0f : later) - old[e];
     }
+    weigh(v, run->layer);
     learn_table(v, first);
     float scale = 1.0f + FIRST_STEPS / (1.0f + v->learned[run->layer] / FIRST_RUNS);
     v->learned[run->layer] += 1.0f;

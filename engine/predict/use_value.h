@@ -18,7 +18,11 @@
  *   of them, to each expert: experts are used in company. These are rows hashed into a bounded
  *   table.
  *
- * Cost per run of a layer: O(experts x (distinct experts + experts of the moving average)). */
+ * The second part is believed, layer by layer, as far as it has lately lowered the squared error of the
+ * first: where routing is noise there is nothing in it but noise.
+ *
+ * Cost per run of a layer: O(experts x (distinct experts + experts of the moving average)), of which the
+ * latter are limited to the heaviest 16 to 96. */
 #ifndef MOERING_ENGINE_PREDICT_USE_VALUE_H
 #define MOERING_ENGINE_PREDICT_USE_VALUE_H
 

@@ -11,7 +11,7 @@
  * policy_open: all state of all predictors, with the planner and eviction. The bound of a run with
  * everything is 50 us at 512 experts: engine/predict/README.md.
  *
- * Usage: bench_policy [tokens, default 400] [only this case: 0, 1, 2] [only this mode: 0 without, 1 with] */
+ * Usage: bench_policy [tokens, default 400] [only this case: 0, 1, 2] [prefetch: 0 without, 1 with] */
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>

@@ -237,7 +237,7 @@ def routing_is_recorded(_):
         # The last token sampled is told and never computed.
         assert x["prefill_tokens"] == sum(a["usage"]["prompt_tokens"] for a in answers)
         assert x["decode_tokens"] == sum(a["usage"]["completion_tokens"] - 1 for a in answers)
-        assert x["requests"] == 3 and x["columns"] == ["step"] and x["steps"] >= 10
+        assert x["requests"] == 3 and x["columns"] == ["step", "lookahead", "lookahead"] and x["steps"] >= 10
         uses = sum(sum(layer["uses"]) for layer in x["per_layer"])
         assert uses == x["tokens"] * x["layers"] * x["top_k"]
         with open(png, "rb") as f:
@@ -358,7 +358,7 @@ def replays_sweep_over_sizes(_):
         with open(csv, encoding="utf-8") as f:
             lines = [x.split(",") for x in f.read().splitlines()]
         rows = [dict(zip(lines[0], x)) for x in lines[1:]]
-        assert len(rows) == 5 * 7 and {len(x) for x in lines} == {len(lines[0])}
+        assert len(rows) == 6 * 7 and {len(x) for x in lines} == {len(lines[0])}
         for policy in ("learned", "round", "lru", "lfu", "random"):
             rates = [float(x["hit_rate"]) for x in rows if x["policy"] == policy]
             assert len(rates) == 7 and rates[0] < rates[-1], (policy, rates)

@@ -168,6 +168,9 @@ TEST(config, trace_takes_one_file)
         EXPECT_EQ(command == CONFIG_TRACE_INFO, Parsed(command, {"--png", "x"}).status == STATUS_OK);
         EXPECT_EQ(command == CONFIG_TRACE_PREDICT,
                   Parsed(command, {"--horizons", "1,2"}).status == STATUS_OK);
+        Parsed four(command, {"--experts-per-token", "4"});
+        EXPECT_EQ(command == CONFIG_TRACE_PREDICT, four.status == STATUS_OK);
+        EXPECT_EQ(command == CONFIG_TRACE_PREDICT ? 4u : 0u, four.config.experts_per_token);
     }
 }
 

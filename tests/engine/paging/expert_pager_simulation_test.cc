@@ -374,8 +374,9 @@ TEST(ExpertPagerSimulation, EveryScheduleKeepsEveryInvariant)
     /* All of it really happened, and often. */
     for (uint64_t count : {t.aborted, t.failed, t.hits, t.misses})
         EXPECT_GT(count, schedules);
-    for (uint64_t count : {t.joined, t.guesses, t.streamed, t.exact})
+    for (uint64_t count : {t.joined, t.streamed, t.exact})
         EXPECT_GT(count, schedules / 10);
+    EXPECT_GT(t.guesses, schedules / 50); /* random routing gives little reason to guess */
 }
 
 TEST(ExpertPagerSimulation, TheSameSeedIsTheSameRun)

@@ -151,11 +151,13 @@ TEST(UseValue, HangsOnNoExpertsNumber)
     toy::Random random(5);
     for (int i = 0; i < 1500; i++) {
         std::vector<uint32_t> there, mirrored;
-        for (uint32_t e = 0; e < n; e++)
-            if (random.uniform() < (e < 40 ? 0.2 : e / 60 % 2 == static_cast<uint32_t>(i / 20 % 2) ? 0.6 : 0.1)) {
+        for (uint32_t e = 0; e < n; e++) {
+            bool home = e / 60 % 2 == static_cast<uint32_t>(i / 20 % 2);
+            if (random.uniform() < (e < 40 ? 0.2 : home ? 0.6 : 0.1)) {
                 there.push_back(e);
                 mirrored.push_back(n - 1 - e);
             }
+        }
         a.observe({0, there});
         b.observe({0, mirrored});
     }
