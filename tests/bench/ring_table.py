@@ -6,10 +6,10 @@ beside its bound, as Markdown.
                               [--max-trace-tokens N] [--jobs N] [--sections eviction,prefetch,...]
 
 BUILD is a folder of a release build; its bin/moering, bin/moering-client and
-tests/bench/bench_policy are run. The traces are not part of the repository; the table names them by
-their file names. The load log and the live runs are of the built-in model. Sections 1 to 4 come out
-the same each time on the same build and traces; 5 and 6 depend on the machine: on its speed, on when
-requests arrive and pages land.
+tests/bench/bench_policy are run. The traces are not part of the repository; the table names them
+by their file names. The load log and the live runs are of the built-in model. Sections 1 to 4 come
+out the same each time on the same build and traces; 5 and 6 depend on the machine: on its speed,
+on when requests arrive and pages land.
 
 Needs Python's standard library only; instruction counts need valgrind and are left out without it.
 """
@@ -147,10 +147,10 @@ def eviction_section(programs, traces):
     asked = {(t, s): ask_eviction(programs, t, "--shuffle", s) for t in traces for s in SHUFFLES}
     yield "## 1. Eviction: hit rate, % of requests\n"
     yield prose("""
-        Cold start, no pre-training, one token a step, prefetch off. "lru" runs in this engine (what a
-        layer hits is pinned before its misses move a page); "plain LRU" takes requests one by one.
-        "Over LRU": learned minus the better of both, in points; how far Belady is over it stands
-        beside. Shuffled: whole tokens dealt out anew, or each layer by itself.""")
+        Cold start, no pre-training, one token a step, prefetch off. "lru" runs in this engine
+        (what a layer hits is pinned before its misses move a page); "plain LRU" takes requests
+        one by one. "Over LRU": learned minus the better of both, in points; how far Belady is
+        over it stands beside. Shuffled: whole tokens dealt out anew, or each layer by itself.""")
     for trace in traces:
         for shuffle in SHUFFLES:
             rows = []
@@ -160,8 +160,8 @@ def eviction_section(programs, traces):
             yield "**%s**, %d x %d experts, top-%d, %d tokens%s\n" % (
                 trace.name, trace.layers, trace.experts, trace.top_k, got["learned"]["tokens"],
                 "" if shuffle == "none" else ", shuffled by " + shuffle)
-            yield table(["pages", "learned", "round", "lru", "plain LRU", "lfu", "forecast", "random",
-                         "Belady", "learned / Belady", "bound", "over LRU", "bound",
+            yield table(["pages", "learned", "round", "lru", "plain LRU", "lfu", "forecast",
+                         "random", "Belady", "learned / Belady", "bound", "over LRU", "bound",
                          "Belady over LRU"], rows)
 
 
@@ -171,8 +171,8 @@ def batches_section(programs, traces):
              for t in traces for b in (4, 16)}
     yield "## 3. Batches: hit rate, % of requests\n"
     yield prose("""
-        Requests of a trace interleaved, so many tokens a step; a request is one expert of one layer
-        in one step. A trace of one prompt has no batches and is not shown.""")
+        Requests of a trace interleaved, so many tokens a step; a request is one expert of one
+        layer in one step. A trace of one prompt has no batches and is not shown.""")
     rows = []
     for trace in traces:
         for batch in (4, 16):
@@ -210,11 +210,11 @@ def prefetch_section(programs, traces):
                             "--prefetch", mode)
     yield "## 2. Prefetch in the link simulation\n"
     yield prose("""
-        Policy `learned`, one token a step, a link of %d GB/s and pages of %d MB: %d µs a page. Page
-        time is in layers' compute. Belady copies on demand and knows the future of the same trace.
-        Bytes: with prefetch / without. Precision: prefetched pages that were used. Hidden: share of
-        the stall without prefetch that prefetch took away. Slower: time per token with prefetch over
-        that without.""", LINK_GBPS, PAGE_BYTES // 10**6, PAGE_US)
+        Policy `learned`, one token a step, a link of %d GB/s and pages of %d MB: %d µs a page.
+        Page time is in layers' compute. Belady copies on demand and knows the future of the same
+        trace. Bytes: with prefetch / without. Precision: prefetched pages that were used.
+        Hidden: share of the stall without prefetch that prefetch took away. Slower: time per
+        token with prefetch over that without.""", LINK_GBPS, PAGE_BYTES // 10**6, PAGE_US)
     for shuffle in SHUFFLES:
         rows = []
         for t in traces:
@@ -223,8 +223,9 @@ def prefetch_section(programs, traces):
                     off, on = (asked[t, shuffle, ratio, size, m].result() for m in ("off", "auto"))
                     rows.append([t.name, "%g" % ratio, size, *prefetch_cells(shuffle, off, on)])
         yield ("**As recorded**\n" if shuffle == "none" else "**Shuffled by %s**\n" % shuffle)
-        yield table(["trace", "page time", "pages", "stall off, µs/token", "stall on", "bound: Belady"]
-                    + ["bytes", "bound", "precision, %", "hidden, %", "slower, %", "bound"], rows)
+        yield table(["trace", "page time", "pages", "stall off, µs/token", "stall on",
+                     "bound: Belady", "bytes", "bound", "precision, %", "hidden, %", "slower, %",
+                     "bound"], rows)
 
 
 def prefetch_cells(shuffle, off, on):
@@ -255,13 +256,14 @@ def loads_section(programs, _):
                           top_k, "--horizons", ",".join(map(str, HORIZONS)), "--json")
     yield "## 4. Load prediction on the training log of the built-in model\n"
     yield prose("""
-        In the terms of arXiv 2404.16914: %d iterations, %d layers x %d experts, top-%d; window %d,
-        asked every %d iterations. Cells are mean error ratio / its sampling floor, %%: the floor is
-        the bound, what the draw of the tokens alone leaves to a forecast that knows the shares
-        (engine/replay/load_report.h). "Stable": forecasts made while the detector called the layer
-        stable. "Held out": made from iteration %d on, whatever the state; the LSTM (%d units) was
-        trained on the %d iterations before and on none of those. It is scored on held out iterations
-        only, in both parts. –: the log ends before such a forecast can be scored.""",
+        In the terms of arXiv 2404.16914: %d iterations, %d layers x %d experts, top-%d; window
+        %d, asked every %d iterations. Cells are mean error ratio / its sampling floor, %%: the
+        floor is the bound, what the draw of the tokens alone leaves to a forecast that knows the
+        shares (engine/replay/load_report.h). "Stable": forecasts made while the detector called
+        the layer stable. "Held out": made from iteration %d on, whatever the state; the LSTM (%d
+        units) was trained on the %d iterations before and on none of those. It is scored on held
+        out iterations only, in both parts. –: the log ends before such a forecast can be
+        scored.""",
                 r["ticks"], r["layers"], r["experts"], r["top_k"], r["window"], r["stride"],
                 r["held_out_from"], r["lstm"]["units"], r["lstm"]["ticks"])
     layers = [s["layer"] for s in r["states"]]
@@ -296,8 +298,8 @@ def loads_row(cells, horizon, predictor, layers):
 
 # ---- 5: overhead ----
 
-PAGING = re.compile(r"(^|/)(engine/(paging|predict)/[^/]+|memory/[^/]+|engine/moe/router_lookahead\.c"
-                    r"|engine/replay/regret\.c)$")
+PAGING = re.compile(r"(^|/)(engine/(paging|predict)/[^/]+|memory/[^/]+|"
+                    r"engine/moe/router_lookahead\.c|engine/replay/regret\.c)$")
 
 
 def read_callgrind(path):
@@ -346,9 +348,10 @@ def read_callgrind(path):
 def count_instructions(programs, folder, slots, stream):
     path = os.path.join(folder, "callgrind.%s.%s" % (slots.rstrip("%"), stream))
     programs.output("valgrind", "--tool=callgrind", "--callgrind-out-file=" + path,
-                    "--toggle-collect=engine_step", programs.moering, "run", TINY, "-p", STORIES[0],
-                    "-n", 256, "--ignore-eos", "--seed", 1, "--json", "--threads", 1, "--isa", "avx2",
-                    "--device-experts", slots, "--stream-layers", stream, "--log-level", "error")
+                    "--toggle-collect=engine_step", programs.moering, "run", TINY, "-p",
+                    STORIES[0], "-n", 256, "--ignore-eos", "--seed", 1, "--json", "--threads", 1,
+                    "--isa", "avx2", "--device-experts", slots, "--stream-layers", stream,
+                    "--log-level", "error")
     return read_callgrind(path)
 
 
@@ -371,9 +374,9 @@ def overhead_section(programs, traces):
         bench = programs.json(programs.bench_policy)
         bound = bench["bound_ns"] / 1000
         yield prose("""
-            Policy, predictors and planner per run of a layer, µs (`bench_policy`: medians over %d
-            tokens, a ring of a quarter of the pages; with prefetch all predictors learn and two
-            layers are looked ahead).""", bench["tokens"])
+            Policy, predictors and planner per run of a layer, µs (`bench_policy`: medians over
+            %d tokens, a ring of a quarter of the pages; with prefetch all predictors learn and
+            two layers are looked ahead).""", bench["tokens"])
         yield table(["layers x experts, top-k", "prefetch", "run", "victims", "lookahead", "all",
                      "all, 90th percentile", "bound", "state, MiB"],
                     [["%d x %d, %d" % (c["layers"], c["experts"], c["top_k"]),
@@ -389,10 +392,11 @@ def overhead_section(programs, traces):
             *rows, pieces = share_rows(programs, folder)
         yield prose("""
             Share of the instructions of a step that paging takes, built-in model, % (callgrind:
-            engine_step of one sequence of 256 tokens on one thread, AVX2, prefetch auto; calls into
-            engine/paging, engine/predict, memory/, the routers ahead and live regret, with all they
-            call; filling the ring is in it). The pieces hold one another: the first five are all of
-            the pager. Under callgrind computing is slowed down and copying is not.""")
+            engine_step of one sequence of 256 tokens on one thread, AVX2, prefetch auto; calls
+            into engine/paging, engine/predict, memory/, the routers ahead and live regret, with
+            all they call; filling the ring is in it). The pieces hold one another: the first
+            five are all of the pager. Under callgrind computing is slowed down and copying is
+            not.""")
         yield table(["pages", "stream-layers", "paging", "bound", *("`%s`" % p for p in pieces)],
                     rows)
     else:
@@ -402,8 +406,9 @@ def overhead_section(programs, traces):
     x = programs.replay(largest.path, "--device-pages", "25%", "--seed", 1).result()
     rate = x["decisions_per_s"] / 1e6
     yield prose("""
-        Replay of %s, 25 %% of %d pages, learned, nothing else running: millions of page decisions per
-        second of one core %s, bound ≥ 1.""", largest.name, x["pages"], judged("%.2f" % rate, rate >= 1))
+        Replay of %s, 25 %% of %d pages, learned, nothing else running: millions of page decisions
+        per second of one core %s, bound ≥ 1.""",
+                largest.name, x["pages"], judged("%.2f" % rate, rate >= 1))
 
 
 # ---- 6: live ----
@@ -414,8 +419,9 @@ class Server:
     def __init__(self, programs, *flags):
         self.client = programs.client
         self.process = subprocess.Popen(
-            [programs.moering, "serve", TINY, "--grpc-port", "0", "--threads", "1", "--stream-layers",
-             "off", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            [programs.moering, "serve", TINY, "--grpc-port", "0", "--threads", "1",
+             "--stream-layers", "off", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True)
         self.address = None
         lines = []
         for line in self.process.stderr:
@@ -440,7 +446,8 @@ class Server:
                         STORIES[number], "-n", 200, "--ignore-eos", "--seed", number + 1, "--json")
 
     def stats(self):
-        return json.loads(Programs.output(self.client, "stats", "--connect", self.address, "--json"))
+        return json.loads(Programs.output(self.client, "stats", "--connect", self.address,
+                                          "--json"))
 
 
 def live_row(programs, size, sequences, policy, prefetch):
@@ -452,18 +459,20 @@ def live_row(programs, size, sequences, policy, prefetch):
     hits, misses = s["experts"]["hits"], s["experts"]["misses"]
     p, regret = s["prefetch"], s["regret"]
     return [size, sequences, policy, prefetch, percent(hits / (hits + misses)),
-            percent(regret["hit_rate"]), percent(regret["oracle_hit_rate"]), percent(regret["share"]),
-            regret["requests"], "%.0f" % (s["storage_bytes"] / 1024 / s["generation_tokens"]),
+            percent(regret["hit_rate"]), percent(regret["oracle_hit_rate"]),
+            percent(regret["share"]), regret["requests"],
+            "%.0f" % (s["storage_bytes"] / 1024 / s["generation_tokens"]),
             p["issued"], percent(p["precision"] if p["issued"] else None)]
 
 
 def live_section(programs, _):
     yield "## 6. Live: the built-in model served\n"
     yield prose("""
-        Six stories of 200 tokens, temperature 1, a seed each, one after another or all at once; one
-        thread, whole-layer streaming off; every row samples the same tokens. Hit rate is of the whole
-        run; the window is the newest finished one of the server's own regret, with Belady on the same
-        requests from the same start as the bound of copying on demand: prefetch can pass it.""")
+        Six stories of 200 tokens, temperature 1, a seed each, one after another or all at once;
+        one thread, whole-layer streaming off; every row samples the same tokens. Hit rate is of
+        the whole run; the window is the newest finished one of the server's own regret, with
+        Belady on the same requests from the same start as the bound of copying on demand:
+        prefetch can pass it.""")
     rows = [live_row(programs, size, sequences, policy, prefetch)
             for size in ("25%", "50%") for sequences in (1, 6)
             for prefetch in ("off", "auto") for policy in POLICIES[:3]]
@@ -475,8 +484,8 @@ def live_section(programs, _):
 # ---- all of it ----
 
 def header(programs, args):
-    isa = programs.json(programs.moering, "run", TINY, "-p", "x", "-n", "0", "--json", "--log-level",
-                        "error")["model"]["isa"]
+    isa = programs.json(programs.moering, "run", TINY, "-p", "x", "-n", 0, "--json",
+                        "--log-level", "error")["model"]["isa"]
     names = " ".join(os.path.basename(t) for t in args.traces)
     flags = ["--out tests/bench/RING.md"]
     flags += ["--date " + args.date] if args.date else []
@@ -488,9 +497,9 @@ def header(programs, args):
     yield "Machine: %d cores, %s.%s\n" % (len(os.sched_getaffinity(0)), isa,
                                          " Date: %s." % args.date if args.date else "")
     yield prose("""
-        A figure that does not keep its bound says **missed**; nothing else is judged. "Pages" is the
-        ring's share of all expert pages. Short traces flatter every policy: most of their misses are
-        first uses, which only prefetch can avoid.""")
+        A figure that does not keep its bound says **missed**; nothing else is judged. "Pages" is
+        the ring's share of all expert pages. Short traces flatter every policy: most of their
+        misses are first uses, which only prefetch can avoid.""")
 
 
 def sections(value):
