@@ -146,6 +146,7 @@ enum status policy_open(struct policy **out, const struct policy_config *c, stru
     if (status == STATUS_OK)
         status = open_foresight(p, c, error);
     struct loads_config loads = {.layers = c->layers, .experts = c->experts, .top_k = c->top_k};
+    memcpy(loads.lstm, c->lstm, sizeof loads.lstm);
     if (status == STATUS_OK && c->slow_clock)
         status = open_slow_clock(p, &loads, error);
     if (status != STATUS_OK)
@@ -350,7 +351,7 @@ void policy_counters(const struct policy *p, struct policy_counters *out)
     for (uint32_t i = 0; i < p->mixture.count; i++)
         for (int k = 0; k < FORESIGHT_KINDS; k++)
             if (p->predictor[k] && p->predictor[k] == p->mixture.member[i]) {
-                out->foresight_loss[k] = p->mixture.loss[i];
+                out->foresight_loss[k] = p->mixture.total[i].loss;
                 if (p->mixture.believed == i)
                     out->foresight = (enum foresight)k;
             }

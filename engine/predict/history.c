@@ -9,6 +9,7 @@
 /* Rates found best on measured traces within a factor of two either way; the result hardly moves. */
 #define FAST_STEP 0.1f
 #define SLOW_STEP 0.015f
+#define SLOW_PRIOR_RUNS 10.0f /* while fewer than 1 / SLOW_STEP were seen the rate is their mean */
 #define BIN_STEP 0.6f       /* of rates: powers of two */
 #define PRIOR_RUNS 4.0f     /* weight of the prior in a cell */
 #define MEMORY_RUNS 4000.0f /* a cell forgets what is older */
@@ -51,7 +52,7 @@ float history_cell_rate(uint32_t cell)
 uint64_t history_bytes(uint32_t layers, uint32_t experts)
 {
     uint64_t pages = (uint64_t)layers * experts;
-    return pages * (3 * sizeof(float) + sizeof(uint16_t) + 1) + experts * sizeof(float) +
+    return pages * (3 * sizeof(float) + sizeof(uint16_t) + 1) + (experts + layers) * sizeof(float) +
            sizeof(struct history);
 }
 
@@ -70,7 +71,8 @@ enum status history_open(struct history *h, uint32_t layers, uint32_t experts, u
     h->slow = h->fast + pages;
     h->logit = h->slow + pages;
     h->used = h->logit + pages;
-    h->cell = (uint16_t *)(h->used + experts);
+    h->seen = h->used + experts;
+    h->cell = (uint16_t *)(h->seen + layers);
     h->gap = (uint8_t *)(h->cell + pages);
     fill_gap_bins(h);
     for (uint32_t c = 0; c < HISTORY_CELLS; c++) {
@@ -88,6 +90,7 @@ enum status history_open(struct history *h, uint32_t layers, uint32_t experts, u
         h->logit[p] = h->cell_logit[cell];
     }
     memset(h->used, 0, experts * sizeof *h->used);
+    memset(h->seen, 0, layers * sizeof *h->seen);
     return STATUS_OK;
 }
 
@@ -118,15 +121,18 @@ static void learn_hazard(struct history *h, uint64_t first)
     }
 }
 
-static void move_decode(struct history *h, uint64_t first)
+static void move_decode(struct history *h, uint32_t layer, uint64_t first)
 {
+    float mean_step = 1.0f / (h->seen[layer] + SLOW_PRIOR_RUNS);
+    float slow_step = mean_step > SLOW_STEP ? mean_step : SLOW_STEP;
     const float *restrict used = h->used;
     float *restrict fast = h->fast + first, *restrict slow = h->slow + first;
     uint8_t *restrict gap = h->gap + first;
     uint32_t experts = h->experts;
+    h->seen[layer] += 1.0f;
     for (uint32_t e = 0; e < experts; e++) {
         fast[e] += FAST_STEP * (used[e] - fast[e]);
-        slow[e] += SLOW_STEP * (used[e] - slow[e]);
+        slow[e] += slow_step * (used[e] - slow[e]);
     }
     for (uint32_t e = 0; e < experts; e++) {
         uint32_t longer = gap[e] + (gap[e] < 255);
@@ -182,7 +188,7 @@ void history_observe(struct history *h, const struct layer_run *run)
         move_prefill(h, first, run);
     } else {
         learn_hazard(h, first);
-        move_decode(h, first);
+        move_decode(h, run->layer, first);
     }
     find_cells(h, first);
 }

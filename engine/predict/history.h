@@ -26,6 +26,7 @@ struct history {
     uint8_t *gap;             /* [layers][experts] runs without it, saturating */
     uint16_t *cell;           /* [layers][experts] */
     float *logit;             /* [layers][experts] of the hazard of its cell, as of its last run */
+    float *seen;              /* [layers] decode runs */
     float *used;              /* [experts] 1 or 0, of the newest run */
     float uses[HISTORY_CELLS], runs[HISTORY_CELLS], cell_logit[HISTORY_CELLS];
     uint32_t touched[HISTORY_CELLS]; /* the run in which the cell was last touched */
