@@ -50,6 +50,8 @@ struct engine_config {
     bool stream_always;           /* every step streams; for tests */
     enum io_kind io;
     uint32_t io_threads;
+    const char *load_lstm;        /* weights that forecast loads (predict/lstm_file.h), beside the other
+                                     predictors; NULL: none */
     const char *trace_out;        /* record every routing decision there; NULL: nothing. See
                                      engine/replay/trace_writer.h */
     /* Told while opening, from the opening thread: what is being done and how far it is, 0..1. */

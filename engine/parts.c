@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "engine/model/arch.h"
+#include "engine/predict/lstm.h"
+#include "engine/predict/lstm_file.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "memory/base/bytes.h"
 #include "memory/base/log.h"
@@ -19,6 +21,7 @@ struct plan {
     const struct engine_config *config;
     struct model_plan model;
     struct kv_cache_config kv;
+    struct lstm_sizes lstm; /* of --load-lstm */
     uint32_t max_model_len;
     struct tier_slots slots[MEMORY_TIERS];
     struct budget budget;
@@ -55,6 +58,33 @@ static enum status plan_limits(struct plan *plan, struct error *error)
                          "--max-num-batched-tokens %u: this model allows %u at most",
                          config->max_batch_tokens, UINT32_MAX / widest);
     return STATUS_OK;
+}
+
+/* From the header alone, so that its budget is known and what does not fit is refused before anything
+ * large is read. */
+static enum status plan_lstm(struct plan *plan, struct error *error)
+{
+    const char *path = plan->config->load_lstm;
+    const struct hparams *h = &plan->model.hparams;
+    struct lstm_sizes *sizes = &plan->lstm;
+    if (!path)
+        return STATUS_OK;
+    enum status status = lstm_file_sizes(sizes, path, error);
+    if (status == STATUS_OK && (sizes->layers != h->layers || sizes->experts != h->experts))
+        status = error_set(error, STATUS_INVALID,
+                           "%s: layers x experts is %u x %u; the model has %u x %u", path,
+                           sizes->layers, sizes->experts, h->layers, h->experts);
+    if (status != STATUS_OK)
+        error_prefix(error, "--load-lstm");
+    return status;
+}
+
+/* Its weights, a state for each phase, and what keeps their forecasts until they can be judged. */
+static uint64_t lstm_budget(const struct lstm_sizes *sizes)
+{
+    uint64_t pages = (uint64_t)sizes->layers * sizes->experts;
+    return lstm_sizes_weights(sizes) * sizeof(float) +
+           LOAD_PHASES * (lstm_bytes(sizes) + pages * LOADS_LSTM_PAGE_BYTES);
 }
 
 /* How many KV blocks: what was asked for, or enough for every sequence within its share. */
@@ -105,6 +135,8 @@ static enum status plan_budget(struct plan *plan, struct error *error)
     struct policy_config policy = {.layers = h->layers, .experts = h->experts, .slow_clock = true,
                                    .prefetch = config->prefetch};
     budget_add(budget, "paging policy", NULL, policy_bytes(&policy));
+    if (config->load_lstm)
+        budget_add(budget, "load LSTM", "--load-lstm", lstm_budget(&plan->lstm));
     budget_add(budget, "regret window", NULL, regret_bytes(store_pages(plan->store), 0));
     uint64_t fixed = budget_total(budget);
     uint64_t left = budget->available > fixed ? budget->available - fixed : 0;
@@ -132,6 +164,24 @@ static enum status plan_budget(struct plan *plan, struct error *error)
     budget_add(budget, "host experts", "--host-experts",
                budget_slots_bytes(plan->store, &plan->slots[MEMORY_HOST]));
     return finish_budget(plan, error);
+}
+
+/* Both phases forecast by the same weights, each from what it saw itself. */
+static enum status open_lstm(struct engine_parts *parts, const struct plan *plan,
+                             struct error *error)
+{
+    const char *path = plan->config->load_lstm;
+    if (!path)
+        return STATUS_OK;
+    enum status status = lstm_file_read(&parts->lstm_net, path, error);
+    struct lstm_config lstm = {.layers = plan->model.hparams.layers,
+                               .experts = plan->model.hparams.experts, .weights_path = path,
+                               .net = parts->lstm_net};
+    for (int phase = 0; phase < LOAD_PHASES && status == STATUS_OK; phase++)
+        status = lstm_open(&parts->lstm[phase], &lstm, error);
+    if (status != STATUS_OK)
+        error_prefix(error, "--load-lstm");
+    return status;
 }
 
 static enum status open_memory(struct engine_parts *parts, struct plan *plan, struct error *error)
@@ -163,6 +213,7 @@ static enum status open_compute(struct engine_parts *parts, struct plan *plan, s
                                  .prefetch = config->prefetch, .slow_clock = true,
                                  .stream_layers = config->stream_layers,
                                  .stream_always = config->stream_always};
+    memcpy(pager.lstm, parts->lstm, sizeof pager.lstm);
     enum status status = cpu_backend_open(&parts->backend, &cpu, error);
     if (status == STATUS_OK)
         status = model_open(&parts->model, parts->checkpoint, &plan->model, parts->backend,
@@ -302,7 +353,11 @@ enum status parts_open(struct engine_parts *parts, const struct engine_config *c
     if (status == STATUS_OK)
         status = plan_limits(&plan, error);
     if (status == STATUS_OK)
+        status = plan_lstm(&plan, error);
+    if (status == STATUS_OK)
         status = plan_budget(&plan, error);
+    if (status == STATUS_OK)
+        status = open_lstm(parts, &plan, error);
     if (status == STATUS_OK)
         status = open_memory(parts, &plan, error);
     if (status == STATUS_OK)
@@ -324,6 +379,9 @@ void parts_close(struct engine_parts *parts)
 {
     transformer_close(&parts->transformer);
     pager_close(parts->pager);
+    for (int phase = 0; phase < LOAD_PHASES; phase++)
+        predictor_close(parts->lstm[phase]);
+    lstm_net_close(parts->lstm_net);
     kv_cache_close(parts->kv);
     model_close(parts->model);
     memory_close(parts->memory);

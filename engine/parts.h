@@ -17,6 +17,8 @@ struct engine_parts {
     struct memory *memory;         /* owns store and device */
     struct model *model;
     struct kv_cache *kv;
+    struct lstm_net *lstm_net;     /* of --load-lstm; NULL: none */
+    struct predictor *lstm[LOAD_PHASES]; /* its states; the pager borrows them */
     struct expert_pager *pager;
     struct transformer transformer;
     struct engine_info info;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/predict/lstm_file.h"
 #include "engine/replay/heat_map_png.h"
 #include "engine/replay/load_report.h"
 #include "engine/replay/trace.h"
@@ -13,6 +14,10 @@
 #include "engine/replay/trace_loads.h"
 #include "engine/replay/trace_spool.h"
 #include "server/command.h"
+
+/* What a running engine asks for: 1, 10 and 100 ticks ahead, one further for layers that have ticked
+ * when others have not (predict/lstm.h). */
+#define ENGINE_HORIZONS "1,2,10,11,100,101"
 
 static enum status print_info(struct config *c, struct error *error)
 {
@@ -83,13 +88,41 @@ static enum status take_experts_per_token(const struct config *c, const struct t
     return STATUS_OK;
 }
 
+/* Asked before a minute of training, not after it: can a file be put there? */
+static enum status check_lstm_out(const char *path, struct error *error)
+{
+    const char *slash = strrchr(path, '/');
+    size_t bytes = slash ? (size_t)(slash - path) + 1 : 0;
+    char folder[bytes + 2];
+    snprintf(folder, sizeof folder, "%.*s.", (int)bytes, path);
+    if (access(folder, W_OK | X_OK) != 0)
+        return error_set(error, STATUS_IO, "--lstm-out %s: %s", path, strerror(errno));
+    return STATUS_OK;
+}
+
+static enum status write_lstm(const struct config *c, const struct load_report *report,
+                              struct error *error)
+{
+    if (!report->lstm_trained)
+        return error_set(error, STATUS_INVALID,
+                         "--lstm-out: %s: nothing was trained, %u ticks are too few or the model "
+                         "too wide", c->trace, report->lstm_ticks);
+    enum status status = lstm_file_write(report->lstm_net, c->lstm_out, error);
+    if (status != STATUS_OK)
+        error_prefix(error, "--lstm-out");
+    return status;
+}
+
 static enum status print_forecasts(struct config *c, struct error *error)
 {
     struct load_report_config config = {0};
     struct trace *trace = NULL;
     struct load_log *log = NULL;
     struct load_report *report = NULL;
-    enum status status = parse_horizons(c->horizons, &config, error);
+    bool for_engine = c->lstm_out && config_source_of(c, "horizons") == CONFIG_DEFAULT;
+    enum status status = parse_horizons(for_engine ? ENGINE_HORIZONS : c->horizons, &config, error);
+    if (status == STATUS_OK && c->lstm_out)
+        status = check_lstm_out(c->lstm_out, error);
     if (status == STATUS_OK && is_trace(c->trace)) {
         status = trace_open(&trace, c->trace, error);
         if (status == STATUS_OK)
@@ -104,6 +137,8 @@ static enum status print_forecasts(struct config *c, struct error *error)
         if (status != STATUS_OK)
             error_prefix(error, "%s", c->trace);
     }
+    if (status == STATUS_OK && c->lstm_out)
+        status = write_lstm(c, report, error);
     if (status == STATUS_OK)
         status = load_report_print(report, c->json, stdout, error);
     load_report_close(report);

@@ -151,6 +151,7 @@ void command_engine_config(const struct config *c, struct engine_config *out)
     out->stream_layers = c->stream_layers;
     out->io = c->io ? IO_SYNC : IO_THREAD;
     out->io_threads = c->io_threads;
+    out->load_lstm = c->load_lstm;
     out->trace_out = c->trace_out;
 }
 

@@ -76,13 +76,13 @@ struct config {
     /* run */
     struct config_texts prompt, stop;
     const char *tokens, *logits_out;
-    const char *trace_out; /* serve too */
+    const char *trace_out, *load_lstm; /* serve too */
     uint32_t max_tokens, min_tokens, chunk, top_k;
     double temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     uint64_t seed;
     bool ignore_eos, add_special, keep_special;
     /* trace */
-    const char *trace, *png, *horizons;
+    const char *trace, *png, *horizons, *lstm_out;
     uint32_t experts_per_token; /* of a log of loads; 0: not known */
     /* replay, plan */
     struct room device_pages;

@@ -46,6 +46,9 @@ static const struct config_flag flags[] = {
     {"io-threads", NULL, KIND_U32, ENGINE, AT(io_threads), "2", 1, 64, NULL, "N",
      "reading threads, for --io thread"},
 
+    {"load-lstm", NULL, KIND_STRING, ENGINE, AT(load_lstm), NULL, 0, 0, NULL, "WEIGHTS",
+     "forecast expert loads by these weights too, of `moering trace predict --lstm-out`; they are "
+     "believed where they err least"},
     {"trace-out", NULL, KIND_STRING, ENGINE, AT(trace_out), NULL, 0, 0, NULL, "FILE",
      "record which experts every token chose: for `moering trace info`"},
 
@@ -133,6 +136,9 @@ static const struct config_flag flags[] = {
     {"horizons", NULL, KIND_STRING, CONFIG_TRACE_PREDICT, AT(horizons), "1,10,100,1000,2000", 0, 0,
      NULL, "N,N,...", "ticks ahead to forecast, ascending; of a trace, a tick is about 1024 routed "
      "tokens"},
+    {"lstm-out", NULL, KIND_STRING, CONFIG_TRACE_PREDICT, AT(lstm_out), NULL, 0, 0, NULL, "WEIGHTS",
+     "write the LSTM that was trained, for --load-lstm; --horizons are then what that asks for, "
+     "1,2,10,11,100,101, if they are not given"},
     {"experts-per-token", NULL, KIND_U32, CONFIG_TRACE_PREDICT, AT(experts_per_token), "0", 0,
      U32_TOP, NULL, "N", "of a log of loads: different experts that each token chose, for the "
      "sampling floors; 0: draws count as independent. A trace says it itself"},

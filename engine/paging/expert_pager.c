@@ -9,6 +9,7 @@
 #include "engine/paging/expert_pager.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/paging/mover.h"
 #include "memory/base/check.h"
@@ -81,6 +82,7 @@ static enum status open_policy(struct expert_pager *p, const struct pager_config
                                    .page_class = page_class, .evict = c->evict,
                                    .foresight = c->foresight, .prefetch = c->prefetch,
                                    .slow_clock = c->slow_clock, .seed = 1};
+    memcpy(policy.lstm, c->lstm, sizeof policy.lstm);
     status = policy_open(&p->policy, &policy, error);
     struct stream_config stream = {.layers = c->layers, .experts = c->experts, .top_k = c->top_k,
                                    .stream_layers = c->stream_layers, .always = c->stream_always,

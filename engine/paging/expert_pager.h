@@ -31,6 +31,7 @@ struct pager_config {
     enum foresight foresight;
     enum prefetch_mode prefetch;
     bool slow_clock;         /* loads, states and forecasts by ticks */
+    struct predictor *lstm[LOAD_PHASES]; /* as policy_config; borrowed */
     uint32_t stream_layers;  /* STREAM_OFF, STREAM_AUTO or a number of layer slots */
     bool stream_always;      /* every step streams: for tests and comparisons */
 };

@@ -43,12 +43,15 @@ struct policy_config {
     uint32_t ahead;            /* layers looked ahead, at most POLICY_AHEAD_MAX; 0: 2 */
     float waste_share;         /* wasted prefetch bytes / demand bytes; 0: 0.09 */
     bool slow_clock;           /* follow loads by ticks: states and forecasts (predict/loads.h) */
+    struct predictor *lstm[LOAD_PHASES]; /* with slow_clock: another forecast of loads, as loads_config
+                                          * has it; borrowed; NULL: none */
     uint64_t seed;
 };
 
 struct policy;
 
-/* Bytes that policy_open takes, as a term of the budget: what grows with pages, and a little. */
+/* Bytes that policy_open takes, as a term of the budget: what grows with pages, and a little. With an
+ * LSTM LOADS_LSTM_PAGE_BYTES more per page and phase, which its owner counts with the LSTM's own. */
 uint64_t policy_bytes(const struct policy_config *config);
 enum status policy_open(struct policy **out, const struct policy_config *config,
                         struct error *error);

@@ -33,7 +33,8 @@ enum {
     LOADS_PREFILL_TICK_TOKENS = 4096,
     LOADS_DECODE_TICK_TOKENS = 1024,
     LOADS_TICK_TOKENS_PER_EXPERT = 8, /* fewer tell little: a share is then known to 35 % */
-    LOADS_PREDICTORS_MAX = 4
+    LOADS_PREDICTORS_MAX = 4,
+    LOADS_LSTM_PAGE_BYTES = 32, /* per phase: what loads_open takes for an LSTM, beside its own */
 };
 
 struct loads;

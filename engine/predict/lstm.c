@@ -58,6 +58,9 @@ static bool lstm_loads(struct predictor *predictor, uint32_t layer, uint32_t hor
     const struct lstm_sizes *sizes = &lstm->net->sizes;
     uint32_t above = 0;
     CHECK(layer < sizes->layers && horizon >= 1);
+    /* A layer that is ahead of the others is answered as of the step, one tick further back. */
+    if (lstm->ticked[layer] && horizon < sizes->horizons[sizes->horizon_count - 1])
+        horizon++;
     while (above < sizes->horizon_count && sizes->horizons[above] < horizon)
         above++;
     if (above == sizes->horizon_count)
@@ -114,7 +117,7 @@ static enum status take_weights(struct lstm *lstm, const struct lstm_config *con
         return STATUS_OK;
     return error_set(error, STATUS_INVALID,
                      "%s: layers x experts is %u x %u; the model has %u x %u",
-                     lstm->owned ? config->weights_path : "load forecast", sizes->layers,
+                     config->weights_path ? config->weights_path : "load forecast", sizes->layers,
                      sizes->experts, config->layers, config->experts);
 }
 
@@ -141,6 +144,16 @@ static enum status take_room(struct lstm *lstm, struct error *error)
     for (uint32_t i = 0; i < net->outputs; i++)
         lstm->share[i] = 1 / (float)net->sizes.experts; /* of layers that have not ticked yet */
     return STATUS_OK;
+}
+
+size_t lstm_bytes(const struct lstm_sizes *sizes)
+{
+    size_t outputs = (size_t)sizes->layers * sizes->experts;
+    size_t inputs = outputs < LSTM_INPUTS_MAX ? outputs : LSTM_INPUTS_MAX;
+    /* share; the averages beside the newest share; their logarithms */
+    size_t per_output = 1 + (LSTM_AVERAGES - 1) + LSTM_AVERAGES;
+    size_t floats = per_output * outputs + inputs + 8 * (size_t)sizes->units + sizes->experts;
+    return sizeof(struct lstm) + floats * sizeof(float) + sizes->layers * sizeof(bool);
 }
 
 enum status lstm_open(struct predictor **out, const struct lstm_config *config,

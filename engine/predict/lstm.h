@@ -5,7 +5,9 @@
  * and the weights stay as they are. Without weights every question is answered with "cannot say".
  * The network sees all layers at once, but ticks come layer by layer: it steps when every layer
  * has ticked, or when one comes round again before the others did, which then keep the shares of
- * their tick before. */
+ * their tick before. So a layer that has ticked when others have not yet, as all but the last have
+ * at the moment of their tick, is forecast from the tick before, one tick further: train 2 ticks
+ * ahead beside 1 where the next tick matters. */
 #ifndef MOERING_ENGINE_PREDICT_LSTM_H
 #define MOERING_ENGINE_PREDICT_LSTM_H
 
@@ -19,8 +21,12 @@ extern "C" {
 struct lstm_config {
     uint32_t layers, experts;
     const char *weights_path;   /* NULL: none, `loads` is always false */
-    const struct lstm_net *net; /* used instead of a file if not NULL; outlives the predictor */
+    const struct lstm_net *net; /* used instead of reading the file if not NULL, several may share
+                                 * one; outlives the predictor. A path beside it names it in errors */
 };
+
+/* What lstm_open takes for a network of these (checked) sizes, without its weights. */
+size_t lstm_bytes(const struct lstm_sizes *sizes);
 
 /* INVALID: sizes outside the limits of lstm_net.h, a broken file, or weights made for other sizes;
  * NOT_FOUND, IO: the file; NO_MEMORY.

@@ -98,15 +98,14 @@ enum status lstm_file_parse(struct lstm_net **out, const char *file, const void 
     return STATUS_OK;
 }
 
-enum status lstm_file_read(struct lstm_net **out, const char *path, struct error *error)
+/* A regular file of a believable length, which is written to *size. */
+static enum status open_file(FILE **out, size_t *size, const char *path, struct error *error)
 {
     struct lstm_sizes widest = {LSTM_OUTPUTS_MAX, 1, LSTM_UNITS_MAX, LSTM_HORIZONS_MAX, {0}};
     const uint64_t most = LSTM_FILE_HEADER_BYTES + lstm_sizes_weights(&widest) * sizeof(float);
-    uint8_t *bytes = NULL;
     struct stat info;
-    enum status status;
-    *out = NULL;
-    FILE *file = fopen(path, "rb");
+    enum status status = STATUS_OK;
+    FILE *file = fopen(path, "rbe");
     if (!file)
         return error_set(error, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO, "%s: %s", path,
                          strerror(errno));
@@ -117,13 +116,49 @@ enum status lstm_file_read(struct lstm_net **out, const char *path, struct error
     else if ((uint64_t)info.st_size > most)
         status = error_set(error, STATUS_INVALID, "%s: %lld bytes are more than the %llu allowed",
                            path, (long long)info.st_size, (unsigned long long)most);
-    else if (!(bytes = malloc((size_t)info.st_size + 1)))
+    if (status != STATUS_OK) {
+        fclose(file);
+        return status;
+    }
+    *out = file;
+    *size = (size_t)info.st_size;
+    return STATUS_OK;
+}
+
+enum status lstm_file_read(struct lstm_net **out, const char *path, struct error *error)
+{
+    FILE *file = NULL;
+    size_t size = 0;
+    *out = NULL;
+    enum status status = open_file(&file, &size, path, error);
+    if (status != STATUS_OK)
+        return status;
+    uint8_t *bytes = malloc(size + 1);
+    if (!bytes)
         status = error_set(error, STATUS_NO_MEMORY, "%s: no memory to read it", path);
-    else if (fread(bytes, 1, (size_t)info.st_size, file) != (size_t)info.st_size)
+    else if (fread(bytes, 1, size, file) != size)
         status = error_set(error, STATUS_IO, "%s: cannot be read to its end", path);
     else
-        status = lstm_file_parse(out, path, bytes, (size_t)info.st_size, error);
+        status = lstm_file_parse(out, path, bytes, size, error);
     free(bytes);
+    fclose(file);
+    return status;
+}
+
+enum status lstm_file_sizes(struct lstm_sizes *out, const char *path, struct error *error)
+{
+    uint8_t header[LSTM_FILE_HEADER_BYTES];
+    FILE *file = NULL;
+    size_t size = 0;
+    memset(out, 0, sizeof *out);
+    enum status status = open_file(&file, &size, path, error);
+    if (status != STATUS_OK)
+        return status;
+    size_t wanted = size < sizeof header ? size : sizeof header;
+    if (fread(header, 1, wanted, file) != wanted)
+        status = error_set(error, STATUS_IO, "%s: cannot be read to its end", path);
+    else
+        status = parse_header(out, path, header, size, error);
     fclose(file);
     return status;
 }

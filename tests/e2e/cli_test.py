@@ -429,6 +429,70 @@ def replays_name_what_is_wrong(_):
             assert says in r.stderr and r.stderr.count("\n") == 1, (words, r.stderr)
 
 
+def load_log(folder, ticks):
+    """The first ticks of what training the built-in model routed."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                          "../models/routing_log_to_jsonl.py")
+    lines = run(sys.executable, script, os.path.join(TINY, "routing_log.npz")).stdout.splitlines()
+    model = json.loads(run(MOERING, "inspect", TINY, "--json").stdout)
+    path = os.path.join(folder, "log.jsonl")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("\n".join(lines[:ticks * model["layers"]]) + "\n")
+    return path
+
+
+def a_load_forecast_is_trained_and_used(_):
+    with tempfile.TemporaryDirectory() as folder:
+        log, weights = load_log(folder, 130), os.path.join(folder, "w.lstm")
+        x = json.loads(run(MOERING, "trace", "predict", log, "--json", "--lstm-out",
+                           weights).stdout)
+        assert x["lstm"]["ticks"] == 78 and x["lstm"]["loss"] < x["lstm"]["loss_untrained"], x
+        assert {cell["horizon"] for cell in x["cells"]} == {1, 2, 10, 11}, x["cells"]
+        assert sorted(os.listdir(folder)) == ["log.jsonl", "w.lstm"], os.listdir(folder)
+        with open(weights, "rb") as f:
+            whole = f.read()
+        sizes = struct.unpack_from("<8I", whole, 8)
+        assert whole.startswith(b"MOELSTM\0") and sizes == (1, 6, 32, 64, 4, 1, 2, 10), sizes
+        run(MOERING, "trace", "predict", log, "--lstm-out", weights)
+        with open(weights, "rb") as f:
+            assert f.read() == whole, "the same log gives the same weights"
+        a = answer("-p", PROMPT, "-n", 12)
+        assert answer("-p", PROMPT, "-n", 12, "--load-lstm", weights)["tokens"] == a["tokens"]
+        r = run(MOERING, "run", TINY, "-p", "x", "-n", 1, "--load-lstm", weights, "--log-level",
+                "debug")
+        assert any(x.startswith("load LSTM ") and "--load-lstm" in x
+                   for x in r.stderr.splitlines()), r.stderr
+
+        def path(name, content):
+            with open(os.path.join(folder, name), "wb") as f:
+                f.write(content)
+            return os.path.join(folder, name)
+        other = path("other.jsonl", b"".join(
+            b'{"tick":%d,"phase":"decode","layer":0,"tokens":9,"counts":[%d,%d]}\n'
+            % (t, 3 + t % 3, 6 - t % 3) for t in range(30)))
+        run(MOERING, "trace", "predict", other, "--horizons", "1", "--lstm-out", other + ".lstm")
+        for wrong, says in ((other + ".lstm", "layers x experts is 1 x 2; the model has 6 x 32"),
+                            (path("cut", whole[:-1]), "bytes follow the header"),
+                            (path("bit", whole[:-1] + bytes([whole[-1] ^ 1])), "checksum is "),
+                            (log, "magic: "), ("/nowhere/w", "No such file")):
+            for words in (("run", TINY, "-p", "x"), ("serve", TINY, "--grpc-port", 0)):
+                r = run(MOERING, *words, "--load-lstm", wrong, code=1)
+                last = r.stderr.splitlines()[-1]
+                assert "--load-lstm: %s: " % wrong in last and says in last, r.stderr
+        few = path("few.jsonl", b"".join(
+            b'{"tick":%d,"phase":"decode","layer":0,"tokens":9,"counts":[4,5]}\n' % t
+            for t in range(5)))
+        for words, says in (((log, "--lstm-out", "/nowhere/w"), "--lstm-out /nowhere/w: No such"),
+                            (("/nowhere/log", "--lstm-out", weights), "/nowhere/log"),
+                            ((few, "--horizons", "1", "--lstm-out", weights),
+                             few + ": nothing was trained, 3 ticks are too few"),
+                            ((other, "--horizons", "1", "--lstm-out", folder), "--lstm-out: ")):
+            r = run(MOERING, "trace", "predict", *words, code=1)
+            assert says in r.stderr and not r.stdout, r.stderr
+        with open(weights, "rb") as f:
+            assert f.read() == whole, "a failure leaves the old weights"
+
+
 def help_is_complete(_):
     for words in ((), ("--help",), ("serve", "--help"), ("run", "-h"), ("inspect", "--help")):
         r = run(MOERING, *words, code=0 if words else 2)
@@ -587,7 +651,8 @@ def main():
         tokenize_prints_ids, the_builtin_model_is_found, lost_output_is_a_failure,
         stray_variables_are_told, signals_end_a_load_at_once, routing_is_recorded,
         a_killed_recording_is_recovered, a_trace_is_replayed, a_recorded_run_is_replayed,
-        replays_sweep_over_sizes, memory_is_planned, replays_name_what_is_wrong, help_is_complete,
+        replays_sweep_over_sizes, memory_is_planned, a_load_forecast_is_trained_and_used,
+        replays_name_what_is_wrong, help_is_complete,
         wrong_words_name_the_nearest, flag_over_environment_over_file, client_generates,
         client_asks, client_names_errors, client_cancels_on_interrupt, client_waits_for_the_server,
     ], server)

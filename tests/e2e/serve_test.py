@@ -490,6 +490,30 @@ def a_small_ring_answers_the_same(server):
     small.stop()
 
 
+def a_trained_forecast_of_loads_is_believed(_):
+    """Two prompts in turn, a tick each: no average follows, an LSTM trained on such a run does."""
+    def alternate(rounds, *flags):
+        small = Server(MOERING, "--device-experts", "25%", "--prefetch", "off", "--threads", 1,
+                       *flags)
+        for _ in range(rounds):
+            for text in (b"Q: Sort: 42 7 19 88\nA:", b"Once upon a time"):
+                ask(small, text=text, max_tokens=257, ignore_eos=True)
+        loads = [x for x in small.stub.stats().loads if x.phase == "decode"]
+        small.stop()
+        return loads
+    with tempfile.TemporaryDirectory() as folder:
+        trace, weights = (os.path.join(folder, x) for x in ("a.mtrace", "w.lstm"))
+        plain = alternate(24, "--trace-out", trace)
+        assert not any(f.predictor == "lstm" for x in plain for f in x.forecasts), plain
+        subprocess.run([MOERING, "trace", "predict", trace, "--horizons", "1,2", "--lstm-out",
+                        weights], check=True, capture_output=True, timeout=120)
+        told = alternate(6, "--load-lstm", weights)
+        assert [x.ticks for x in told] == [12] * len(plain), told
+        for x, y in zip(told, plain):
+            assert x.forecasts[0].predictor == "lstm", x
+            assert x.forecasts[0].error_ratio < 0.5 * y.forecasts[0].error_ratio, (x, y)
+
+
 def the_best_possible_is_known(_):
     """A quarter of the pages, on demand: hits are compared with Belady's, loads turn to ticks."""
     small = Server(MOERING, "--device-experts", "25%", "--prefetch", "off", "--stream-layers",
@@ -705,7 +729,8 @@ def main():
         client_killed_in_prefill_frees, client_killed_in_the_queue_frees, bad_requests_are_named,
         garbage_is_survived, reflection_lists_the_services, health_knows_the_service,
         thousand_streams_finish, preempted_requests_answer_the_same, a_small_ring_answers_the_same,
-        the_best_possible_is_known, paging_flags_do_not_change_answers,
+        the_best_possible_is_known,
+        a_trained_forecast_of_loads_is_believed, paging_flags_do_not_change_answers,
         a_taken_port_is_named, slow_reader_pauses_its_request, stalled_reader_is_cut_off,
         full_queue_is_told, priority_overtakes_the_queue, drain_loses_nothing,
         new_work_is_refused_while_draining, second_signal_cuts_off, shutdown_timeout_cuts_off,

@@ -9,6 +9,8 @@
 #include <string>
 #include <thread>
 
+#include "engine/predict/lstm.h"
+#include "engine/predict/lstm_file.h"
 #include "tests/engine/engine_harness.h"
 #include "tests/support/toy_model.h"
 
@@ -278,6 +280,49 @@ TEST_F(EngineTest, TellsTheLoadsOfItsLayers)
 }
 
 /* Items of one step: each its own experts; bytes together are what was read. */
+/* Weights that forecast loads: in the budget, in both phases, and of no consequence for the tokens. */
+TEST_F(EngineTest, TakesWeightsThatForecastLoads)
+{
+    scratch::Folder weights;
+    std::string path = weights.path("w.lstm");
+    auto write = [&](uint32_t layers, uint32_t experts) {
+        struct lstm_sizes sizes = {layers, experts, 8, 3, {1, 10, 100}};
+        struct lstm_net *net;
+        ASSERT_EQ(lstm_net_open(&net, &sizes, 1, nullptr), STATUS_OK);
+        EXPECT_EQ(lstm_file_write(net, path.c_str(), nullptr), STATUS_OK);
+        lstm_net_close(net);
+    };
+    auto with_lstm = [&](auto &c) { c.load_lstm = path.c_str(); };
+    std::string missing = "--load-lstm: " + path + ": ";
+    EXPECT_EQ(open(with_lstm), STATUS_NOT_FOUND);
+    EXPECT_TRUE(says(missing)) << error_.text;
+    write(model_.layers, model_.experts + 1);
+    EXPECT_EQ(open(with_lstm), STATUS_INVALID);
+    std::string layers = std::to_string(model_.layers), experts = std::to_string(model_.experts);
+    EXPECT_TRUE(says(missing + "layers x experts is " + layers + " x " +
+                     std::to_string(model_.experts + 1) + "; the model has " + layers + " x " +
+                     experts)) << error_.text;
+    write(model_.layers, model_.experts);
+    std::vector<std::string> lines;
+    Engine without(folder_.path()), e(folder_.path(), [&](auto &c) {
+        c.load_lstm = path.c_str();
+        c.arg = &lines;
+        c.budget_line = [](const char *text, void *arg) {
+            static_cast<std::vector<std::string> *>(arg)->push_back(text);
+        };
+    });
+    EXPECT_TRUE(std::any_of(lines.begin(), lines.end(), [](const std::string &line) {
+        return line.find("load LSTM") == 0 && line.find("--load-lstm") != std::string::npos;
+    }));
+    auto prompt = some_prompt(7, 40, model_.vocab);
+    EXPECT_EQ(e.run(job_of(prompt, 30)).tokens, without.run(job_of(prompt, 30)).tokens);
+    std::string spoilt = weights.read("w.lstm");
+    spoilt.back() ^= 1;
+    weights.write("w.lstm", spoilt);
+    EXPECT_EQ(open(with_lstm), STATUS_INVALID);
+    EXPECT_TRUE(says(missing + "checksum")) << error_.text;
+}
+
 TEST_F(EngineTest, ChargesEachItemOfABatch)
 {
     Engine small(folder_.path(), [](auto &c) {

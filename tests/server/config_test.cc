@@ -119,6 +119,22 @@ TEST(config, paging_flags_are_the_engines)
     }
 }
 
+TEST(config, load_weights_are_for_the_commands_that_compute)
+{
+    for (enum config_command command : {CONFIG_SERVE, CONFIG_RUN}) {
+        Parsed p(command, {"--load-lstm", "w.lstm"});
+        ASSERT_EQ(STATUS_OK, p.status) << p.error.text;
+        EXPECT_STREQ("w.lstm", p.config.load_lstm);
+        Parsed variable(command, {}, {"MOERING_LOAD_LSTM=v.lstm"});
+        EXPECT_STREQ("v.lstm", variable.config.load_lstm);
+        EXPECT_EQ(nullptr, Parsed(command, {}).config.load_lstm);
+    }
+    EXPECT_EQ(STATUS_INVALID, Parsed(CONFIG_REPLAY, {"a", "--load-lstm", "w"}).status);
+    EXPECT_EQ(STATUS_INVALID, Parsed(CONFIG_RUN, {"--lstm-out", "w"}).status);
+    Parsed out(CONFIG_TRACE_PREDICT, {"a.jsonl", "--lstm-out", "w.lstm"});
+    EXPECT_STREQ("w.lstm", out.config.lstm_out);
+}
+
 TEST(config, switches_may_stand_alone)
 {
     Parsed p(CONFIG_RUN, {"--json", "-p", "one", "-p", "two", "--temperature", "0"});
@@ -168,6 +184,8 @@ TEST(config, trace_takes_one_file)
         EXPECT_EQ(command == CONFIG_TRACE_INFO, Parsed(command, {"--png", "x"}).status == STATUS_OK);
         EXPECT_EQ(command == CONFIG_TRACE_PREDICT,
                   Parsed(command, {"--horizons", "1,2"}).status == STATUS_OK);
+        EXPECT_EQ(command == CONFIG_TRACE_PREDICT,
+                  Parsed(command, {"--lstm-out", "w"}).status == STATUS_OK);
         Parsed four(command, {"--experts-per-token", "4"});
         EXPECT_EQ(command == CONFIG_TRACE_PREDICT, four.status == STATUS_OK);
         EXPECT_EQ(command == CONFIG_TRACE_PREDICT ? 4u : 0u, four.config.experts_per_token);

@@ -398,6 +398,35 @@ TEST(Policy, FollowsLoadsIfAsked)
     }
 }
 
+/* A forecast of loads that is lent: told of its own phase alone, among those who may be believed. */
+TEST(Policy, LendsItsSlowClockAnotherForecast)
+{
+    struct Lent {
+        struct predictor base;
+        uint32_t ticks;
+    };
+    const struct predictor_ops ops = {
+        "lstm", [](struct predictor *p, uint32_t, const float *) { ((Lent *)p)->ticks++; },
+        [](struct predictor *, uint32_t, uint32_t, float *) { return false; }, nullptr, nullptr,
+        [](struct predictor *) { FAIL() << "a borrowed predictor was closed"; }};
+    Lent lent[LOAD_PHASES] = {{{&ops}, 0}, {{&ops}, 0}};
+    struct policy_config config = config_of(PREFETCH_OFF);
+    config.slow_clock = true;
+    for (int phase = 0; phase < LOAD_PHASES; phase++)
+        config.lstm[phase] = &lent[phase].base;
+    {
+        Ring ring(config);
+        scratch::Random random(5);
+        for (uint32_t run = 0; run < 600 * kLayers; run++)
+            ring.run(run % kLayers, {random.below(16), 16 + random.below(16)});
+        EXPECT_EQ(lent[LOAD_DECODE].ticks, kLayers); /* 1,200 tokens routed in each */
+        EXPECT_EQ(lent[LOAD_PREFILL].ticks, 0u);
+        for (int phase = 0; phase < LOAD_PHASES; phase++)
+            EXPECT_EQ(load_mixture_count(loads_mixture(policy_loads(ring.policy),
+                                                       (enum load_phase)phase)), 4u);
+    }
+}
+
 /* Loads that stay as they are, in a ring too small for recency: who forecasts them keeps the pages that
  * are used most. */
 TEST(Policy, StableLoadsArePlacedByForecast)

@@ -74,6 +74,29 @@ TEST_F(LstmFile, ReadsWhatItWrote)
     EXPECT_EQ(bytes, sealed(bytes)) << "the checksum is what the header file says";
 }
 
+TEST_F(LstmFile, SizesComeFromTheHeaderAlone)
+{
+    struct lstm_sizes sizes;
+    ASSERT_EQ(lstm_file_sizes(&sizes, path.c_str(), &error), STATUS_OK) << error.text;
+    EXPECT_EQ(std::memcmp(&sizes, &net->sizes, sizeof sizes), 0);
+    std::string spoilt = bytes;
+    spoilt.back() ^= 1; /* only who reads the weights sees it */
+    folder.write("w.lstm", spoilt);
+    std::string other = folder.path("w.lstm");
+    EXPECT_EQ(lstm_file_sizes(&sizes, other.c_str(), &error), STATUS_OK) << error.text;
+    for (size_t count = 0; count < bytes.size(); count += 7) {
+        folder.write("w.lstm", bytes.substr(0, count));
+        ASSERT_EQ(lstm_file_sizes(&sizes, other.c_str(), &error), STATUS_INVALID) << count;
+        EXPECT_EQ(std::string(error.text).find(other + ": "), 0u) << error.text;
+    }
+    folder.write("w.lstm", bytes + "x");
+    EXPECT_EQ(lstm_file_sizes(&sizes, other.c_str(), &error), STATUS_INVALID);
+    folder.write("w.lstm", with(bytes, 8, 2u));
+    EXPECT_EQ(lstm_file_sizes(&sizes, other.c_str(), &error), STATUS_UNSUPPORTED);
+    EXPECT_EQ(lstm_file_sizes(&sizes, "/nowhere/w", &error), STATUS_NOT_FOUND);
+    EXPECT_EQ(lstm_file_sizes(&sizes, folder.path().c_str(), nullptr), STATUS_INVALID);
+}
+
 TEST_F(LstmFile, NamesTheFieldThatIsBroken)
 {
     EXPECT_EQ(refusal(with(bytes, 0, 'X')),

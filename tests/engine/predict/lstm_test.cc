@@ -127,8 +127,44 @@ TEST_F(Lstm, ALayerThatLagsKeepsItsShares)
     EXPECT_NE(loads(lstm, 0, 1), before);
     tick(other, 0, 3);
     tick(other, 1, 2);
-    EXPECT_EQ(loads(lstm, 0, 1), loads(other, 0, 1));
+    EXPECT_EQ(loads(lstm, 1, 1), loads(other, 1, 1));
     predictor_close(other);
+}
+
+TEST_F(Lstm, ALayerAheadOfTheOthersIsForecastOneTickFurther)
+{
+    for (uint32_t layer = 0; layer < LAYERS; layer++)
+        tick(lstm, layer, layer);
+    std::vector<float> two = loads(lstm, 0, 2), five = loads(lstm, 0, 5);
+    std::vector<float> longest = loads(lstm, 0, 100), other = loads(lstm, 1, 1);
+    tick(lstm, 0, 7);
+    EXPECT_EQ(loads(lstm, 0, 1), two);
+    EXPECT_EQ(loads(lstm, 0, 4), five);
+    EXPECT_EQ(loads(lstm, 0, 100), longest) << "nothing is trained beyond it";
+    EXPECT_EQ(loads(lstm, 1, 1), other);
+    tick(lstm, 1, 8);
+    EXPECT_NE(loads(lstm, 0, 1), two) << "the network has stepped";
+}
+
+TEST_F(Lstm, SharesItsWeightsAndKnowsItsBytes)
+{
+    struct lstm_config config = {LAYERS, EXPERTS, "w.lstm", net}; /* no such file: only a name */
+    struct predictor *other;
+    ASSERT_EQ(lstm_open(&other, &config, nullptr), STATUS_OK);
+    for (uint32_t layer = 0; layer < LAYERS; layer++)
+        tick(other, layer, 1);
+    float share[EXPERTS];
+    EXPECT_TRUE(other->ops->loads(other, 0, 1, share));
+    EXPECT_FALSE(lstm->ops->loads(lstm, 0, 1, share)) << "each has a state of its own";
+    predictor_close(other);
+    struct error error = {};
+    config.layers = 3;
+    EXPECT_EQ(lstm_open(&other, &config, &error), STATUS_INVALID);
+    EXPECT_STREQ(error.text, "w.lstm: layers x experts is 2 x 4; the model has 3 x 4");
+    /* share, averages, logs: 10 per output; input, gates and h, c twice, one layer. */
+    size_t floats = 10 * LAYERS * EXPERTS + net->inputs + 8 * 3 + EXPERTS;
+    EXPECT_GE(lstm_bytes(&net->sizes), floats * sizeof(float));
+    EXPECT_LE(lstm_bytes(&net->sizes), floats * sizeof(float) + 512);
 }
 
 TEST_F(Lstm, MixesBetweenHorizonsAndStopsAtTheLast)
