@@ -8,11 +8,13 @@
  * tier meanwhile. From its landing until the end of the copy the host slot is pinned, so the source
  * of a copy cannot be evicted under it.
  *
- * Order: a free place goes to the oldest demand; only when no demand waits, and only while another
- * place stays free for one that may come (where the depth is 1: while nothing is under way), to the
- * oldest prefetch. Starting happens in fetch and poll, taking in ends in poll only, so the state of
- * a page never changes behind the caller's back. One thread, the engine's; nothing is allocated
- * after copy_open. Invariant: copy_check. */
+ * Order: a free place goes to the oldest demand; only when no demand waits, and only while fewer
+ * places are taken than half of them, rounded down (where the depth is 1: while nothing is under
+ * way), to the oldest prefetch. Half: a prefetch read that has begun makes room on the storage by
+ * pausing (io.h), but it keeps its place, and demands that come then need more than one between
+ * them. Starting happens in fetch and poll, taking in ends in poll only, so the state of a page
+ * never changes behind the caller's back. One thread, the engine's; nothing is allocated after
+ * copy_open. Invariant: copy_check. */
 #include "memory/copy.h"
 
 #include <inttypes.h>
@@ -151,7 +153,7 @@ static uint32_t next_in_line(const struct copy_list queue[2], uint32_t busy, uin
         return COPY_NOBODY;
     if (queue[URGENCY_DEMAND].count > 0)
         return queue[URGENCY_DEMAND].head;
-    uint32_t prefetch_depth = depth > 1 ? depth - 1 : 1;
+    uint32_t prefetch_depth = depth > 1 ? depth / 2 : 1;
     return busy < prefetch_depth ? queue[URGENCY_PREFETCH].head : COPY_NOBODY;
 }
 
@@ -167,6 +169,7 @@ static void start_reads(struct copies *copies)
         struct io_request request = {
             .tag = at,
             .page = page,
+            .demand = journey->urgency == URGENCY_DEMAND,
             .store = copies->store,
             .slot = tier_bytes(copies->tier[tier_of(copies, at)], page),
         };
@@ -221,7 +224,8 @@ static uint32_t begin(struct copies *copies, enum memory_tier tier, page_id page
     return at;
 }
 
-/* From prefetch to demand: to the end of the demand queue where the journey still waits in one. */
+/* From prefetch to demand: to the end of the demand queue where the journey still waits in one; a
+ * read under way stops giving way. */
 static void raise(struct copies *copies, uint32_t at)
 {
     struct copy_journey *journey = &copies->journey[at];
@@ -233,6 +237,8 @@ static void raise(struct copies *copies, uint32_t at)
     journey->urgency = URGENCY_DEMAND;
     if (queue)
         list_push(copies, queue_of(copies, journey), at);
+    if (journey->stage == COPY_READING)
+        copies->io->ops->raise(copies->io, at);
 }
 
 /* The journeys that a fetch of a FREE page needs; there is room for all of them. */

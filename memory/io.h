@@ -2,8 +2,11 @@
  * on a pool of threads, io_sync inside submit. Tests bring kinds of their own through
  * memory_config.custom_io.
  *
- * An io reads whole pages: one request is all parts of one page. It has no order and no priorities
- * of its own: copy.c hands it no more requests than may be under way at once. */
+ * An io reads whole pages: one request is all parts of one page. copy.c decides what is read and in
+ * which order, and hands over no more requests than may be under way at once. What an io owes to
+ * the urgency of those: a read that was guessed gives way to those that are needed. It begins only
+ * while no demand is under way, and when one comes it pauses after IO_CHUNK_BYTES at the most,
+ * until there is none or until it is raised to a demand itself. */
 #ifndef MOERING_MEMORY_IO_H
 #define MOERING_MEMORY_IO_H
 
@@ -20,9 +23,14 @@ extern "C" {
 
 struct io;
 
+/* The most that one read call of a prefetch asks for: what a demand may have to wait for. A
+ * demand's calls are as long as the system takes them. README.md has the measurement. */
+#define IO_CHUNK_BYTES ((uint64_t)512 << 10)
+
 struct io_request {
-    uint32_t tag;              /* comes back in io_done */
+    uint32_t tag;              /* comes back in io_done; no two requests under way share one */
     page_id page;
+    bool demand;               /* needed now; false: guessed, so it gives way */
     const struct store *store; /* sealed */
     uint8_t *slot;             /* where the page goes; written until the request is done */
 };
@@ -44,8 +52,11 @@ struct io_ops {
     /* Never waits for other requests and never fails; the caller keeps within the depth that the io
      * was opened with. */
     void (*submit)(struct io *io, const struct io_request *request);
+    /* From prefetch to demand, for good: the request of this tag stops giving way at once, and
+     * others begin to. Its end has not been polled; it may have come. */
+    void (*raise)(struct io *io, uint32_t tag);
     /* The next completed request, in any order; waits up to wait_ns for one (UINT64_MAX: without
-     * end). False: none. */
+     * end). False: none. Each request ends: what pauses goes on when the demands have ended. */
     bool (*poll)(struct io *io, struct io_done *done, uint64_t wait_ns);
     /* Nothing is under way. */
     void (*close)(struct io *io);
@@ -55,8 +66,14 @@ struct io {
     const struct io_ops *ops; /* first member of every kind of io */
 };
 
-/* NO_MEMORY; IO: no thread could be started. `depth`: requests under way at once, at most. */
-enum status io_thread_open(struct io **out, uint32_t threads, uint32_t depth, struct error *error);
+/* pread(2), or a test's idea of it. */
+typedef ssize_t io_pread_function(int fd, void *to, size_t bytes, off_t offset);
+
+/* NO_MEMORY; IO: no thread could be started. `depth`: requests under way at once, at most, those
+ * that pause included. */
+enum status io_thread_open(struct io **out, uint32_t threads, uint32_t depth,
+                           io_pread_function *pread_function, struct error *error);
+/* A request has ended when submit returns, so there is nothing that could pause or be raised. */
 enum status io_sync_open(struct io **out, uint32_t depth, struct error *error);
 static inline void io_close(struct io *io)
 {
@@ -64,10 +81,21 @@ static inline void io_close(struct io *io)
         io->ops->close(io);
 }
 
-/* pread(2), or a test's idea of it. */
-typedef ssize_t io_pread_function(int fd, void *to, size_t bytes, off_t offset);
-/* Reads a page with blocking calls, on the calling thread: short reads are continued, EINTR is
- * repeated, EAGAIN is repeated with pauses for about 100 ms. */
+/* Where the read of a page stands between two read calls. Owns nothing. */
+struct io_reading {
+    struct io_request request;
+    struct io_done done; /* counts along; `part` is the part being read */
+    uint64_t have;       /* bytes of that part in the slot */
+    uint32_t again;      /* EAGAIN, in a row */
+};
+
+/* Stands before the first byte of the page. */
+void io_reading_begin(struct io_reading *reading, const struct io_request *request);
+/* One read call of at most `bytes` > 0, which never crosses the end of a part, on the calling
+ * thread: short reads are continued by the next step, EINTR is repeated by it, EAGAIN too, after a
+ * pause, for about 100 ms. False: that was the last step, and `done` tells how it ended. */
+bool io_reading_step(struct io_reading *reading, io_pread_function *pread_function, uint64_t bytes);
+/* All steps of a page, each as long as can be. */
 void io_read(const struct io_request *request, io_pread_function *pread_function,
              struct io_done *done);
 

@@ -21,6 +21,11 @@ static void sync_submit(struct io *io, const struct io_request *request)
     io_read(request, pread, &self->end[(self->head + self->count++) % self->depth]);
 }
 
+static void sync_raise(struct io *io, uint32_t tag)
+{
+    (void)io, (void)tag; /* what was submitted has ended */
+}
+
 static bool sync_poll(struct io *io, struct io_done *done, uint64_t wait_ns)
 {
     (void)wait_ns; /* what was submitted has ended */
@@ -41,6 +46,7 @@ static void sync_close(struct io *io)
 static const struct io_ops sync_ops = {
     .name = "sync",
     .submit = sync_submit,
+    .raise = sync_raise,
     .poll = sync_poll,
     .close = sync_close,
 };

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "memory/base/bytes.h"
 #include "memory/base/check.h"
@@ -13,6 +14,8 @@
 #include "memory/io.h"
 #include "memory/pinned.h"
 #include "memory/tier.h"
+
+#define IO_DEPTH_LEAST 8
 
 struct memory {
     struct store *store;
@@ -87,15 +90,23 @@ static enum status open_host_tier(struct memory *memory, const struct tier_slots
                               memory->host_arena.base, error);
 }
 
+/* Prefetch has half of the places (copy.c), so with these either half keeps every thread busy, also
+ * while all reads of the other pause. */
+static uint32_t default_depth(uint32_t threads)
+{
+    return threads > IO_DEPTH_LEAST / 2 ? threads * 2 : IO_DEPTH_LEAST;
+}
+
 static enum status open_copies(struct memory *memory, const struct memory_config *config,
                                struct error *error)
 {
+    uint32_t threads = config->io_threads ? config->io_threads : 2;
     struct copy_config copy = {
         .store = memory->store,
         .host = memory->has_host ? &memory->tier[MEMORY_HOST] : NULL,
         .device_tier = &memory->tier[MEMORY_DEVICE],
         .device = memory->device,
-        .io_depth = config->io_depth ? config->io_depth : 8,
+        .io_depth = config->io_depth ? config->io_depth : default_depth(threads),
         .prefetch_queue_max = config->prefetch_queue ? config->prefetch_queue : 64,
     };
     enum status status = STATUS_OK;
@@ -104,8 +115,7 @@ static enum status open_copies(struct memory *memory, const struct memory_config
     else if (config->io == IO_SYNC)
         status = io_sync_open(&memory->io, copy.io_depth, error);
     else
-        status = io_thread_open(&memory->io, config->io_threads ? config->io_threads : 2,
-                                copy.io_depth, error);
+        status = io_thread_open(&memory->io, threads, copy.io_depth, pread, error);
     copy.io = memory->io;
     return status ? status : copy_open(&memory->copies, &copy, error);
 }

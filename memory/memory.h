@@ -42,7 +42,8 @@ struct memory_config {
     struct tier_slots slots[MEMORY_TIERS]; /* no host slots at all: no host tier */
     enum io_kind io;
     uint32_t io_threads;     /* for IO_THREAD; 0: 2 */
-    uint32_t io_depth;       /* reads under way at once; 0: 8. Prefetch leaves one free */
+    uint32_t io_depth;       /* reads under way at once, half of them prefetch at most; 0: 8,
+                              * or two for each thread where that is more */
     struct device *device;   /* owned by the memory once open succeeds */
     uint32_t prefetch_queue; /* prefetches that may wait for their turn; 0: 64 */
     bool lock_host;          /* mlock the host tier; if refused, one line in the log */
@@ -96,6 +97,8 @@ enum slot_state memory_where(const struct memory *memory, enum memory_tier tier,
 
 /* Starts bringing a page into `tier` (the device tier by way of the host tier where there is one).
  * OK: under way, or raised from prefetch to demand if it was already (then *transfer is that one).
+ * Storage serves demand: a prefetch read that has begun pauses while demand reads are under way, at
+ * the next chunk (IO_CHUNK_BYTES), and goes on when they have ended or when it is raised.
  * FULL: no FREE slot in tier *lacking for the page's class (evict one there and call again), or,
  * for prefetch, no room in the queue (*lacking = MEMORY_TIERS). Nothing has changed then.
  * The page must not be READY in `tier`. `transfer` and `lacking` may be NULL. */

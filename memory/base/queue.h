@@ -1,6 +1,6 @@
 /* A bounded queue of equal items between threads: any number of producers, one consumer (several
- * consumers are safe too, as long as none of them relies on queue_fd). It is the only thing in the
- * project that holds a lock: a mutex and a condition inside, both private.
+ * consumers are safe too, as long as none of them relies on queue_fd). A mutex and a condition are
+ * inside, both private.
  *
  * Bounded and never blocking for producers: who pushes into a FULL queue decides what that means.
  * The consumer waits on the condition (queue_pop_wait) or in an event loop (queue_fd). */

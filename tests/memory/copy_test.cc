@@ -299,6 +299,60 @@ TEST_F(Copy, ADeviceDemandRaisesTheHostReadItWaitsFor)
     EXPECT_EQ(io_.order(), (Pages{0, 2, 3}));
 }
 
+TEST_F(Copy, RequestsTellTheIoHowUrgentTheyAre)
+{
+    open(8, 0, 4);
+    prefetch(0);
+    demand(1);
+    EXPECT_FALSE(io_.submitted[0].demand);
+    EXPECT_TRUE(io_.submitted[1].demand);
+    demand(1);
+    prefetch(0);
+    EXPECT_TRUE(io_.raised.empty()); /* neither became more urgent */
+    demand(0);
+    demand(0);
+    EXPECT_EQ(io_.raised, (Pages{0})); /* once */
+}
+
+TEST_F(Copy, ADeviceDemandRaisesTheHostReadUnderWay)
+{
+    open(5, 5, 4);
+    prefetch(0);              /* its read is the host stage of the device's journey */
+    prefetch(1, MEMORY_HOST); /* joined by a device journey that is a demand from the start */
+    demand(0);
+    EXPECT_EQ(io_.raised, (Pages{0}));
+    demand(1);
+    EXPECT_EQ(io_.raised, (Pages{0, 1}));
+    io_.end(0);
+    io_.end(1);
+    poll();
+    demand(2, MEMORY_HOST);
+    EXPECT_EQ(io_.raised.size(), 2u);
+}
+
+TEST_F(Copy, WhatWaitsIsRaisedInItsQueueAlone)
+{
+    open(4, 0, 1);
+    demand(0);
+    prefetch(1);
+    demand(1);
+    EXPECT_TRUE(io_.raised.empty());
+    io_.end(0);
+    poll();
+    EXPECT_TRUE(io_.submitted[1].demand);
+}
+
+TEST_F(Copy, PrefetchKeepsToHalfOfThePlaces)
+{
+    open(12, 0, 5);
+    for (page_id page = 0; page < 4; page++)
+        prefetch(page);
+    EXPECT_EQ(io_.order(), (Pages{0, 1})); /* they pause, but each keeps its place */
+    for (page_id page = 4; page < 8; page++)
+        demand(page);
+    EXPECT_EQ(io_.order(), (Pages{0, 1, 4, 5, 6}));
+}
+
 TEST_F(Copy, CopiesKeepTheOrderOfUrgencyToo)
 {
     open(6, 6, 6);

@@ -13,6 +13,7 @@
 struct FakeIo {
     struct io io = {&ops};
     std::vector<io_request> submitted; /* all, in order */
+    std::vector<page_id> raised;       /* all, in order */
     std::deque<io_request> under_way;
     std::deque<io_done> ended;
     size_t most_under_way = 0;
@@ -53,6 +54,16 @@ private:
         if (self(io)->under_way.size() > self(io)->most_under_way)
             self(io)->most_under_way = self(io)->under_way.size();
     }
+    static void raise(struct io *io, uint32_t tag)
+    {
+        for (io_request &request : self(io)->under_way)
+            if (request.tag == tag) {
+                if (request.demand)
+                    abort(); /* a demand is not raised again */
+                request.demand = true;
+                self(io)->raised.push_back(request.page);
+            }
+    }
     static bool poll(struct io *io, struct io_done *done, uint64_t wait_ns)
     {
         FakeIo *fake = self(io);
@@ -65,7 +76,7 @@ private:
         return true;
     }
     static void close(struct io *io) { self(io)->close_seen = true; }
-    static constexpr struct io_ops ops = {"fake", submit, poll, close};
+    static constexpr struct io_ops ops = {"fake", submit, raise, poll, close};
 };
 
 #endif

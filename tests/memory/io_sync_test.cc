@@ -21,8 +21,10 @@ TEST(IoSync, ReadsInsideSubmitAndEndsInOrder)
     EXPECT_FALSE(io->ops->poll(io, &done, UINT64_MAX)); /* nothing to wait for */
     for (page_id round = 0; round < 3; round++) {
         for (uint32_t tag = 0; tag < 3; tag++) {
-            struct io_request request = {tag, round * 3 + tag, toy.store, slots[tag].data()};
+            struct io_request request = {tag, round * 3 + tag, tag == 0, toy.store,
+                                         slots[tag].data()};
             io->ops->submit(io, &request);
+            io->ops->raise(io, tag); /* it has ended: nothing to raise */
             EXPECT_TRUE(toy.holds(toy.store, round * 3 + tag, slots[tag].data()));
         }
         for (uint32_t tag = 0; tag < 3; tag++) {
@@ -42,7 +44,7 @@ TEST(IoSync, ReportsACutFile)
     ASSERT_EQ(io_sync_open(&io, 1, nullptr), STATUS_OK);
     std::vector<uint8_t> slot(store_class_slot_bytes(toy.store, 0));
     toy.truncate(100);
-    struct io_request request = {0, 0, toy.store, slot.data()};
+    struct io_request request = {0, 0, true, toy.store, slot.data()};
     io->ops->submit(io, &request);
     struct io_done done;
     ASSERT_TRUE(io->ops->poll(io, &done, 0));
@@ -58,7 +60,7 @@ TEST(IoSyncDeathTest, MoreThanItsDepthIsABug)
     struct io *io = nullptr;
     ASSERT_EQ(io_sync_open(&io, 1, nullptr), STATUS_OK);
     std::vector<uint8_t> slot(store_class_slot_bytes(toy.store, 0));
-    struct io_request request = {0, 0, toy.store, slot.data()};
+    struct io_request request = {0, 0, true, toy.store, slot.data()};
     io->ops->submit(io, &request);
     EXPECT_DEATH(io->ops->submit(io, &request), "CHECK");
     io_close(io);

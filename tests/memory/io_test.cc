@@ -35,7 +35,7 @@ protected:
     io_done read(std::deque<int> answers)
     {
         script = std::move(answers);
-        struct io_request request = {5, 1, toy_.store, slot_.data()};
+        struct io_request request = {5, 1, true, toy_.store, slot_.data()};
         struct io_done done;
         io_read(&request, scripted_pread, &done);
         return done;
@@ -64,6 +64,28 @@ TEST_F(IoRead, ContinuesShortReads)
     EXPECT_EQ(done.cause, 0);
     EXPECT_EQ(done.bytes, page()->file_bytes);
     EXPECT_GT(done.reads, 5u);
+    EXPECT_TRUE(toy_.holds(toy_.store, 1, slot_.data()));
+}
+
+/* What io_thread does with a prefetch: any time may pass between two steps. */
+TEST_F(IoRead, StepsAskForNoMoreThanTheyMayAndStopAtParts)
+{
+    script = {-EINTR, 100, -EAGAIN};
+    struct io_request request = {5, 1, false, toy_.store, slot_.data()};
+    struct io_reading reading;
+    io_reading_begin(&reading, &request);
+    std::vector<uint64_t> bytes;
+    bool more = true;
+    while (more) {
+        uint64_t before = reading.done.bytes;
+        more = io_reading_step(&reading, scripted_pread, 900);
+        bytes.push_back(reading.done.bytes - before);
+    }
+    /* Parts of 2000, 1001 and 2000 bytes. */
+    EXPECT_EQ(bytes, (std::vector<uint64_t>{0, 100, 0, 900, 900, 100, 900, 101, 900, 900, 200}));
+    EXPECT_EQ(reading.done.reads, bytes.size());
+    EXPECT_EQ(reading.done.cause, 0);
+    EXPECT_EQ(reading.done.bytes, page()->file_bytes);
     EXPECT_TRUE(toy_.holds(toy_.store, 1, slot_.data()));
 }
 

@@ -19,6 +19,7 @@ using Key = std::pair<uint32_t, uint32_t>; /* of a transfer */
 
 struct Totals {
     uint64_t landed = 0, failed = 0, cancelled = 0, too_late = 0, full = 0, evicted = 0, joined = 0;
+    uint64_t paused = 0, raised = 0;
 };
 
 class Schedule {
@@ -109,6 +110,10 @@ private:
             open_.erase(journey);
             ended_++;
             event_bytes_ += event.bytes;
+            /* The event of the journey that read: storage knew how urgent it was. */
+            if (event.tier == read_into() && event.bytes > 0) {
+                ASSERT_EQ(event.urgency == URGENCY_DEMAND, m_.world.io.needed[event.page]);
+            }
             if (event.status == STATUS_OK) {
                 totals_.landed++;
                 ASSERT_EQ(memory_where(m_.memory, event.tier, event.page), SLOT_READY);
@@ -227,6 +232,8 @@ void Schedule::finish()
                 evict(tier, c);
     ASSERT_EQ(m_.counters().ready[MEMORY_HOST] + m_.counters().ready[MEMORY_DEVICE], 0u)
         << "something is pinned that nobody holds";
+    totals_.paused += m_.world.io.paused;
+    totals_.raised += m_.world.io.raised;
     uint64_t submitted = 0, ended = 0, whole_bytes = 0, failed = 0;
     for (page_id page = 0; page < m_.pages(); page++) {
         submitted += m_.world.io.submitted[page];
@@ -254,13 +261,16 @@ TEST(MemorySimulation, EveryScheduleKeepsEveryInvariant)
         ASSERT_FALSE(HasFailure());
     }
     printf("%u schedules: %lu landed, %lu failed, %lu cancelled, %lu too late to cancel, %lu full, "
-           "%lu evicted, %lu joined\n", schedules, (unsigned long)totals.landed,
-           (unsigned long)totals.failed, (unsigned long)totals.cancelled,
-           (unsigned long)totals.too_late, (unsigned long)totals.full,
-           (unsigned long)totals.evicted, (unsigned long)totals.joined);
+           "%lu evicted, %lu joined, %lu paused, %lu raised\n", schedules,
+           (unsigned long)totals.landed, (unsigned long)totals.failed,
+           (unsigned long)totals.cancelled, (unsigned long)totals.too_late,
+           (unsigned long)totals.full,
+           (unsigned long)totals.evicted, (unsigned long)totals.joined,
+           (unsigned long)totals.paused, (unsigned long)totals.raised);
     /* All of it really happened, and often. */
     for (uint64_t count : {totals.landed, totals.failed, totals.cancelled, totals.too_late,
-                           totals.full, totals.evicted, totals.joined})
+                           totals.full, totals.evicted, totals.joined, totals.paused,
+                           totals.raised})
         EXPECT_GT(count, schedules);
 }
 

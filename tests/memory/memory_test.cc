@@ -240,6 +240,31 @@ TEST_F(Memory, ACustomIoIsUsedAndClosed)
     EXPECT_TRUE(io.under_way.empty());
 }
 
+/* Half of the places are prefetch's: enough for every thread, whatever their number. */
+TEST_F(Memory, TheDefaultDepthGrowsWithTheThreads)
+{
+    const uint32_t prefetches[][2] = {{0, 4}, {4, 4}, {5, 5}}; /* threads, reads begun */
+    for (const uint32_t *expected : prefetches) {
+        ToyStore toy({6, 5});
+        FakeIo io;
+        struct memory_config config = {};
+        config.io_threads = expected[0];
+        config.custom_io = &io.io;
+        for (uint32_t c = 0; c < 2; c++)
+            config.slots[MEMORY_DEVICE].of_class[c] = 6;
+        ASSERT_EQ(device_host_open(&config.device, 1 << 20, 0, nullptr), STATUS_OK);
+        struct memory *memory;
+        ASSERT_EQ(memory_open(&memory, toy.store, &config, nullptr), STATUS_OK);
+        struct store *store = toy.release();
+        for (page_id page = 0; page < store_pages(store); page++)
+            ASSERT_EQ(memory_fetch(memory, MEMORY_DEVICE, page, URGENCY_PREFETCH, nullptr,
+                                   nullptr), STATUS_OK);
+        EXPECT_EQ(io.under_way.size(), expected[1]) << expected[0] << " threads";
+        io.end_at_poll = true;
+        memory_close(memory);
+    }
+}
+
 TEST_F(Memory, SweepSeesEachPageThatMayGo)
 {
     ASSERT_EQ(open(5, 0), STATUS_OK);

@@ -2,9 +2,10 @@
  * other, copies that end when they are due. A schedule is a seed; nothing waits in real time, so
  * thousands of them run in a second and each can be run again.
  *
- * The clock stands still until somebody waits for an end, then jumps to the next one. What memory/
- * must never do is checked here, where it would show: read one page twice at once, write two things
- * into one slot, fill a slot that a copy is writing into, wait for what never comes. */
+ * While a demand is read, prefetch reads stand still, as io.h asks for. The clock stands still
+ * until somebody waits for an end, then jumps to the next one. What memory/ must never do is checked
+ * here, where it would show: read one page twice at once, write two things into one slot, fill a
+ * slot that a copy is writing into, raise what is not under way, wait for what never comes. */
 #ifndef MOERING_TESTS_MEMORY_SIMULATED_H
 #define MOERING_TESTS_MEMORY_SIMULATED_H
 
@@ -113,6 +114,8 @@ public:
     struct io *get() { return &head_.io; }
     /* The time of the next end; UINT64_MAX: none. */
     uint64_t next_due() const;
+    std::vector<bool> needed;        /* [pages] its newest read to end was a demand by then */
+    uint64_t paused = 0, raised = 0; /* how often a read was */
 
     std::vector<uint32_t> submitted, ok, failed; /* [pages] reads so far */
     uint64_t bytes = 0;                          /* told to the memory */
@@ -120,6 +123,7 @@ public:
     {
         submitted.assign(pages, 0);
         ok = failed = submitted;
+        needed.assign(pages, false);
     }
 
 private:
@@ -134,6 +138,8 @@ private:
     };
     static Io &self(struct io *io) { return *reinterpret_cast<Head *>(io)->self; }
     void submit(const struct io_request &request);
+    void raise(uint32_t tag);
+    void give_way(uint64_t due);
     bool poll(struct io_done *done, uint64_t wait_ns);
     struct io_done outcome(const struct io_request &request) const;
     void write(const Read &read) const;
@@ -141,9 +147,11 @@ private:
     World &world_;
     const File &file_;
     std::deque<Read> under_way_;
+    uint64_t needed_until_ = 0; /* the last demand ends: until then no prefetch gets on */
     static constexpr struct io_ops ops = {
         "simulated",
         [](struct io *io, const struct io_request *request) { self(io).submit(*request); },
+        [](struct io *io, uint32_t tag) { self(io).raise(tag); },
         [](struct io *io, struct io_done *done, uint64_t wait) { return self(io).poll(done, wait); },
         [](struct io *) {},
     };
@@ -277,11 +285,47 @@ inline void Io::submit(const struct io_request &request)
         ns *= 1000;
     if (world_.weather.inside_submit)
         ns = 0;
-    under_way_.push_back({request, outcome(request), world_.now + ns});
+    uint64_t begin = request.demand ? world_.now : std::max(world_.now, needed_until_);
     if (world_.weather.inside_submit)
+        begin = world_.now;
+    under_way_.push_back({request, outcome(request), begin + ns});
+    if (world_.weather.inside_submit) {
         write(under_way_.back());
-    else
-        memset(request.slot, 0xa5, 64); /* a slot is the io's from submit on */
+        return;
+    }
+    memset(request.slot, 0xa5, 64); /* a slot is the io's from submit on */
+    if (request.demand)
+        give_way(begin + ns);
+}
+
+/* A demand is read until `due`: what was guessed stands still as long. */
+inline void Io::give_way(uint64_t due)
+{
+    uint64_t from = std::max(world_.now, needed_until_);
+    if (due <= from)
+        return;
+    for (Read &read : under_way_)
+        if (!read.request.demand && read.due > world_.now) {
+            read.due += due - from;
+            paused++;
+        }
+    needed_until_ = due;
+}
+
+inline void Io::raise(uint32_t tag)
+{
+    auto read = std::find_if(under_way_.begin(), under_way_.end(),
+                             [&](const Read &r) { return r.request.tag == tag; });
+    if (read == under_way_.end())
+        broken("what is not under way is raised", tag);
+    if (read->request.demand)
+        broken("a demand is raised", tag);
+    read->request.demand = true;
+    raised++;
+    if (read->due <= world_.now)
+        return; /* it has ended */
+    read->due -= std::max(world_.now, needed_until_) - world_.now; /* it pauses no longer */
+    give_way(read->due);
 }
 
 /* The bytes of a read that ends: all of the page, or what came before the failure. */
@@ -310,6 +354,7 @@ inline bool Io::poll(struct io_done *done, uint64_t wait_ns)
         write(*first);
     *done = first->done;
     (done->cause ? failed : ok)[first->request.page]++;
+    needed[first->request.page] = first->request.demand;
     bytes += done->bytes;
     under_way_.erase(first);
     return true;
