@@ -292,11 +292,13 @@ static void finish_layer(struct expert_pager *p)
 }
 
 /* Between two requests lie one layer's computing and its stalls. */
-static void measure_layer(struct expert_pager *p, uint64_t now)
+static void measure_layer(struct expert_pager *p, uint64_t now, bool prefill)
 {
     uint64_t stalled = p->counters.stall_ns - p->asked_stall_ns;
     if (p->asked_ns && now - p->asked_ns > stalled)
         p->counters.layer_ns = moved(p->counters.layer_ns, now - p->asked_ns - stalled);
+    if (p->asked_ns && !prefill)
+        policy_spent(p->policy, (double)(now - p->asked_ns));
     p->asked_ns = p->waiting_since_ns = now;
     p->asked_stall_ns = p->counters.stall_ns;
     policy_measured(p->policy, (double)p->counters.page_ns, (double)p->counters.layer_ns);
@@ -331,7 +333,7 @@ void pager_request(struct expert_pager *p, const struct layer_run *run, bool *hi
     CHECK(p->undone == 0 && run->count <= p->experts && run->layer < p->layers);
     p->want_count = 0;
     settle(p, 0, NULL); /* what landed since the last request is a hit now */
-    measure_layer(p, clock_now_ns());
+    measure_layer(p, clock_now_ns(), run->prefill);
     policy_run(p->policy, run);
     p->layer = run->layer;
     p->spent.distinct += run->count;

@@ -102,6 +102,15 @@ void mover_drop_late(struct mover *m)
     }
 }
 
+/* Is the page in the host tier, or can a page there leave for it, or is there no such tier? A free slot
+ * is not asked for: then nothing has left that tier yet, and that is soon over. */
+static bool host_has_room(struct mover *m, const struct prefetch_pick *pick, uint32_t size_class)
+{
+    return !memory_has_host(m->memory) ||
+           memory_where(m->memory, MEMORY_HOST, pick->page) != SLOT_FREE ||
+           policy_prefetch_victim(m->policy, pick, MEMORY_HOST, size_class, allowed, m) != PAGE_NONE;
+}
+
 /* Room in every tier on the way, by displacing only what is worth less. */
 static bool start_guess(struct mover *m, const struct prefetch_pick *pick)
 {
@@ -113,13 +122,11 @@ static bool start_guess(struct mover *m, const struct prefetch_pick *pick)
         if (memory_fetch(m->memory, MEMORY_DEVICE, pick->page, URGENCY_PREFETCH, &transfer,
                          &lacking) == STATUS_OK)
             break;
-        /* The host tier's turn comes only after the device's has been passed: a victim there would be
-         * lost for nothing if this one could not be had. */
         if (lacking == MEMORY_TIERS)
             return false;
         page_id victim = policy_prefetch_victim(m->policy, pick, lacking, size_class, rule(m), m);
-        if (victim == PAGE_NONE)
-            return false;
+        if (victim == PAGE_NONE || (lacking == MEMORY_DEVICE && !host_has_room(m, pick, size_class)))
+            return false; /* a page is not given up for a guess that cannot be had */
         drop(m, lacking, victim);
         if (lacking == MEMORY_DEVICE)
             displaced = victim;

@@ -293,6 +293,12 @@ bool policy_live(const struct policy *p, page_id page)
 
 /* ---- prefetch ---- */
 
+void policy_spent(struct policy *p, double ns)
+{
+    if (p->prefetch)
+        prefetch_spent(p->prefetch, ns);
+}
+
 void policy_measured(struct policy *p, double page_ns, double layer_ns)
 {
     if (p->prefetch)

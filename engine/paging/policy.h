@@ -76,6 +76,9 @@ bool policy_live(const struct policy *policy, page_id page);
 
 /* ---- prefetch ---- */
 
+/* What the run of a layer before this one took in all: computing, waiting, planning; before policy_run.
+ * Not for prompts, nor across steps. Without it prefetching is judged by pages alone. */
+void policy_spent(struct policy *policy, double ns);
 /* What copies and computing take, measured by the caller: one page over the link, one layer's
  * computing. May be called any time; before the first call both count as equal. */
 void policy_measured(struct policy *policy, double page_ns, double layer_ns);

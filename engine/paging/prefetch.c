@@ -10,10 +10,16 @@
 #define THRESHOLD_MOST 0.98f
 #define PROFIT_STEP 0.01
 #define PROFIT_LEAST 0.05     /* pages of stall per page copied */
+#define RATIO_MOST 0.99       /* of time with to time without */
 enum {
     PICKS_MAX = 64,
     GUESS_SHARE = 4,          /* of the slots */
     OUTCOMES_LEAST = 100,     /* before the profit is believed */
+    TRIAL_WARM_ROUNDS = 64,   /* of learning before a comparison by time */
+    TRIAL_BLOCK_ROUNDS = 32,
+    TRIAL_SETTLE_ROUNDS = 2,  /* of a block, not counted */
+    TRIAL_PAIRS = 7,          /* of blocks */
+    TRIAL_HOLD_ROUNDS = 4096, /* that a comparison in its favour is believed */
     OFF_ROUNDS = 256,         /* how long it stays off; doubles with each failure up to 16 times */
     OFF_DOUBLINGS = 4,
 };
@@ -24,6 +30,19 @@ enum page_flag {
     GUESSED = 4,    /* came, or comes, by prefetch and has not been used */
     PASSED = 8,     /* guessed, and its layer ran without it */
     DISPLACED = 16, /* was evicted for a guess; its layer has not run since */
+};
+
+/* The comparison by time: blocks alternate, on first. */
+struct trial {
+    bool running;
+    uint64_t due;         /* the run at which the next begins */
+    uint64_t block_end;   /* the run at which the present block ends */
+    uint32_t block;       /* 0 .. 2 x TRIAL_PAIRS - 1; even: on */
+    double ns;            /* of the present block */
+    uint64_t told;        /* runs in it */
+    double mean_on;       /* ns per run of the block before an odd one */
+    double ratio[TRIAL_PAIRS];
+    double newest;        /* median of the last trial */
 };
 
 struct prefetch {
@@ -40,6 +59,7 @@ struct prefetch {
     double copy_in_layers; /* time of a copy / time of a layer */
     double budget;
     float threshold;
+    struct trial trial;
     bool off;
     uint64_t off_until;
     uint32_t failures, outcomes;
@@ -68,6 +88,7 @@ enum status prefetch_open(struct prefetch **out, const struct prefetch_config *c
         .copy_in_layers = 1.0,
         .budget = BUDGET_MAX / 4,
         .threshold = THRESHOLD_MOST,
+        .trial = {.due = (uint64_t)TRIAL_WARM_ROUNDS * c->layers},
     };
     p->flag = calloc(pages, 1);
     p->chance = calloc(pages, 1);
@@ -96,7 +117,7 @@ void prefetch_close(struct prefetch *p)
 
 bool prefetch_active(const struct prefetch *p)
 {
-    return p->mode != PREFETCH_OFF && !p->off;
+    return p->mode != PREFETCH_OFF && !p->off && !(p->trial.running && p->trial.block % 2);
 }
 
 void prefetch_measured(struct prefetch *p, double page_ns, double layer_ns)
@@ -114,6 +135,15 @@ static void give(struct prefetch *p, double pages)
         p->budget = BUDGET_MAX;
 }
 
+/* Off for a while, longer with each failure. */
+static void turn_off(struct prefetch *p)
+{
+    p->off = true;
+    p->off_until = p->runs + ((uint64_t)OFF_ROUNDS << p->failures) * p->layers;
+    p->failures += p->failures < OFF_DOUBLINGS;
+    p->trial.running = false;
+}
+
 /* An outcome in pages of stall saved. */
 static void settle(struct prefetch *p, double saved)
 {
@@ -125,12 +155,11 @@ static void settle(struct prefetch *p, double saved)
     if (p->mode != PREFETCH_AUTO || p->outcomes < OUTCOMES_LEAST)
         return;
     if (p->profit >= PROFIT_LEAST) {
-        p->failures = 0;
+        if (p->trial.newest == 0) /* otherwise time has the last word */
+            p->failures = 0;
         return;
     }
-    p->off = true;
-    p->off_until = p->runs + ((uint64_t)OFF_ROUNDS << p->failures) * p->layers;
-    p->failures += p->failures < OFF_DOUBLINGS;
+    turn_off(p);
 }
 
 static void wake(struct prefetch *p)
@@ -140,6 +169,74 @@ static void wake(struct prefetch *p)
     p->off = false;
     p->outcomes = 0;
     p->profit = 0;
+    p->trial.due = p->runs + (uint64_t)TRIAL_WARM_ROUNDS * p->layers;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void end_trial(struct prefetch *p)
+{
+    struct trial *t = &p->trial;
+    qsort(t->ratio, TRIAL_PAIRS, sizeof *t->ratio, by_size);
+    t->newest = t->ratio[TRIAL_PAIRS / 2];
+    t->running = false;
+    t->due = p->runs + (uint64_t)TRIAL_HOLD_ROUNDS * p->layers;
+    if (t->newest > RATIO_MOST)
+        turn_off(p);
+    else
+        p->failures = 0;
+}
+
+static void begin_block(struct prefetch *p, uint32_t block)
+{
+    p->trial.block = block;
+    p->trial.block_end = p->runs + (uint64_t)TRIAL_BLOCK_ROUNDS * p->layers;
+    p->trial.ns = 0;
+    p->trial.told = 0;
+}
+
+/* A block is over: remember its mean, and after each second one the pair. Blocks of which too little was
+ * told (prompts in between) are run again. */
+static void end_block(struct prefetch *p)
+{
+    struct trial *t = &p->trial;
+    if (t->told < (uint64_t)TRIAL_BLOCK_ROUNDS * p->layers / 4) {
+        begin_block(p, t->block);
+        return;
+    }
+    double mean = t->ns / (double)t->told;
+    if (t->block % 2 == 0)
+        t->mean_on = mean;
+    else
+        t->ratio[t->block / 2] = t->mean_on / mean;
+    if (t->block + 1 == 2 * TRIAL_PAIRS)
+        end_trial(p);
+    else
+        begin_block(p, t->block + 1);
+}
+
+void prefetch_spent(struct prefetch *p, double ns)
+{
+    struct trial *t = &p->trial;
+    if (p->mode != PREFETCH_AUTO || p->off || ns <= 0)
+        return;
+    if (!t->running) {
+        if (p->runs < t->due)
+            return;
+        t->running = true;
+        begin_block(p, 0);
+    }
+    uint64_t counted = t->block_end - (uint64_t)(TRIAL_BLOCK_ROUNDS - TRIAL_SETTLE_ROUNDS) * p->layers;
+    if (p->runs >= counted) {
+        t->ns += ns;
+        t->told++;
+    }
+    if (p->runs >= t->block_end)
+        end_block(p);
 }
 
 static double chance_of(const struct prefetch *p, page_id page)
@@ -326,5 +423,6 @@ void prefetch_figures(const struct prefetch *p, struct prefetch_figures *out)
 {
     *out = (struct prefetch_figures){.issued = p->issued, .used = p->used, .wasted = p->wasted,
                                      .active = prefetch_active(p), .profit = p->profit,
+                                     .time_ratio = p->trial.newest,
                                      .threshold = p->threshold, .budget = p->budget};
 }

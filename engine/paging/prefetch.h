@@ -7,7 +7,11 @@
  * draws on by its expected waste, settled when its layer has run. The threshold on p follows the
  * budget, so that it is spent on the surest candidates.
  *
- * Outcomes are measured in pages of stall: a page used before its layer stalled on it +1, one that came
+ * What counts in the end is time. In PREFETCH_AUTO, when the caller tells what runs of layers take, blocks
+ * of rounds with and without prefetching alternate now and then, and it stays on only if the median
+ * pair says that it saves more than it costs, planning included.
+ *
+ * Outcomes are also measured in pages of stall: a page used before its layer stalled on it +1, one that came
  * half way +1/2, one displaced and then missed -1. Where the sum is not positive, PREFETCH_AUTO turns
  * itself off for a while and tries again.
  *
@@ -55,6 +59,9 @@ bool prefetch_active(const struct prefetch *prefetch);
 
 /* A page came into the device tier or left it. */
 void prefetch_resident(struct prefetch *prefetch, page_id page, bool resident);
+/* What the run before this one took in all, computing, waiting and planning; before prefetch_run. Runs
+ * that are not told of (the first of a step, prompts) are left out of the comparison. */
+void prefetch_spent(struct prefetch *prefetch, double ns);
 /* Costs as measured: of one copy and of computing one layer. */
 void prefetch_measured(struct prefetch *prefetch, double page_ns, double layer_ns);
 
@@ -69,6 +76,7 @@ struct prefetch_figures {
     uint64_t issued, used, wasted; /* pages */
     bool active;
     double profit;    /* pages of stall saved per page issued, newest some hundred */
+    double time_ratio; /* time with / without it, by the newest comparison; 0: none yet */
     float threshold;  /* on p */
     double budget;    /* pages that may still be wasted */
 };

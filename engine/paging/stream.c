@@ -14,6 +14,8 @@
 
 #include "memory/base/check.h"
 
+#define COVERAGE_LEAST 0.4 /* of the experts; below, streaming moves more than twice the bytes */
+
 enum {
     ROW_BUCKETS = 48,     /* half octaves: up to 2^24 rows, the last takes what is more */
     COVERAGE_BUCKETS = 8,
@@ -287,6 +289,10 @@ static struct choice choose(struct stream *s, uint32_t rows, double distinct)
     }
     if (s->always || all_loaded(s))
         return choice;
+    if (distinct < COVERAGE_LEAST * s->experts) {
+        choice.mode = DEMAND; /* not even tried: decoding would pay for it with its working set */
+        return choice;
+    }
     struct cell *cell = cell_of(s, rows, distinct);
     double ns[MODES];
     for (enum mode mode = DEMAND; mode < MODES; mode++)

@@ -85,7 +85,8 @@ void stream_close(struct stream *stream); /* accepts NULL */
 /* True: this step streams whole layers. False: it fetches what it touches, on demand; every layer
  * slot was given back. After an aborted step the same call starts anew.
  *
- * The choice: a step falls into a cell by its rows (half octaves) and its coverage (eighths of E).
+ * The choice: a step expected to touch under 40 % of the experts fetches on demand. Any other falls
+ * into a cell by its rows (half octaves) and its coverage (eighths of E).
  * Per cell and mode the time per layer is remembered; the cheaper mode runs. What was not measured
  * in a cell is estimated from measured copy and compute times (max(copy, compute) streamed, their
  * sum on demand: the T* argument), and before those are known coverage >= 90 % streams. The mode

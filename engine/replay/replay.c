@@ -30,6 +30,7 @@ struct replay {
     struct policy *policy;
     struct virtual_link link;
     double layer_ns, now_ns;
+    double spent_ns;  /* of the run before */
     uint8_t *state;             /* [pages] */
     uint32_t *experts, *rows;   /* [distinct_max] the present run, as the policy sees it */
     page_id *late;              /* [distinct_max] misses that wait for pages to be computed */
@@ -264,6 +265,8 @@ static void run_layer(struct replay *r, uint32_t step, uint32_t layer)
         judge(r, layer, pages, count);
         cancel_overtaken(r, pages, count);
     }
+    if (r->spent_ns > 0 && !seen.prefill)
+        policy_spent(r->policy, r->spent_ns);
     if (count)
         policy_run(r->policy, &seen);
     if (count && r->lookahead)
@@ -274,7 +277,8 @@ static void run_layer(struct replay *r, uint32_t step, uint32_t layer)
     if (r->prefetch)
         prefetch(r, pages, count);
     r->out->stall_us += stall_ns / 1e3;
-    r->now_ns += stall_ns + r->layer_ns;
+    r->spent_ns = stall_ns + r->layer_ns;
+    r->now_ns += r->spent_ns;
 }
 
 static enum status open_arrays(struct replay *r)

@@ -572,6 +572,29 @@ TEST(Prefetch, TurnsItselfOffWhereGuessesAreUselessAndTriesAgain)
     EXPECT_LT(runs_until(t, true, 0, many, random), first * 3 / 2);
 }
 
+/* Rounds of which the time is told: so much with prefetching, so much without. Returns how often it was
+ * on in the second half. */
+double share_on(enum prefetch_mode mode, double on_ns, double off_ns, uint64_t rounds)
+{
+    Planner t(mode, 4, 16, 64, 2, 0.5f);
+    uint64_t on = 0;
+    for (uint64_t i = 0; i < rounds * 4; i++) {
+        bool active = prefetch_active(t.p);
+        on += i >= rounds * 2 && active;
+        prefetch_spent(t.p, active ? on_ns : off_ns);
+        t.run((uint32_t)(i % 4));
+    }
+    return (double)on / (double)(rounds * 2);
+}
+
+TEST(Prefetch, TimeHasTheLastWord)
+{
+    EXPECT_GT(share_on(PREFETCH_AUTO, 90, 100, 20000), 0.9) << "it pays";
+    EXPECT_LT(share_on(PREFETCH_AUTO, 110, 100, 20000), 0.2) << "it costs more than it saves";
+    EXPECT_LT(share_on(PREFETCH_AUTO, 100, 100, 20000), 0.2) << "for nothing it is not done";
+    EXPECT_EQ(share_on(PREFETCH_ON, 110, 100, 2000), 1.0) << "whatever it costs";
+}
+
 TEST(Prefetch, OnIsNeverTurnedOffAndOffNeverOn)
 {
     scratch::Random random(2);
