@@ -366,6 +366,8 @@ static enum status open_trace(struct engine *e, const char *path, struct error *
     if (!e->trace_items)
         return error_set(error, STATUS_NO_MEMORY, "no memory to record a trace");
     enum status status = trace_writer_open(&e->trace, &config, error);
+    if (status != STATUS_OK)
+        error_prefix(error, "--trace-out");
     if (status == STATUS_OK)
         e->parts.transformer.moe.lookahead.listener = (struct lookahead_listener){
             .self = e, .distances = ahead, .scores = on_lookahead};
@@ -377,7 +379,10 @@ enum status engine_trace_finish(struct engine *e, struct error *error)
     struct trace_writer *trace = e->trace;
     e->trace = NULL;
     e->parts.transformer.moe.lookahead.listener = (struct lookahead_listener){0};
-    return trace_writer_close(trace, error);
+    enum status status = trace_writer_close(trace, error);
+    if (status != STATUS_OK)
+        error_prefix(error, "--trace-out");
+    return status;
 }
 
 /* A step succeeded: its rows are the trace's. Whatever a sequence knew when its first token was

@@ -66,7 +66,9 @@ static void print_text(const struct view *v)
     const struct replay_result *x = v->result;
     const struct schedule *s = v->setup->schedule;
     const struct replay_config *c = &v->setup->config;
-    char a[16], b[16];
+    char a[16], b[16], share[16] = "-"; /* of no hits there is no share */
+    if (x->belady_hits)
+        snprintf(share, sizeof share, "%.1f %%", 100 * replay_belady_share(x));
     printf("trace           %s: %u x %u experts, %" PRIu64 " tokens in %" PRIu64 " steps\n",
            v->config->trace, s->layers, s->experts, x->tokens, x->steps);
     printf("ring            %u of %u pages, %s of %s each\n", x->slots, s->layers * s->experts,
@@ -75,9 +77,9 @@ static void print_text(const struct view *v)
     printf("policy          %s, prefetch %s\n", evict_kind_name(c->evict),
            prefetch_mode_name(c->prefetch));
     printf("requests        %" PRIu64 ", hits %" PRIu64 "\n", x->requests, x->hits);
-    printf("hit rate        %.2f %%; Belady's %.2f %%, of which it is %.1f %%; plain LRU's %.2f "
-           "%%\n", 100 * replay_hit_rate(x), 100 * replay_belady_hit_rate(x),
-           100 * replay_belady_share(x), 100 * replay_lru_hit_rate(x));
+    printf("hit rate        %.2f %%; Belady's %.2f %%, of which it is %s; plain LRU's %.2f %%\n",
+           100 * replay_hit_rate(x), 100 * replay_belady_hit_rate(x), share,
+           100 * replay_lru_hit_rate(x));
     printf("demand          %" PRIu64 " pages, %s\n", x->demand_pages,
            bytes_format(x->demand_bytes, a, sizeof a));
     if (c->prefetch != PREFETCH_OFF)

@@ -4,6 +4,7 @@
  * is wrong with the flags themselves, and the file for the logits, is found before the model is
  * opened; lost output ends the run at once. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -264,8 +265,6 @@ static enum status execute(struct run *run, struct error *error)
         status = submit_all(run, error);
     if (status == STATUS_OK)
         status = compute(run, error);
-    if (status == STATUS_OK)
-        status = engine_trace_finish(run->engine, error);
     if (status == STATUS_OK && run->logits) {
         FILE *logits = run->logits;
         run->logits = NULL;
@@ -273,6 +272,8 @@ static enum status execute(struct run *run, struct error *error)
     }
     if (status == STATUS_OK)
         status = run_print(c->json, engine_info(run->engine), run->answers, run->count, error);
+    if (status == STATUS_OK) /* last: a trace that fails costs no answer */
+        status = engine_trace_finish(run->engine, error);
     return status;
 }
 
@@ -288,6 +289,7 @@ int cmd_run(int argc, const char *const *argv)
         config_close(&config);
         return COMMAND_USAGE;
     }
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, not the end */
     struct run run = {.config = &config};
     front_status_init(&run.status, 0, isatty(STDERR_FILENO), 0);
     enum status status = command_model(&config, &error);

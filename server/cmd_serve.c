@@ -82,6 +82,7 @@ int cmd_serve(int argc, const char *const *argv)
     if (code != COMMAND_GO_ON)
         return code;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, not the end */
     code = serve(&config);
     config_close(&config);
     return code;

@@ -113,6 +113,12 @@ int command_config(struct config *config, enum config_command command, int argc,
         config_close(config);
         return COMMAND_OK;
     }
+    if ((command & (CONFIG_SERVE | CONFIG_RUN)) && config->prefetch == PREFETCH_OFF &&
+        config_source_of(config, "predictor") == CONFIG_FLAG) {
+        fprintf(stderr, "moering: --predictor: without effect with --prefetch off; leave one out\n");
+        config_close(config);
+        return COMMAND_USAGE;
+    }
     log_set_level(levels[config->log_level]);
     if (command & (CONFIG_SERVE | CONFIG_RUN | CONFIG_INSPECT))
         warn_of_stray_variables();

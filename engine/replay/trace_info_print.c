@@ -13,13 +13,26 @@ enum { MAP_COLUMNS = 128 }; /* of the ASCII map; more experts share columns */
 
 /* ---- for people ---- */
 
+static void print_text(const char *label, const char *text, FILE *out)
+{
+    fprintf(out, "%-15s ", label);
+    for (; *text; text++)
+        fputc(*text < 0x20 || *text > 0x7e ? '?' : *text, out);
+}
+
 static void print_name(const char *label, const char *text, FILE *out)
 {
     if (!*text)
         return;
-    fprintf(out, "%-15s ", label);
-    for (; *text; text++)
-        fputc(*text < 0x20 || *text > 0x7e ? '?' : *text, out);
+    print_text(label, text, out);
+    fputc('\n', out);
+}
+
+static void print_column(const struct trace_column *c, FILE *out)
+{
+    print_text("column", c->name, out);
+    if (c->distance != TRACE_NONE)
+        fprintf(out, ", distance %u", c->distance);
     fputc('\n', out);
 }
 
@@ -100,7 +113,7 @@ void trace_info_print(const struct trace_info *info, const struct trace *t, FILE
         fprintf(out, "steps           %" PRIu64 ", %.1f tokens each\n", info->steps,
                 (double)t->tokens / (double)info->steps);
     for (uint32_t i = 0; i < t->column_count; i++)
-        print_name("column", t->columns[i].name, out);
+        print_column(&t->columns[i], out);
     print_skew(info, out);
     print_reuse(info, out);
     fprintf(out, "\nworking set     %s pages a token, %s in %d tokens, of %" PRIu64 "\n",

@@ -248,10 +248,54 @@ static enum status place_rows(struct finish *f, size_t header_bytes)
 
 /* ---- all of it ---- */
 
+/* Every trace of ours begins with its format; the spaces are those of other writers of JSON. */
+static bool begins_like_a_trace(const char *text)
+{
+    static const char *const words[] = {"{", "\"format\"", ":", "\"moering-trace\""};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        size_t bytes = strlen(words[i]);
+        text += strspn(text, " \t\r");
+        if (strncmp(text, words[i], bytes) != 0)
+            return false;
+        text += bytes;
+    }
+    return true;
+}
+
+enum status trace_spool_check_place(const char *trace_path, struct error *error)
+{
+    char head[128] = {0};
+    struct stat info;
+    if (lstat(trace_path, &info) != 0)
+        return errno == ENOENT ? STATUS_OK
+                               : error_set(error, STATUS_IO, "%s: %s", trace_path, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return error_set(error, STATUS_INVALID, "%s: not a regular file; it is left as it is",
+                         trace_path);
+    if (info.st_size == 0)
+        return STATUS_OK;
+    int fd = open(trace_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    ssize_t n = fd >= 0 ? read(fd, head, sizeof head - 1) : -1;
+    int why = errno;
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        return error_set(error, STATUS_IO, "%s: %s", trace_path, strerror(why));
+    if (!begins_like_a_trace(head))
+        return error_set(error, STATUS_INVALID,
+                         "%s: it is there already and is not a trace; it is left as it is",
+                         trace_path);
+    return STATUS_OK;
+}
+
 static enum status publish(struct finish *f, const char *trace_path)
 {
     if (msync(f->map, f->map_bytes, MS_SYNC) != 0 || fsync(f->fd) != 0)
         return io_error(f, f->temporary);
+    /* Again: it is long since the recording began. */
+    enum status status = trace_spool_check_place(trace_path, f->error);
+    if (status != STATUS_OK)
+        return status;
     if (rename(f->temporary, trace_path) != 0)
         return io_error(f, trace_path);
     f->temporary[0] = '\0'; /* it is the trace now */

@@ -34,9 +34,12 @@ struct trace_spool_row {
     uint32_t step;
 };
 
+/* Whether a trace may take the place of what is at `trace_path`: nothing, an empty file, or a trace.
+ * INVALID: anything else, links and devices too: a slip of the hand must not cost a model. IO. */
+enum status trace_spool_check_place(const char *trace_path, struct error *error);
 /* Makes `trace_path` of the records in `spool_path` and removes that. *tokens (may be NULL): how
  * many it holds. NOT_FOUND, IO: a file; INVALID: not a recording, or a damaged one; NO_MEMORY. On
- * failure the spool stays and `trace_path` is as it was. */
+ * failure the spool stays and `trace_path` is as it was; its place is checked as above. */
 enum status trace_spool_finish(const char *spool_path, const char *trace_path, uint64_t *tokens,
                                struct error *error);
 

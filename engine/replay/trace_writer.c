@@ -18,7 +18,11 @@
 #include "memory/base/check.h"
 #include "memory/base/log.h"
 
-enum { BUFFER_BYTES = 256 << 10 };
+enum {
+    BUFFER_BYTES = 256 << 10,
+    HELD_ROWS_MAX = 64,  /* a killed run loses so many, and those of the step that reaches it */
+    LEFT_MAX = 1000,     /* recordings of killed runs kept beside one trace */
+};
 
 struct trace_writer {
     uint32_t layers, experts, top_k, rows_max;
@@ -32,6 +36,7 @@ struct trace_writer {
     uint8_t *step_rows;     /* [rows_max] records of the step under way */
     uint8_t *buffer;        /* [BUFFER_BYTES] */
     size_t buffered;
+    uint32_t held_rows;     /* committed since the last flush */
     uint32_t rows;          /* of the step under way */
     uint32_t step;          /* its number */
     uint32_t parts;
@@ -66,11 +71,29 @@ static enum status flush(struct trace_writer *w, struct error *error)
         done += (size_t)n;
     }
     w->buffered = 0;
+    w->held_rows = 0;
     return STATUS_OK;
 }
 
-/* A file left by a run that was killed is evidence: it makes way under another name. An empty one
- * had nothing yet. */
+/* The first FILE.left.N.part that is free, so that no evidence replaces older evidence. The lock on
+ * FILE.part keeps other writers of this trace away. */
+static enum status free_name(const struct trace_writer *w, const char *path, char left[PATH_MAX],
+                             struct error *error)
+{
+    struct stat info;
+    for (uint32_t i = 1; i <= LEFT_MAX; i++) {
+        int n = snprintf(left, PATH_MAX, "%s.left.%u" TRACE_SPOOL_SUFFIX, path, i);
+        if (n < 0 || n >= PATH_MAX)
+            return error_set(error, STATUS_INVALID, "'%.64s': not a path for a trace", path);
+        if (lstat(left, &info) != 0 && errno == ENOENT)
+            return STATUS_OK;
+    }
+    return error_set(error, STATUS_FULL,
+                     "%s: %d recordings of runs that did not end are beside it; recover or remove "
+                     "them first", w->spool, LEFT_MAX);
+}
+
+/* A file left by a run that was killed is evidence: it makes way under another name. */
 static enum status make_way(struct trace_writer *w, const char *path, struct error *error)
 {
     struct stat info;
@@ -81,8 +104,10 @@ static enum status make_way(struct trace_writer *w, const char *path, struct err
         return error_set(error, STATUS_INVALID, "%s: not a regular file", w->spool);
     if (info.st_size == 0)
         return STATUS_OK;
-    int n = snprintf(left, sizeof left, "%s.left" TRACE_SPOOL_SUFFIX, path);
-    if (n < 0 || (size_t)n >= sizeof left || rename(w->spool, left) != 0)
+    enum status status = free_name(w, path, left, error);
+    if (status != STATUS_OK)
+        return status;
+    if (rename(w->spool, left) != 0)
         return error_set(error, STATUS_IO,
                          "%s: left by a run that did not end, and it cannot be moved away: %s",
                          w->spool, strerror(errno));
@@ -101,6 +126,9 @@ static enum status open_spool(struct trace_writer *w, const char *path, struct e
     int m = snprintf(w->spool, sizeof w->spool, "%s" TRACE_SPOOL_SUFFIX, path);
     if (n <= 0 || m < 0 || (size_t)m >= sizeof w->spool)
         return error_set(error, STATUS_INVALID, "'%.64s': not a path for a trace", path);
+    enum status status = trace_spool_check_place(w->path, error);
+    if (status != STATUS_OK)
+        return status;
     w->fd = open(w->spool, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
     if (w->fd < 0)
         return error_set(error, STATUS_IO, "%s: %s", w->spool, strerror(errno));
@@ -123,7 +151,7 @@ static json_t *describe_column(const struct trace_writer_column *c, const char *
     return column;
 }
 
-/* Into the buffer: it leaves with the first rows, so that a file without rows is empty. */
+/* Goes out at once: without it no row can be recovered. */
 static enum status put_header(struct trace_writer *w, const struct trace_writer_config *c,
                               struct error *error)
 {
@@ -150,6 +178,7 @@ static enum status put_header(struct trace_writer *w, const struct trace_writer_
         memcpy(w->buffer, text, bytes);
         w->buffer[bytes] = '\n';
         w->buffered = bytes + 1;
+        status = flush(w, error);
     }
     free(text);
     json_decref(header);
@@ -312,6 +341,9 @@ enum status trace_writer_commit(struct trace_writer *w, const struct trace_write
         if (w->buffered == BUFFER_BYTES)
             status = flush(w, error);
     }
+    w->held_rows += row;
+    if (!w->stopped && w->held_rows >= HELD_ROWS_MAX)
+        status = flush(w, error);
     w->tokens += w->stopped ? 0 : row;
     w->step += w->step < UINT32_MAX - 1;
     w->rows = 0;

@@ -4,7 +4,7 @@
  *
  * Nothing of a step is written before its commit, so a step that failed and is tried again is there
  * once. A row is put together in memory and goes out through a buffer: a copy per layer and row, a
- * write per 256 KiB. Memory is sized at open: the rows of one step and the buffer.
+ * write per 64 rows or 256 KiB: a run that is killed loses 64 rows at most. Memory is sized at open: the rows of one step and the buffer.
  *
  * The rows of a request that was preempted are computed again, and they are recorded again: as a
  * part of its own with the same id, in which everything known at that time counts as prompt. They
@@ -44,8 +44,10 @@ struct trace_writer_config {
     uint32_t column_count;                     /* < TRACE_COLUMNS_MAX: `step` is one too */
 };
 
-/* Creates FILE.part. One that holds rows already is kept as FILE.left.part, with a warning in the
- * log. IO: cannot be written, or another process is recording there; NO_MEMORY. */
+/* Creates FILE.part with its header. One that is there and not empty is kept as the first free
+ * FILE.left.N.part, N = 1, 2, ..., with a warning in the log. INVALID: FILE is there and no trace
+ * (trace_spool_check_place); IO: cannot be written, or another process is recording there; FULL: no
+ * N is free; NO_MEMORY. */
 enum status trace_writer_open(struct trace_writer **out, const struct trace_writer_config *config,
                               struct error *error);
 /* Sorts what was recorded into FILE. A failure that was returned before is not returned again. Frees

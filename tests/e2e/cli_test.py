@@ -4,6 +4,7 @@
 """
 import json
 import os
+import resource
 import shutil
 import signal
 import struct
@@ -256,10 +257,47 @@ def routing_is_recorded(_):
             assert says in r.stderr, (words, r.stderr)
         r = run(MOERING, "run", TINY, "-p", "x", "-n", 1, "--trace-out", "/nowhere/x", code=1)
         assert "/nowhere/x" in r.stderr, r.stderr
+        log = os.path.join(folder, "log")
+        with open(log, "w", encoding="utf-8") as f:
+            f.write("not a trace\n")
+        r = run(MOERING, "run", TINY, "-p", "x", "-n", 1, "--trace-out", log, code=1)
+        assert "--trace-out: %s: it is there already and is not a trace" % log in r.stderr, r.stderr
+        with open(log, encoding="utf-8") as f:
+            assert f.read() == "not a trace\n"
+
+
+def a_file_that_may_not_grow_costs_no_answer(_):
+    """A limit on file sizes ends the recording, told once, and neither a run nor a server."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "a.mtrace")
+        flags = (MOERING, "run", TINY, "-p", PROMPT, "-n", "200", "--ignore-eos", "--temperature", "0",
+                 "--json")
+        plain = run(*flags)
+        r = subprocess.run([*flags, "--trace-out", path], preexec_fn=limit, text=True,
+                           capture_output=True, timeout=60)
+        assert r.returncode == 0, (r.returncode, r.stderr)
+        assert r.stderr.count("recording stopped") == 1, r.stderr
+        assert json.loads(r.stdout)["tokens"] == json.loads(plain.stdout)["tokens"]
+        assert os.listdir(folder) == ["a.mtrace.part"], os.listdir(folder)
+        server = Server(MOERING, "--trace-out", os.path.join(folder, "b.mtrace"))
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+        for _ in range(2):
+            run(CLIENT, "generate", "--connect", server.address, "-p", PROMPT, "-n", 200,
+                "--ignore-eos")
+        server.stop()
+        assert len([x for x in server.log if "recording stopped" in x]) == 1, server.log
+
+
+def a_predictor_without_prefetch_is_refused(_):
+    for command in ("run", "serve"):
+        r = run(MOERING, command, TINY, "--predictor", "previous", "--prefetch", "off", code=2)
+        assert "--predictor: without effect with --prefetch off" in r.stderr, r.stderr
 
 
 def a_killed_recording_is_recovered(_):
-    """kill -9 leaves what had reached the file: a quarter of a megabyte goes out at a time."""
+    """kill -9 leaves what had reached the file: 64 rows or a step go out at a time."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "a.mtrace")
         part = path + ".part"
@@ -268,7 +306,7 @@ def a_killed_recording_is_recovered(_):
             ["-p", PROMPT] * 60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 50
         while process.poll() is None and time.monotonic() < end:
-            if os.path.exists(part) and os.path.getsize(part) > 0:
+            if os.path.exists(part) and os.path.getsize(part) > 1 << 18:
                 break
             time.sleep(0.002)
         process.kill()
@@ -336,6 +374,10 @@ def a_trace_is_replayed(_):
         assert on["issued"] == on["used"] + on["wasted"] > 0 and on["predictor"] == "previous", on
         text = run(MOERING, "replay", path).stdout
         assert "hit rate" in text and "of Belady" not in text and "tokens/s" in text
+        one = write_trace(os.path.join(folder, "one.mtrace"), tokens=1,
+                          extra={"requests": [{"tokens": 1}]})
+        text = run(MOERING, "replay", one, "--device-pages", 8).stdout
+        assert "Belady's 0.00 %, of which it is -; plain LRU's 0.00 %\n" in text, text
 
 
 def a_recorded_run_is_replayed(_):
@@ -650,6 +692,7 @@ def main():
         run_obeys_its_flags, a_model_without_tokenizer_takes_ids, inspect_reads_headers_only,
         tokenize_prints_ids, the_builtin_model_is_found, lost_output_is_a_failure,
         stray_variables_are_told, signals_end_a_load_at_once, routing_is_recorded,
+        a_file_that_may_not_grow_costs_no_answer, a_predictor_without_prefetch_is_refused,
         a_killed_recording_is_recovered, a_trace_is_replayed, a_recorded_run_is_replayed,
         replays_sweep_over_sizes, memory_is_planned, a_load_forecast_is_trained_and_used,
         replays_name_what_is_wrong, help_is_complete,

@@ -545,7 +545,7 @@ def the_best_possible_is_known(_):
     assert told["regret"]["windows"] == r.windows and told["prefetch"]["active"] is False, told
     assert told["loads"][0]["forecasts"][2]["ticks"] == 100, told["loads"][0]
     text = client()
-    assert re.search(r"^against the best +%.1f %% hits of %.1f %% that were possible \(%.1f %%\)"
+    assert re.search(r"^against the best +%.1f %% hits of %.1f %% possible by copying on demand \(%.1f %%\)"
                      % (100 * r.hit_rate, 100 * r.oracle_hit_rate, 100 * r.share), text, re.M), text
     assert re.search(r"^decode loads +stable layers none, transient 0-%d; 3 ticks; 1 ticks ahead"
                      % (layers - 1), text, re.M), text

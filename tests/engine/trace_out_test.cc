@@ -145,14 +145,15 @@ TEST_F(TraceOutTest, AFailedStepLeavesNothing)
 
 TEST_F(TraceOutTest, AnEngineThatDoesNotOpenLeavesTheOldTrace)
 {
-    folder_.write("a.mtrace", std::string("old"));
+    const std::string old = "{\"format\":\"moering-trace\"}";
+    folder_.write("a.mtrace", old);
     EXPECT_THROW(Engine(folder_.path(),
                         [this](struct engine_config &c) {
                             c.trace_out = path_.c_str();
                             c.device_experts = Engine::pages(0);
                         }),
                  std::runtime_error);
-    EXPECT_EQ(folder_.read("a.mtrace"), "old");
+    EXPECT_EQ(folder_.read("a.mtrace"), old);
     EXPECT_THROW(Engine(folder_.path(),
                         [](struct engine_config &c) { c.trace_out = "/no/such/folder/a.mtrace"; }),
                  std::runtime_error);

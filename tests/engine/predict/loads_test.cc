@@ -86,13 +86,34 @@ TEST_F(LoadsTest, WideModelsHaveLongerTicks)
 TEST_F(LoadsTest, PhasesAndLayersAreApart)
 {
     open(2, 4, 100, 50);
-    EXPECT_TRUE(observe(1, true, {0, 1}, {50, 50}));
-    EXPECT_FALSE(observe(1, false, {2}, {49}));
+    EXPECT_TRUE(observe(1, true, {0, 1}, {75, 75}));
+    EXPECT_FALSE(observe(1, false, {2}, {74}));
     EXPECT_TRUE(observe(1, false, {2}, {1}));
     EXPECT_NEAR(forecast(LOAD_PREFILL, 1)[0], .5, 1e-4);
     EXPECT_NEAR(forecast(LOAD_DECODE, 1)[2], 1, 1e-4);
     EXPECT_TRUE(forecast(LOAD_PREFILL, 0).empty());
     EXPECT_TRUE(forecast(LOAD_DECODE, 0).empty());
+}
+
+// Whatever the phase: no two layers close in one step, each is a quarter of a tick behind the one
+// before it, and all of them tick equally often from then on.
+TEST_F(LoadsTest, TicksOfLayersAreSpreadOverThePeriod)
+{
+    const uint32_t layers = 4, tick = 40;
+    open(layers, 4, tick, tick);
+    for (bool prefill : {true, false}) {
+        std::vector<std::vector<int>> closed(layers);
+        for (int step = 1; step <= 8 * 10; step++)
+            for (uint32_t l = 0; l < layers; l++)
+                if (observe(l, prefill, {l}, {4}))
+                    closed[l].push_back(step);
+        for (uint32_t l = 0; l < layers; l++) {
+            std::vector<int> expected; // ten runs to a tick, the first longer by l / 4
+            for (int step = 10 + static_cast<int>((10 * l + 3) / 4); step <= 80; step += 10)
+                expected.push_back(step);
+            EXPECT_EQ(closed[l], expected) << l;
+        }
+    }
 }
 
 TEST_F(LoadsTest, AStationaryLayerTurnsStableAndItsForecastsMeetTheFloor)

@@ -22,8 +22,9 @@ protected:
         bytes_ = R"({"format":"moering-trace","version":1,"model":"a\u001b[31m","layers":2,)"
                  R"("experts":200,"top_k":2,"tokens":4,"dtype":"u8",)"
                  R"("requests":[{"tokens":4,"prefill":3}],)"
-                 R"("columns":[{"name":"step","dtype":"u32","width":1}]})" "\n" + ids +
-                 std::string("\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0", 16);
+                 R"("columns":[{"name":"step","dtype":"u32","width":1},)"
+                 R"({"name":"lookahead","dtype":"u8","width":1,"distance":1}]})" "\n" + ids +
+                 std::string("\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0", 16) + "\2\2\2\2";
         ASSERT_EQ(trace_parse(&trace_, "toy", reinterpret_cast<const uint8_t *>(bytes_.data()),
                               bytes_.size(), &error), STATUS_OK) << error.text;
         ASSERT_EQ(trace_info_open(&info_, trace_, &error), STATUS_OK);
@@ -52,7 +53,8 @@ TEST_F(TraceInfoPrintTest, Words)
     for (const char *line :
          {"model           a?[31m\n", "layers          2\n", "experts         200 per layer, 2 per token",
           "tokens          4: 3 of prompts, 1 decoded\n", "steps           2, 2.0 tokens each\n",
-          "column          step\n", "2 experts to a column"})
+          "column          step\n", "column          lookahead, distance 1\n",
+          "2 experts to a column"})
         EXPECT_NE(text.find(line), std::string::npos) << line << " is not in\n" << text;
     EXPECT_EQ(text.find('\x1b'), std::string::npos);
     /* Columns of two experts: 5 and 2 uses in layer 0, none and 4 in layer 1. */

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <string>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <vector>
 
@@ -189,25 +190,82 @@ TEST_F(TraceWriterTest, NothingRecordedIsAnEmptyTrace)
 
 TEST_F(TraceWriterTest, AnOlderTraceStaysUntilTheNewOneIsWhole)
 {
-    folder_.write("a.mtrace", std::string("old"));
+    const std::string old = " {\"format\" : \"moering-trace\", ...";
+    folder_.write("a.mtrace", old);
     ASSERT_EQ(open(1, 8, 1, 1), STATUS_OK) << error_.text;
     EXPECT_EQ(one(0, trace_writer_part(writer_), 3, 1), STATUS_OK);
-    EXPECT_EQ(folder_.read("a.mtrace"), "old");
+    EXPECT_EQ(folder_.read("a.mtrace"), old);
     ASSERT_EQ(close(), STATUS_OK);
     ASSERT_EQ(read(), STATUS_OK) << error_.text;
     EXPECT_EQ(trace_->tokens, 1u);
 }
 
+TEST_F(TraceWriterTest, WhatIsNoTraceIsLeftAlone)
+{
+    folder_.write("a.mtrace", std::string("weights"));
+    EXPECT_EQ(open(1, 8, 1, 1), STATUS_INVALID);
+    EXPECT_EQ(error_.text, path_ + ": it is there already and is not a trace; it is left as it is");
+    folder_.write("a.mtrace", std::string("{\"format\":\"moering-trace-spool\"}"));
+    EXPECT_EQ(open(1, 8, 1, 1), STATUS_INVALID);
+    ASSERT_EQ(unlink(path_.c_str()), 0);
+    for (int kind = 0; kind < 3; kind++) {
+        ASSERT_EQ(kind == 0   ? mkfifo(path_.c_str(), 0600)
+                  : kind == 1 ? mkdir(path_.c_str(), 0700)
+                              : symlink("elsewhere", path_.c_str()), 0);
+        EXPECT_EQ(open(1, 8, 1, 1), STATUS_INVALID);
+        EXPECT_EQ(error_.text, path_ + ": not a regular file; it is left as it is");
+        ASSERT_EQ(remove(path_.c_str()), 0);
+    }
+    EXPECT_FALSE(exists("a.mtrace.part"));
+    folder_.write("a.mtrace", std::string()); /* of mktemp, say: nothing to lose */
+    ASSERT_EQ(open(1, 8, 1, 1), STATUS_OK) << error_.text;
+    /* What comes there while we record is not replaced either. */
+    EXPECT_EQ(one(0, trace_writer_part(writer_), 3, 1), STATUS_OK);
+    folder_.write("a.mtrace", std::string("weights"));
+    EXPECT_EQ(close(), STATUS_INVALID);
+    EXPECT_EQ(folder_.read("a.mtrace"), "weights");
+    EXPECT_TRUE(exists("a.mtrace.part"));
+    EXPECT_FALSE(exists("a.mtrace.tmp"));
+}
+
+/* As kill -9 would leave it: the file is looked at while the writer still lives. */
+TEST_F(TraceWriterTest, AShortRunThatIsKilledCanBeRecovered)
+{
+    ASSERT_EQ(open(2, 8, 2, 4), STATUS_OK) << error_.text;
+    uint32_t part = trace_writer_part(writer_);
+    for (uint64_t rows = 0; rows < 200; rows++) {
+        if (rows == 0 || rows % 64 == 63) {
+            uint64_t tokens = 0;
+            folder_.write("b.part", folder_.read("a.mtrace.part"));
+            ASSERT_EQ(trace_spool_finish(folder_.path("b.part").c_str(),
+                                         folder_.path("b").c_str(), &tokens, &error_),
+                      STATUS_OK) << error_.text;
+            EXPECT_EQ(tokens, rows / 64 * 64);
+        }
+        ASSERT_EQ(one(7, part, 3, 2), STATUS_OK) << error_.text;
+    }
+}
+
 TEST_F(TraceWriterTest, WhatAKilledRunLeftIsKept)
 {
+    const std::string names[] = {"a.mtrace.left.1.part", "a.mtrace.left.2.part",
+                                 "a.mtrace.left.3.part"};
+    for (const std::string &name : names) { /* none replaces the one before it */
+        folder_.write("a.mtrace.part", "crash " + name);
+        ASSERT_EQ(open(1, 8, 1, 1), STATUS_OK) << error_.text;
+        ASSERT_EQ(close(), STATUS_OK) << error_.text;
+    }
+    for (const std::string &name : names)
+        EXPECT_EQ(folder_.read(name), "crash " + name);
+    ASSERT_EQ(unlink(folder_.path(names[0]).c_str()), 0);
     folder_.write("a.mtrace.part", std::string("evidence"));
     ASSERT_EQ(open(1, 8, 1, 1), STATUS_OK) << error_.text;
-    EXPECT_EQ(folder_.read("a.mtrace.left.part"), "evidence");
+    EXPECT_EQ(folder_.read(names[0]), "evidence");
     EXPECT_EQ(one(0, trace_writer_part(writer_), 3, 1), STATUS_OK);
     ASSERT_EQ(close(), STATUS_OK) << error_.text;
     ASSERT_EQ(read(), STATUS_OK) << error_.text;
     EXPECT_EQ(trace_->tokens, 1u);
-    EXPECT_EQ(folder_.read("a.mtrace.left.part"), "evidence");
+    EXPECT_EQ(folder_.read(names[0]), "evidence");
 }
 
 TEST_F(TraceWriterTest, TwoDoNotRecordIntoOneFile)
