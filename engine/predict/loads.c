@@ -17,6 +17,7 @@ struct phase {
     struct state *state;
     uint32_t *tokens; /* [layers][experts] routed since the last tick */
     uint64_t *routed; /* [layers] their sum */
+    uint64_t *wanted; /* [layers] of which the tick closes */
     uint64_t ticks;
 };
 
@@ -35,6 +36,7 @@ static void tick_close(struct loads *loads, struct phase *phase, uint32_t layer)
         loads->share[e] = (float)((double)tokens[e] / (double)routed);
     memset(tokens, 0, loads->experts * sizeof *tokens);
     phase->routed[layer] = 0;
+    phase->wanted[layer] = phase->tick_tokens;
     phase->ticks++;
     state_tick(phase->state, layer, loads->share, routed);
     phase->mixture->ops->tick(phase->mixture, layer, loads->share);
@@ -52,7 +54,7 @@ bool loads_observe(struct loads *loads, const struct layer_run *run)
         routed += run->tokens[i];
     }
     phase->routed[run->layer] += routed;
-    if (phase->routed[run->layer] < phase->tick_tokens)
+    if (phase->routed[run->layer] < phase->wanted[run->layer])
         return false;
     tick_close(loads, phase, run->layer);
     return true;
@@ -149,10 +151,14 @@ static enum status phase_open(struct loads *loads, enum load_phase p,
     size_t all = (size_t)config->layers * config->experts;
     phase->tokens = arena_alloc_items(&loads->arena, all, sizeof *phase->tokens, 64);
     phase->routed = arena_alloc_items(&loads->arena, config->layers, sizeof *phase->routed, 8);
-    if (!phase->tokens || !phase->routed)
+    phase->wanted = arena_alloc_items(&loads->arena, config->layers, sizeof *phase->wanted, 8);
+    if (!phase->tokens || !phase->routed || !phase->wanted)
         return error_set(error, STATUS_NO_MEMORY,
                          "loads: no memory for the counts of %u x %u experts", config->layers,
                          config->experts);
+    for (uint32_t l = 0; l < config->layers; l++) /* the first ticks stagger all that follow */
+        phase->wanted[l] =
+            phase->tick_tokens + (uint64_t)phase->tick_tokens * l / config->layers;
     return STATUS_OK;
 }
 

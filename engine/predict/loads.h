@@ -5,6 +5,11 @@
  * in tokens and not in time, because the sampling noise of a share depends on tokens alone. Prefill
  * and decode are kept apart: they route differently, and decode's ticks are few and dear.
  *
+ * A tick is the dear part, and all layers route alike: left to themselves they would close their
+ * ticks in one step, which then took as long as all of them together. So the first tick of layer l
+ * is longer by l / layers of a tick, and those that follow are spread over the period. A run of
+ * more tokens than lie between two layers makes these close in one step, and they stay together.
+ *
  * One run makes one tick at most, however long: a prefill chunk of four ticks' tokens is one tick
  * with less noise. The detector is told how many tokens each tick had.
  *
@@ -42,7 +47,8 @@ struct loads;
 struct loads_config {
     uint32_t layers, experts;
     uint32_t top_k;                    /* 0: unknown */
-    uint32_t tick_tokens[LOAD_PHASES]; /* routed, that is rows x k; 0: the default of the phase, or
+    uint32_t tick_tokens[LOAD_PHASES]; /* routed, that is rows x k, the first tick of a layer apart;
+                                        * 0: the default of the phase, or
                                         * LOADS_TICK_TOKENS_PER_EXPERT x experts if that is more */
     uint32_t window;                   /* ticks of window and detector, 4 to 4,096; 0: 100 */
     /* From lstm_open, one per phase since each has a state of its own; NULL: none. Borrowed: they

@@ -6,23 +6,33 @@
  * telling the policy what the routers ahead say, and sorting it in. Without prefetch only eviction
  * learns; with it all predictors of experts do. Nothing is copied: a page is resident at once.
  *
- * The first tenth of the tokens warms up. Medians, so that a slow second of a shared machine is seen in
- * none of them; the 90th percentile is printed beside. "bytes" is what the allocator handed out to
- * policy_open: all state of all predictors, with the planner and eviction. The bound of a run with
- * everything is 50 us at 512 experts: engine/predict/README.md.
+ * The slow clock runs, as it does in every engine. It costs a run nothing until the tick of its layer
+ * closes, and medians never see that. So the tokens are whole ticks of decoding, after WARM_TICKS
+ * that are told in runs of many experts to be quick, and the mean is printed beside. "step" is
+ * policy_run for all layers of a token, its median and the longest, in processor time: on a shared
+ * machine the longest by the clock is somebody else's. "step_ticks_most": the ticks that closed in
+ * the step that closed most of them.
  *
- * Usage: bench_policy [tokens, default 400] [only this case: 0, 1, 2] [prefetch: 0 without, 1 with] */
+ * Some more tokens, a tenth, come before what is timed. Medians, so that a slow second of a shared
+ * machine is seen in none of them; the 90th percentile is printed beside. "bytes" is what the
+ * allocator handed out to policy_open: all state of all predictors, with the planner, eviction and
+ * the slow clock. The bound of a run with everything is 50 us at 512 experts: RING.md, section 5.
+ *
+ * Usage: bench_policy [tokens, default 400, rounded up to ticks] [only this case: 0, 1, 2]
+ *                     [prefetch: 0 without, 1 with] */
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/paging/policy.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
 
 enum { TOP_K_MAX = 16, TOPICS = 6, TOPIC_TOKENS = 60, AHEAD = 2, TOKENS_MAX = 100000 };
+enum { WARM_TICKS = 40 };
 
 struct shape {
     uint32_t layers, experts, top_k;
@@ -44,8 +54,11 @@ struct bench {
     uint8_t *resident; /* [pages] */
     uint32_t used, slots;
     uint64_t misses, victims;
-    uint32_t runs;
+    uint32_t runs, steps;
     double *run_ns, *victims_ns, *lookahead_ns, *all_ns; /* [runs] */
+    double *step_ns;          /* [steps] of all layers, processor time */
+    uint64_t step_ticks_most; /* closed in one step */
+    uint64_t step_cpu_ns;     /* of the step at hand */
 };
 
 static uint32_t draw(struct stream *s, uint32_t limit)
@@ -54,6 +67,13 @@ static uint32_t draw(struct stream *s, uint32_t limit)
     s->random ^= s->random >> 7;
     s->random ^= s->random << 17;
     return (uint32_t)((s->random >> 32) * limit >> 32);
+}
+
+/* Of the slow clock in decoding, routed: as loads.h has them if nobody says otherwise. */
+static uint32_t tick_tokens(const struct shape *shape)
+{
+    uint32_t wide = LOADS_TICK_TOKENS_PER_EXPERT * shape->experts;
+    return wide > LOADS_DECODE_TICK_TOKENS ? wide : LOADS_DECODE_TICK_TOKENS;
 }
 
 static bool contains(const uint32_t *experts, uint32_t count, uint32_t expert)
@@ -134,6 +154,33 @@ static uint64_t tell_scores(struct bench *b, float *score)
     return ns;
 }
 
+static uint64_t processor_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Ticks of the slow clock, in runs that the predictors of experts learn little from. */
+static void warm_ticks(struct bench *b)
+{
+    enum { WIDE = 33 };
+    uint32_t experts[WIDE], tokens[WIDE], count = b->shape.experts < WIDE ? b->shape.experts : WIDE;
+    uint64_t runs = (uint64_t)WARM_TICKS * tick_tokens(&b->shape) / count;
+    for (uint64_t i = 0; i < runs; i++)
+        for (uint32_t layer = 0; layer < b->shape.layers; layer++) {
+            uint32_t first = draw(&b->stream, b->shape.experts);
+            for (uint32_t e = 0; e < count; e++) {
+                experts[e] = (first + e) % b->shape.experts;
+                tokens[e] = 1;
+            }
+            policy_run(b->policy,
+                       &(struct layer_run){.layer = layer, .rows = count / b->shape.top_k,
+                                           .count = count, .experts = experts,
+                                           .tokens = tokens});
+        }
+}
+
 static void one_run(struct bench *b, uint32_t layer, uint32_t topic, float *score)
 {
     uint32_t experts[TOP_K_MAX], tokens[TOP_K_MAX];
@@ -142,9 +189,10 @@ static void one_run(struct bench *b, uint32_t layer, uint32_t topic, float *scor
         tokens[i] = 1;
     struct layer_run run = {.layer = layer, .rows = 1, .count = b->shape.top_k, .experts = experts,
                             .tokens = tokens};
-    uint64_t begin = clock_now_ns();
+    uint64_t cpu = processor_ns(), begin = clock_now_ns();
     policy_run(b->policy, &run);
     uint64_t run_ns = clock_now_ns() - begin;
+    b->step_cpu_ns += processor_ns() - cpu;
     uint64_t victims_ns = bring_misses(b, layer, experts);
     uint64_t lookahead_ns = tell_scores(b, score);
     b->run_ns[b->runs] = (double)run_ns;
@@ -153,18 +201,37 @@ static void one_run(struct bench *b, uint32_t layer, uint32_t topic, float *scor
     b->all_ns[b->runs++] = (double)(run_ns + victims_ns + lookahead_ns);
 }
 
+static void one_step(struct bench *b, uint32_t token, float *score)
+{
+    const struct loads *loads = policy_loads(b->policy);
+    uint64_t ticks = loads_ticks(loads, LOAD_DECODE);
+    b->step_cpu_ns = 0;
+    for (uint32_t layer = 0; layer < b->shape.layers; layer++)
+        one_run(b, layer, token / TOPIC_TOKENS % TOPICS, score);
+    ticks = loads_ticks(loads, LOAD_DECODE) - ticks;
+    if (ticks > b->step_ticks_most)
+        b->step_ticks_most = ticks;
+    b->step_ns[b->steps++] = (double)b->step_cpu_ns;
+}
+
 static int compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-/* Of what came after warming up. */
 static double quantile(double *values, uint32_t count, double q)
 {
-    uint32_t from = count / 10;
-    qsort(values + from, count - from, sizeof *values, compare);
-    return values[from + (uint32_t)((count - from - 1) * q)];
+    qsort(values, count, sizeof *values, compare);
+    return values[(uint32_t)((count - 1) * q)];
+}
+
+static double mean(const double *values, uint32_t count)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        sum += values[i];
+    return sum / count;
 }
 
 static uint64_t allocated(void)
@@ -187,20 +254,29 @@ static void print(struct bench *b, bool prefetch, uint64_t bytes)
            b->shape.layers, b->shape.experts, b->shape.top_k, prefetch ? "true" : "false", bytes,
            (double)b->misses / b->runs);
     printf("     \"run_ns\": %.0f, \"victims_ns\": %.0f, \"lookahead_ns\": %.0f, \"all_ns\": %.0f, "
-           "\"all_p90_ns\": %.0f}",
+           "\"all_p90_ns\": %.0f,\n",
            quantile(b->run_ns, b->runs, 0.5), quantile(b->victims_ns, b->runs, 0.5),
            quantile(b->lookahead_ns, b->runs, 0.5), quantile(b->all_ns, b->runs, 0.5),
            quantile(b->all_ns, b->runs, 0.9));
+    printf("     \"all_mean_ns\": %.0f, \"step_ns\": %.0f, \"step_longest_ns\": %.0f, "
+           "\"step_ticks_most\": %" PRIu64 "}",
+           mean(b->all_ns, b->runs), quantile(b->step_ns, b->steps, 0.5),
+           quantile(b->step_ns, b->steps, 1), b->step_ticks_most);
 }
 
 static void measure(const struct shape *shape, bool prefetch, uint32_t tokens)
 {
-    uint32_t pages = shape->layers * shape->experts, runs = tokens * shape->layers;
+    uint32_t pages = shape->layers * shape->experts, before_timed = tokens / 10;
+    /* Whole ticks: each closes for each layer as often as it does in the long run. */
+    uint32_t tick = (tick_tokens(shape) + shape->top_k - 1) / shape->top_k;
+    tokens = (tokens + tick - 1) / tick * tick;
+    uint64_t runs = (uint64_t)(before_timed + tokens) * shape->layers;
     struct bench b = {.shape = *shape, .slots = pages / 4};
     struct policy_config config = {
         .layers = shape->layers, .experts = shape->experts, .top_k = shape->top_k,
         .slots = b.slots, .evict = EVICT_LEARNED, .foresight = FORESIGHT_AUTO,
-        .prefetch = prefetch ? PREFETCH_ON : PREFETCH_OFF, .ahead = AHEAD, .seed = 1};
+        .prefetch = prefetch ? PREFETCH_ON : PREFETCH_OFF, .ahead = AHEAD,
+        .slow_clock = true, .seed = 1};
     struct error error = {0};
     uint64_t before = allocated();
     CHECK_MSG(policy_open(&b.policy, &config, &error) == STATUS_OK, "%s", error.text);
@@ -209,12 +285,16 @@ static void measure(const struct shape *shape, bool prefetch, uint32_t tokens)
     b.stream.last = reserve((uint64_t)shape->layers * shape->top_k, sizeof *b.stream.last);
     b.resident = reserve(pages, 1);
     float *score = reserve(shape->experts, sizeof *score);
-    double **rows[] = {&b.run_ns, &b.victims_ns, &b.lookahead_ns, &b.all_ns};
+    double **rows[] = {&b.run_ns, &b.victims_ns, &b.lookahead_ns, &b.all_ns, &b.step_ns};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         *rows[i] = reserve(runs, sizeof **rows[i]);
+    warm_ticks(&b);
+    for (uint32_t token = 0; token < before_timed; token++)
+        one_step(&b, token, score);
+    b.runs = b.steps = 0;
+    b.misses = b.step_ticks_most = 0;
     for (uint32_t token = 0; token < tokens; token++)
-        for (uint32_t layer = 0; layer < shape->layers; layer++)
-            one_run(&b, layer, token / TOPIC_TOKENS % TOPICS, score);
+        one_step(&b, before_timed + token, score);
     print(&b, prefetch, bytes);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         free(*rows[i]);

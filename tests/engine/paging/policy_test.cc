@@ -417,9 +417,9 @@ TEST(Policy, LendsItsSlowClockAnotherForecast)
     {
         Ring ring(config);
         scratch::Random random(5);
-        for (uint32_t run = 0; run < 600 * kLayers; run++)
+        for (uint32_t run = 0; run < 1000 * kLayers; run++)
             ring.run(run % kLayers, {random.below(16), 16 + random.below(16)});
-        EXPECT_EQ(lent[LOAD_DECODE].ticks, kLayers); /* 1,200 tokens routed in each */
+        EXPECT_EQ(lent[LOAD_DECODE].ticks, kLayers); /* 2,000 routed: first ticks need < 2,048 */
         EXPECT_EQ(lent[LOAD_PREFILL].ticks, 0u);
         for (int phase = 0; phase < LOAD_PHASES; phase++)
             EXPECT_EQ(load_mixture_count(loads_mixture(policy_loads(ring.policy),
