@@ -6,7 +6,7 @@
 #     tests/run.sh asan|tsan     one sanitizer only
 #
 # Further words go to ctest:  tests/run.sh fast -R engine/
-# MOERING_FUZZ_SECONDS (default 30) is how long each fuzz target runs under the sanitizers.
+# MOERING_FUZZ_SECONDS (default 20) is how long each fuzz target runs under the sanitizers.
 # Build folders are build/<preset>, or $MOERING_BUILD/<preset>.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,7 +27,7 @@ need_packages "${BUILD_PACKAGES[@]}" libgtest-dev libgmock-dev \
     python3 python3-grpcio python3-protobuf python3-h2 git
 
 jobs=$(nproc)
-fuzz_seconds=${MOERING_FUZZ_SECONDS:-30}
+fuzz_seconds=${MOERING_FUZZ_SECONDS:-20}
 root=${MOERING_BUILD:-$PWD/build}
 
 # run_preset NAME SECONDS_PER_FUZZ_TARGET CTEST_WORDS...
