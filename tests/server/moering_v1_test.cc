@@ -14,6 +14,9 @@ using wire::Framed;
 
 const char generate_path[] = "/moering.v1.Moering/Generate";
 
+/* So many tokens that an answer is still under way when a test looks; it takes max_model_len 1600. */
+const uint32_t endless = 1500;
+
 std::string Pack(const ProtobufCMessage &m)
 {
     std::string out(protobuf_c_message_get_packed_size(&m), '\0');
@@ -178,16 +181,17 @@ TEST_F(MoeringV1, AFailedLoadIsTheAnswer)
 
 TEST_F(MoeringV1, ResetAndLostConnectionsFreeAtOnce)
 {
+    folder_.config.max_model_len = 1600;
     ASSERT_NO_FATAL_FAILURE(Start());
     ASSERT_NO_FATAL_FAILURE(Ready());
     wire::Client &client = Connect();
-    int32_t id = client.Call(generate_path, Framed(Generate(120).bytes()));
+    int32_t id = client.Call(generate_path, Framed(Generate(endless).bytes()));
     ASSERT_TRUE(Run([&] { return !client.answer(id).messages().empty(); }));
     client.Reset(id);
     EXPECT_TRUE(Run([&] { return moering_v1_live(service_) == 0 && Idle(); }));
     wire::Client &other = Connect();
     for (int i = 0; i < 8; i++) /* four run, four wait */
-        id = other.Call(generate_path, Framed(Generate(120).bytes()));
+        id = other.Call(generate_path, Framed(Generate(endless).bytes()));
     ASSERT_TRUE(Run([&] { return moering_v1_live(service_) == 8; }));
     other.Disconnect();
     EXPECT_TRUE(Run([&] { return moering_v1_live(service_) == 0 && Idle(); }));
@@ -196,18 +200,18 @@ TEST_F(MoeringV1, ResetAndLostConnectionsFreeAtOnce)
 TEST_F(MoeringV1, AReaderThatStopsPausesItsRequest)
 {
     limits_.output_bytes_high = 512;
-    folder_.config.max_model_len = 1600; /* long enough to be still at it when the pause comes */
+    folder_.config.max_model_len = 1600;
     ASSERT_NO_FATAL_FAILURE(Start(100, 1));
     ASSERT_NO_FATAL_FAILURE(Ready());
     wire::Client &client = Connect(false);
     nghttp2_settings_entry window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 256};
     nghttp2_submit_settings(client.session(), NGHTTP2_FLAG_NONE, &window, 1);
-    Generate g(1500);
+    Generate g(endless);
     g.m.top_logprobs = 20;
     int32_t id = client.Call(generate_path, Framed(g.bytes()));
     ASSERT_TRUE(Run([&] { return Stats().now.paused == 1; }));
     uint64_t so_far = Stats().generation_tokens;
-    EXPECT_LT(so_far, 1500u);
+    EXPECT_LT(so_far, endless);
     Answer quick = Unary(Connect(), generate_path, Generate(5).bytes());
     EXPECT_EQ(5u, Tokens(quick)); /* others go on */
     EXPECT_EQ(so_far + 5, Stats().generation_tokens);
@@ -215,20 +219,20 @@ TEST_F(MoeringV1, AReaderThatStopsPausesItsRequest)
         client.Consume(id);
         return client.answer(id).ended;
     }, 60));
-    EXPECT_EQ(1500u, Tokens(client.answer(id)));
+    EXPECT_EQ(endless, Tokens(client.answer(id)));
     EXPECT_EQ(GRPC_OK, client.answer(id).status());
 }
 
 TEST_F(MoeringV1, AReaderThatStopsForGoodIsCutOff)
 {
     limits_.output_bytes_high = 512;
-    folder_.config.max_model_len = 1600; /* long enough to be still at it when the pause comes */
+    folder_.config.max_model_len = 1600;
     ASSERT_NO_FATAL_FAILURE(Start(100, 1));
     ASSERT_NO_FATAL_FAILURE(Ready());
     wire::Client &client = Connect(false);
     nghttp2_settings_entry window = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 256};
     nghttp2_submit_settings(client.session(), NGHTTP2_FLAG_NONE, &window, 1);
-    Generate g(1500);
+    Generate g(endless);
     g.m.top_logprobs = 20;
     client.Call(generate_path, Framed(g.bytes()));
     ASSERT_TRUE(Run([&] { return Stats().now.paused == 1; }));
@@ -241,19 +245,20 @@ TEST_F(MoeringV1, AReaderThatStopsForGoodIsCutOff)
 
 TEST_F(MoeringV1, AFullQueueIsRefused)
 {
+    folder_.config.max_model_len = 1600;
     ASSERT_NO_FATAL_FAILURE(Start(0));
     ASSERT_NO_FATAL_FAILURE(Ready());
     wire::Client &client = Connect();
     std::vector<int32_t> ids;
     for (int i = 0; i < 30; i++)
-        ids.push_back(client.Call(generate_path, Framed(Generate(100).bytes())));
+        ids.push_back(client.Call(generate_path, Framed(Generate(endless).bytes())));
     ASSERT_TRUE(Run([&] {
         return std::all_of(ids.begin(), ids.end(),
                            [&](int32_t id) { return client.answer(id).closed; });
     }, 30));
     int ok = 0, full = 0;
     for (int32_t id : ids) {
-        ok += client.answer(id).status() == GRPC_OK && Tokens(client.answer(id)) == 100;
+        ok += client.answer(id).status() == GRPC_OK && Tokens(client.answer(id)) == endless;
         full += client.answer(id).status() == GRPC_RESOURCE_EXHAUSTED;
     }
     EXPECT_EQ(30, ok + full);
@@ -263,26 +268,28 @@ TEST_F(MoeringV1, AFullQueueIsRefused)
 
 TEST_F(MoeringV1, DrainRefusesNewWorkAndFinishesTheOld)
 {
+    folder_.config.max_model_len = 1600;
     ASSERT_NO_FATAL_FAILURE(Start());
     ASSERT_NO_FATAL_FAILURE(Ready());
     wire::Client &client = Connect();
-    int32_t old = client.Call(generate_path, Framed(Generate(60).bytes()));
+    int32_t old = client.Call(generate_path, Framed(Generate(endless).bytes()));
     ASSERT_TRUE(Run([&] { return moering_v1_live(service_) == 1; }));
     moering_v1_drain(service_);
     Answer late = Unary(client, generate_path, Generate(2).bytes());
     EXPECT_EQ(GRPC_UNAVAILABLE, late.status());
     EXPECT_TRUE(Run([&] { return client.answer(old).closed; }));
-    EXPECT_EQ(60u, Tokens(client.answer(old)));
+    EXPECT_EQ(endless, Tokens(client.answer(old)));
 }
 
 TEST_F(MoeringV1, CutOffTellsEveryClient)
 {
+    folder_.config.max_model_len = 1600;
     ASSERT_NO_FATAL_FAILURE(Start());
     ASSERT_NO_FATAL_FAILURE(Ready());
     wire::Client &client = Connect();
     std::vector<int32_t> ids;
     for (int i = 0; i < 9; i++)
-        ids.push_back(client.Call(generate_path, Framed(Generate(120).bytes())));
+        ids.push_back(client.Call(generate_path, Framed(Generate(endless).bytes())));
     ASSERT_TRUE(Run([&] { return moering_v1_live(service_) == 9; }));
     EXPECT_EQ(9u, moering_v1_cut_off(service_));
     for (int32_t id : ids) {
