@@ -32,8 +32,10 @@ enum copy_stage {
 };
 
 #define COPY_NOBODY UINT32_MAX
+/* The most events that one end makes: the host tier's and the device's. */
+#define COPY_EVENTS 2
 
-/* Indexed by slot: the device's slots first, then the host's. */
+/* Indexed by slot, present or not: the device's slots first, then the host's. */
 struct copy_journey {
     uint8_t stage;   /* enum copy_stage */
     uint8_t urgency; /* enum urgency */
@@ -62,8 +64,11 @@ struct copies {
     uint32_t reading;             /* READING */
     uint64_t ticket_seen;         /* newest that the device has reported */
 
-    struct memory_event pending[2]; /* one end makes at most two: host tier's and device's */
-    uint32_t pending_count;
+    struct memory_event *pending; /* noted, not delivered: from `delivered` to pending_count */
+    uint32_t pending_count, delivered;
+    uint32_t pending_room; /* COPY_EVENTS, more after copy_clear */
+    struct io_done *aside; /* io_depth; ends of reads that copy_clear took in while it waited */
+    uint32_t aside_count;  /* these are still counted as reading */
 
     uint64_t storage_bytes, storage_reads, device_bytes;
     uint64_t fetches[2], completed, failures, cancelled;
@@ -91,7 +96,16 @@ enum status copy_cancel(struct copies *copies, struct transfer transfer);
 uint32_t copy_poll(struct copies *copies, uint64_t wait_ns, struct memory_event *events,
                    uint32_t max);
 
-/* CHECKs every invariant of journeys and queues, not of the tiers; O(slots). */
+/* Empties every slot of a tier that it has no more once it has these numbers of slots: journeys that
+ * need such a slot end as CANCELLED (those that wait at once, those that are under way when storage
+ * or the device is done with the slot), READY pages are evicted after the fence. NO_MEMORY: for the
+ * events; nothing has changed. */
+enum status copy_clear(struct copies *copies, enum memory_tier tier,
+                       const struct tier_slots *slots, uint64_t fence, struct error *error);
+
+/* The pins in the host tier that are sources of copies; O(pages). */
+uint32_t copy_sources(const struct copies *copies);
+/* CHECKs every invariant of journeys and queues, not of the tiers; O(pages). In copy_check.c. */
 void copy_check(const struct copies *copies);
 
 #ifdef __cplusplus

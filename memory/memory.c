@@ -7,12 +7,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "memory/base/bytes.h"
 #include "memory/base/check.h"
 #include "memory/copy.h"
 #include "memory/device.h"
 #include "memory/io.h"
-#include "memory/pinned.h"
 #include "memory/tier.h"
 
 #define IO_DEPTH_LEAST 8
@@ -21,10 +19,10 @@ struct memory {
     struct store *store;
     struct device *device;
     struct io *io;
-    struct pinned host_arena;
     bool has_host;
     struct tier tier[MEMORY_TIERS]; /* HOST is zeroed without a host tier */
     struct copies copies;
+    uint32_t host_pins; /* the caller's; the others there are sources of copies */
 };
 
 static void checked(const struct memory *memory)
@@ -62,32 +60,18 @@ static enum status check_slots(const struct store *store, const struct memory_co
     return STATUS_OK;
 }
 
-static enum status open_device_tier(struct memory *memory, const struct tier_slots *slots,
-                                    struct error *error)
+/* A class has no use for more slots than it has pages. */
+static enum status open_tier(struct memory *memory, enum memory_tier tier,
+                             const struct memory_config *config, struct error *error)
 {
-    uint64_t bytes;
-    char text[32];
-    uint8_t *arena = NULL;
-    if (!tier_arena_bytes(memory->store, slots, &bytes))
-        return error_set(error, STATUS_NO_MEMORY, "the device tier's slots exceed 2^64 bytes");
-    if (bytes > 0 && !(arena = memory->device->ops->alloc(memory->device, bytes)))
-        return error_set(error, STATUS_NO_MEMORY,
-                         "the %s device has no room for the device tier of %" PRIu64 " bytes (%s)",
-                         memory->device->ops->name, bytes, bytes_format(bytes, text, sizeof text));
-    return tier_open(&memory->tier[MEMORY_DEVICE], memory->store, slots, memory->device, arena,
-                     error);
-}
-
-static enum status open_host_tier(struct memory *memory, const struct tier_slots *slots, bool lock,
-                                  struct error *error)
-{
-    uint64_t bytes;
-    if (!tier_arena_bytes(memory->store, slots, &bytes))
-        return error_set(error, STATUS_NO_MEMORY, "the host tier's slots exceed 2^64 bytes");
-    enum status status = pinned_open(&memory->host_arena, bytes, lock, "host tier", error);
-    return status ? status
-                  : tier_open(&memory->tier[MEMORY_HOST], memory->store, slots, NULL,
-                              memory->host_arena.base, error);
+    struct tier_slots slots = config->slots[tier];
+    for (uint32_t c = 0; c < store_classes(memory->store); c++)
+        if (slots.of_class[c] > store_class_pages(memory->store, c))
+            slots.of_class[c] = store_class_pages(memory->store, c);
+    struct extent_place place = {.device = memory->device,
+                                 .on_device = tier == MEMORY_DEVICE,
+                                 .lock = tier == MEMORY_HOST && config->lock_host};
+    return tier_open(&memory->tier[tier], memory->store, &slots, &place, error);
 }
 
 /* Prefetch has half of the places (copy.c), so with these either half keeps every thread busy, also
@@ -120,6 +104,15 @@ static enum status open_copies(struct memory *memory, const struct memory_config
     return status ? status : copy_open(&memory->copies, &copy, error);
 }
 
+/* What memory_open makes; extents go back to the device before it is closed. */
+static void close_parts(struct memory *memory)
+{
+    copy_close(&memory->copies); /* waits, so before what it writes into goes */
+    io_close(memory->io);
+    tier_close(&memory->tier[MEMORY_DEVICE]);
+    tier_close(&memory->tier[MEMORY_HOST]);
+}
+
 enum status memory_open(struct memory **out, struct store *store,
                         const struct memory_config *config, struct error *error)
 {
@@ -133,9 +126,9 @@ enum status memory_open(struct memory **out, struct store *store,
     memory->has_host = any_slots(store, &config->slots[MEMORY_HOST]);
     enum status status = check_slots(store, config, memory->has_host, error);
     if (status == STATUS_OK && memory->has_host)
-        status = open_host_tier(memory, &config->slots[MEMORY_HOST], config->lock_host, error);
+        status = open_tier(memory, MEMORY_HOST, config, error);
     if (status == STATUS_OK)
-        status = open_device_tier(memory, &config->slots[MEMORY_DEVICE], error);
+        status = open_tier(memory, MEMORY_DEVICE, config, error);
     if (status == STATUS_OK)
         status = open_copies(memory, config, error);
     if (status)
@@ -146,9 +139,8 @@ enum status memory_open(struct memory **out, struct store *store,
 fail:
     if (memory->io == config->custom_io)
         memory->io = NULL;
-    memory->store = NULL; /* what was lent stays the caller's */
-    memory->device = NULL;
-    memory_close(memory);
+    close_parts(memory); /* what was lent stays the caller's */
+    free(memory);
     return status;
 }
 
@@ -156,12 +148,8 @@ void memory_close(struct memory *memory)
 {
     if (!memory)
         return;
-    copy_close(&memory->copies); /* waits, so before what it writes into goes */
-    io_close(memory->io);
-    tier_close(&memory->tier[MEMORY_DEVICE]);
-    tier_close(&memory->tier[MEMORY_HOST]);
+    close_parts(memory);
     device_close(memory->device);
-    pinned_close(&memory->host_arena);
     store_close(memory->store);
     free(memory);
 }
@@ -244,6 +232,32 @@ uint32_t memory_pins(const struct memory *memory, page_id page)
     return tier_pins(&memory->tier[MEMORY_DEVICE], page);
 }
 
+/* A page of the host tier is pinned once while it is the source of a copy. */
+static uint32_t source_pins(const struct memory *memory, page_id page)
+{
+    return tier_where(&memory->tier[MEMORY_HOST], page) == SLOT_READY &&
+           tier_where(&memory->tier[MEMORY_DEVICE], page) == SLOT_LOADING;
+}
+
+const uint8_t *memory_pin_host(struct memory *memory, page_id page)
+{
+    CHECK(memory->has_host);
+    tier_pin(&memory->tier[MEMORY_HOST], page);
+    memory->host_pins++;
+    checked(memory);
+    return tier_bytes(&memory->tier[MEMORY_HOST], page);
+}
+
+void memory_unpin_host(struct memory *memory, page_id page)
+{
+    CHECK(memory->has_host);
+    CHECK_MSG(tier_pins(&memory->tier[MEMORY_HOST], page) > source_pins(memory, page),
+              "page %u has no pin of the caller's in the host tier", page);
+    tier_unpin(&memory->tier[MEMORY_HOST], page);
+    memory->host_pins--;
+    checked(memory);
+}
+
 page_id memory_sweep(struct memory *memory, enum memory_tier tier, uint32_t size_class)
 {
     struct tier *swept = tier_at(memory, tier);
@@ -260,8 +274,60 @@ void memory_evict(struct memory *memory, enum memory_tier tier, page_id page)
 {
     struct tier *from = tier_at(memory, tier);
     CHECK(from);
-    tier_evict(from, page);
+    tier_evict(from, page, 0);
     checked(memory);
+}
+
+/* Storage does not wait for fences: what it reads into directly has none. */
+static void check_fence(const struct memory *memory, uint64_t fence)
+{
+    CHECK_MSG(memory->has_host || fence == 0,
+              "fence %" PRIu64 " on a device tier that storage is read into", fence);
+}
+
+void memory_evict_after(struct memory *memory, page_id page, uint64_t fence)
+{
+    check_fence(memory, fence);
+    tier_evict(&memory->tier[MEMORY_DEVICE], page, fence);
+    checked(memory);
+}
+
+void memory_listen(struct memory *memory, struct memory_listener listener)
+{
+    tier_listen(&memory->tier[MEMORY_DEVICE], listener);
+}
+
+/* The caller's pins in a tier; O(pages). */
+static uint64_t pins_of(const struct memory *memory, enum memory_tier tier)
+{
+    if (tier == MEMORY_HOST)
+        return memory->host_pins;
+    uint64_t pins = 0;
+    for (uint32_t i = 0; i < memory->tier[tier].capacity; i++)
+        pins += memory->tier[tier].slot[i].pins;
+    return pins;
+}
+
+enum status memory_resize(struct memory *memory, enum memory_tier tier,
+                          const struct tier_slots *slots, uint64_t fence, struct error *error)
+{
+    struct tier *resized = tier_at(memory, tier);
+    CHECK(resized && pins_of(memory, tier) == 0);
+    check_fence(memory, fence);
+    struct tier_slots before = {{0}};
+    for (uint32_t c = 0; c < resized->classes; c++) {
+        CHECK(slots->of_class[c] > 0); /* tier_reserve knows the most */
+        before.of_class[c] = resized->ring[c].slots;
+    }
+    enum status status = tier_reserve(resized, slots, error);
+    if (status == STATUS_OK)
+        status = copy_clear(&memory->copies, tier, slots, fence, error);
+    if (status == STATUS_OK)
+        tier_set_slots(resized, slots);
+    else
+        tier_set_slots(resized, &before); /* gives back what was reserved */
+    checked(memory);
+    return status;
 }
 
 void memory_counters(const struct memory *memory, struct memory_counters *out)
@@ -292,4 +358,11 @@ void memory_check(const struct memory *memory)
         tier_check(&memory->tier[MEMORY_HOST]);
     tier_check(&memory->tier[MEMORY_DEVICE]);
     copy_check(&memory->copies);
+    uint64_t pins = 0;
+    for (uint32_t i = 0; i < memory->tier[MEMORY_HOST].capacity; i++) {
+        const struct slot *slot = &memory->tier[MEMORY_HOST].slot[i];
+        CHECK(slot->state != SLOT_READY || slot->pins >= source_pins(memory, slot->page));
+        pins += slot->pins;
+    }
+    CHECK(pins == (uint64_t)memory->host_pins + copy_sources(&memory->copies));
 }

@@ -39,14 +39,16 @@ struct tier_slots {
 };
 
 struct memory_config {
-    struct tier_slots slots[MEMORY_TIERS]; /* no host slots at all: no host tier */
+    struct tier_slots slots[MEMORY_TIERS]; /* no host slots at all: no host tier; more than a class
+                                            * has pages: as many as pages */
     enum io_kind io;
     uint32_t io_threads;     /* for IO_THREAD; 0: 2 */
     uint32_t io_depth;       /* reads under way at once, half of them prefetch at most; 0: 8,
                               * or two for each thread where that is more */
     struct device *device;   /* owned by the memory once open succeeds */
     uint32_t prefetch_queue; /* prefetches that may wait for their turn; 0: 64 */
-    bool lock_host;          /* mlock the host tier; if refused, one line in the log */
+    bool lock_host;          /* mlock the host tier; if refused, one line in the log. With a device
+                              * that copies by itself the tier is page-locked for it as well */
     struct io *custom_io;    /* NULL: made after `io`. Owned once open succeeds */
 };
 
@@ -61,7 +63,8 @@ struct transfer {
 struct memory_event {
     page_id page;
     enum memory_tier tier;
-    enum status status; /* OK: READY now. IO: the slot is FREE again; see memory_error */
+    enum status status; /* OK: READY now. The slot is FREE again: IO, see memory_error; CANCELLED,
+                         * memory_resize has taken it away */
     enum urgency urgency;
     uint64_t bytes;     /* read from storage for it; all events together: storage_bytes */
     struct transfer transfer;
@@ -81,7 +84,7 @@ struct memory_counters {
 
 /* Takes over `store` (sealed) and config->device on success only.
  * INVALID: a size class without a device slot, or without a host slot where there is a host tier;
- * no host tier and a device that storage cannot be read into. NO_MEMORY: the arenas do not fit
+ * no host tier and a device that storage cannot be read into. NO_MEMORY: a tier does not fit
  * (bytes named). IO: no IO thread could be started. */
 enum status memory_open(struct memory **out, struct store *store,
                         const struct memory_config *config, struct error *error);
@@ -124,6 +127,9 @@ const char *memory_error(const struct memory *memory);
 const uint8_t *memory_pin(struct memory *memory, page_id page);
 void memory_unpin(struct memory *memory, page_id page);
 uint32_t memory_pins(const struct memory *memory, page_id page);
+/* The same for the host tier, for who computes on the host: ordinary memory. */
+const uint8_t *memory_pin_host(struct memory *memory, page_id page);
+void memory_unpin_host(struct memory *memory, page_id page);
 
 /* The next page, by the ring's hand, that could be evicted: READY, no pins, not the source of a
  * copy queued or under way. PAGE_NONE: none. The hand goes round in slot order: who calls until the
@@ -133,6 +139,27 @@ page_id memory_sweep(struct memory *memory, enum memory_tier tier, uint32_t size
 bool memory_evictable(const struct memory *memory, enum memory_tier tier, page_id page);
 /* READY and unpinned -> FREE. */
 void memory_evict(struct memory *memory, enum memory_tier tier, page_id page);
+/* The same from the device tier where the device's processor may still read the page: nothing is
+ * written into its slot before this fence (device.h) is reached. */
+void memory_evict_after(struct memory *memory, page_id page, uint64_t fence);
+
+/* Told, from inside the calls above, of each page that becomes READY in the device tier, with its
+ * slot, and of each that leaves it, with NULL. One listener; told of what is there already. */
+struct memory_listener {
+    void *self;
+    void (*moved)(void *self, page_id page, const uint8_t *slot);
+};
+void memory_listen(struct memory *memory, struct memory_listener listener);
+
+/* Gives a tier other numbers of slots, each class at least 1 and at most its pages (CHECKed). No
+ * page of the tier may be pinned. Pages in the slots that go leave; journeys that need such a slot
+ * end: what waits is taken back, what is under way is waited for, and memory_poll tells of them as
+ * CANCELLED (a copy out of a host slot that goes ends well). `fence`: as memory_evict_after, for all
+ * pages that leave. Memory goes back in whole allocations of about 64 MiB; up to one for each class
+ * stays for the next growing. NO_MEMORY: the new slots do not fit, bytes named; nothing has
+ * changed. */
+enum status memory_resize(struct memory *memory, enum memory_tier tier,
+                          const struct tier_slots *slots, uint64_t fence, struct error *error);
 
 #ifdef __cplusplus /* a struct and a function of one name: C++ warns, and means well */
 #pragma GCC diagnostic push

@@ -8,12 +8,10 @@
 #include <sys/mman.h>
 
 #include "memory/base/bytes.h"
-#include "memory/base/log.h"
 
 #define PINNED_HUGE_BYTES ((size_t)2 << 20)
 
-enum status pinned_open(struct pinned *pinned, size_t bytes, bool lock, const char *what,
-                        struct error *error)
+enum status pinned_open(struct pinned *pinned, size_t bytes, const char *what, struct error *error)
 {
     char text[32];
     *pinned = (struct pinned){0};
@@ -32,14 +30,13 @@ enum status pinned_open(struct pinned *pinned, size_t bytes, bool lock, const ch
         .base = (uint8_t *)base, .bytes = bytes, .map = map, .map_bytes = bytes + align};
     if (align)
         madvise(pinned->base, bytes, MADV_HUGEPAGE); /* a wish */
-    if (lock) {
-        pinned->locked = mlock(pinned->base, bytes) == 0;
-        if (!pinned->locked)
-            log_warn("memory: the %s of %s stays unlocked and may be swapped: %s (raise "
-                     "'ulimit -l' to lock it)",
-                     what, bytes_format(bytes, text, sizeof text), strerror(errno));
-    }
     return STATUS_OK;
+}
+
+bool pinned_lock(struct pinned *pinned)
+{
+    pinned->locked = mlock(pinned->base, pinned->bytes) == 0;
+    return pinned->locked;
 }
 
 void pinned_close(struct pinned *pinned)

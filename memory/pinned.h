@@ -21,10 +21,10 @@ struct pinned {
     bool locked;
 };
 
-/* 0 bytes give a base of NULL. `lock`: tries mlock; where the system refuses, the memory is used
- * unlocked and one line of the log says so. NO_MEMORY: the error names the bytes and `what`. */
-enum status pinned_open(struct pinned *pinned, size_t bytes, bool lock, const char *what,
-                        struct error *error);
+/* 0 bytes give a base of NULL. NO_MEMORY: the error names the bytes and `what`. */
+enum status pinned_open(struct pinned *pinned, size_t bytes, const char *what, struct error *error);
+/* Keeps it from being swapped. False: the system refuses (errno); it can be used all the same. */
+bool pinned_lock(struct pinned *pinned);
 /* Accepts a zeroed one. */
 void pinned_close(struct pinned *pinned);
 

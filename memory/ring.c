@@ -1,8 +1,9 @@
 /* Slots change state here and only by the table of slot.h.
  *
  * Free slots form a list through the slots themselves (claim is O(1)); the hand is a plain index
- * that goes round in slot order. One thread, the engine's. Invariant (ring_check): each slot is in
- * one state, counted; the list holds the FREE slots exactly; pins only on READY slots. */
+ * that goes round in slot order. One thread, the engine's. Invariant (ring_check): each present slot
+ * is in one state, counted; the list holds those that are FREE exactly; pins only on READY slots;
+ * the slots behind the present ones are FREE. */
 #include "memory/ring.h"
 
 #include "memory/base/check.h"
@@ -16,19 +17,30 @@ static void checked(const struct ring *ring)
 #endif
 }
 
-void ring_init(struct ring *ring, struct slot *slot, uint32_t slots, uint8_t *base,
-               uint64_t slot_bytes)
+void ring_init(struct ring *ring, struct slot *slot, uint32_t capacity)
 {
-    *ring = (struct ring){
-        .slot = slot,
-        .base = base,
-        .slot_bytes = slot_bytes,
-        .slots = slots,
-        .free_head = slots ? 0 : RING_NONE,
-        .count = {[SLOT_FREE] = slots},
-    };
-    for (uint32_t i = 0; i < slots; i++)
-        slot[i] = (struct slot){.page = PAGE_NONE, .next_free = i + 1 < slots ? i + 1 : RING_NONE};
+    *ring = (struct ring){.slot = slot, .capacity = capacity, .free_head = RING_NONE};
+    for (uint32_t i = 0; i < capacity; i++)
+        slot[i] = (struct slot){.page = PAGE_NONE};
+    checked(ring);
+}
+
+void ring_resize(struct ring *ring, uint32_t slots)
+{
+    CHECK(slots <= ring->capacity);
+    for (uint32_t i = slots; i < ring->slots; i++)
+        CHECK_MSG(ring->slot[i].state == SLOT_FREE, "slot %u of page %u is %s", i,
+                  ring->slot[i].page, slot_state_name((enum slot_state)ring->slot[i].state));
+    ring->count[SLOT_FREE] = ring->count[SLOT_FREE] + slots - ring->slots;
+    ring->slots = slots;
+    if (ring->hand >= slots)
+        ring->hand = 0;
+    ring->free_head = RING_NONE; /* the list anew, the first slot first */
+    for (uint32_t i = slots; i-- > 0;)
+        if (ring->slot[i].state == SLOT_FREE) {
+            ring->slot[i].next_free = ring->free_head;
+            ring->free_head = i;
+        }
     checked(ring);
 }
 
@@ -117,14 +129,16 @@ uint32_t ring_sweep(struct ring *ring)
 void ring_check(const struct ring *ring)
 {
     uint32_t count[SLOT_STATES] = {0};
-    CHECK(ring->slots == 0 || ring->hand < ring->slots);
-    for (uint32_t i = 0; i < ring->slots; i++) {
+    CHECK(ring->slots <= ring->capacity);
+    CHECK(ring->hand < ring->slots || (ring->slots == 0 && ring->hand == 0));
+    for (uint32_t i = 0; i < ring->capacity; i++) {
         const struct slot *slot = &ring->slot[i];
         CHECK(slot->state < SLOT_STATES);
         CHECK((slot->page == PAGE_NONE) == (slot->state == SLOT_FREE));
         CHECK(slot->pins == 0 || slot->state == SLOT_READY);
         CHECK(slot->generation > 0 || slot->state == SLOT_FREE);
-        count[slot->state]++;
+        CHECK(i < ring->slots || slot->state == SLOT_FREE);
+        count[slot->state] += i < ring->slots;
     }
     for (int state = 0; state < SLOT_STATES; state++)
         CHECK(count[state] == ring->count[state]);

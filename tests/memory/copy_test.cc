@@ -7,130 +7,11 @@
 #include <cstring>
 #include <vector>
 
-#include "tests/memory/fake_io.h"
-#include "tests/memory/toy_store.h"
+#include "tests/memory/copy_fixture.h"
 
 namespace {
 
-/* A device whose copies end when the test says so. */
-struct FakeDevice {
-    struct device device = {&ops};
-    struct Copy {
-        void *to;
-        const void *from;
-        size_t bytes;
-    };
-    std::vector<Copy> copies; /* ticket t is copies[t - 1] */
-    uint64_t ended = 0;
-    size_t room = 100; /* copies that may be under way */
-
-    void end(uint64_t count = 1)
-    {
-        for (; count > 0; count--, ended++)
-            memcpy(copies[ended].to, copies[ended].from, copies[ended].bytes);
-    }
-
-private:
-    static FakeDevice *self(struct device *device)
-    {
-        return reinterpret_cast<FakeDevice *>(device);
-    }
-    static void *alloc(struct device *, size_t) { return nullptr; }
-    static uint64_t copy(struct device *device, void *to, const void *from, size_t bytes)
-    {
-        FakeDevice *fake = self(device);
-        if (fake->copies.size() - fake->ended >= fake->room)
-            return 0;
-        fake->copies.push_back({to, from, bytes});
-        return fake->copies.size();
-    }
-    static void fill(struct device *, void *to, uint8_t byte, size_t bytes)
-    {
-        memset(to, byte, bytes);
-    }
-    static uint64_t poll(struct device *device, uint64_t, uint64_t wait_ns)
-    {
-        if (wait_ns == UINT64_MAX)
-            self(device)->end(self(device)->copies.size() - self(device)->ended);
-        return self(device)->ended;
-    }
-    static void close(struct device *) {}
-    static constexpr struct device_ops ops = {"fake", false, alloc, copy, fill, poll, close};
-};
-
-class Copy : public testing::Test {
-protected:
-    Copy() : toy_({12}) {}
-    ~Copy() override
-    {
-        io_.end_at_poll = true;
-        copy_close(&copies_);
-        tier_close(&host_);
-        tier_close(&device_tier_);
-    }
-    void open(uint32_t device_slots, uint32_t host_slots, uint32_t depth = 2, uint32_t queue = 8)
-    {
-        uint64_t slot_bytes = store_class_slot_bytes(toy_.store, 0);
-        struct tier_slots slots = {};
-        slots.of_class[0] = device_slots;
-        device_bytes_.resize(device_slots * slot_bytes);
-        ASSERT_EQ(tier_open(&device_tier_, toy_.store, &slots, &device_.device,
-                            device_bytes_.data(), nullptr), 0);
-        slots.of_class[0] = host_slots;
-        host_bytes_.resize(host_slots * slot_bytes);
-        if (host_slots) {
-            ASSERT_EQ(tier_open(&host_, toy_.store, &slots, nullptr, host_bytes_.data(), nullptr),
-                      0);
-        }
-        struct copy_config config = {toy_.store, host_slots ? &host_ : nullptr, &device_tier_,
-                                     &io_.io,    &device_.device,               depth, queue};
-        ASSERT_EQ(copy_open(&copies_, &config, nullptr), STATUS_OK);
-    }
-    struct transfer fetch(page_id page, enum urgency urgency, enum memory_tier tier = MEMORY_DEVICE)
-    {
-        struct transfer transfer = {};
-        enum memory_tier lacking = MEMORY_TIERS;
-        EXPECT_EQ(copy_fetch(&copies_, tier, page, urgency, &transfer, &lacking), STATUS_OK);
-        check();
-        return transfer;
-    }
-    struct transfer demand(page_id page, enum memory_tier tier = MEMORY_DEVICE)
-    {
-        return fetch(page, URGENCY_DEMAND, tier);
-    }
-    struct transfer prefetch(page_id page, enum memory_tier tier = MEMORY_DEVICE)
-    {
-        return fetch(page, URGENCY_PREFETCH, tier);
-    }
-    std::vector<memory_event> poll(uint32_t max = 16)
-    {
-        std::vector<memory_event> events(max);
-        events.resize(copy_poll(&copies_, 0, events.data(), max));
-        check();
-        return events;
-    }
-    void check()
-    {
-        copy_check(&copies_);
-        tier_check(&device_tier_);
-        if (host_.store)
-            tier_check(&host_);
-    }
-    enum slot_state in_host(page_id page) { return tier_where(&host_, page); }
-    enum slot_state in_device(page_id page) { return tier_where(&device_tier_, page); }
-    static struct transfer transfer_of(uint32_t index, uint32_t generation)
-    {
-        return {index, generation};
-    }
-    using Pages = std::vector<page_id>;
-
-    ToyStore toy_;
-    FakeIo io_;
-    FakeDevice device_;
-    struct tier host_ = {}, device_tier_ = {};
-    std::vector<uint8_t> host_bytes_, device_bytes_;
-    struct copies copies_ = {};
-};
+using Copy = CopyFixture;
 
 TEST_F(Copy, DemandGoesBeforePrefetch)
 {
@@ -415,7 +296,7 @@ TEST_F(Copy, LackingNamesTheTierAndNothingChanges)
     poll();
     device_.end();
     poll();
-    tier_evict(&host_, 0);
+    tier_evict(&host_, 0, 0);
     demand(1);
     EXPECT_EQ(copy_fetch(&copies_, MEMORY_DEVICE, 2, URGENCY_DEMAND, nullptr, &lacking),
               STATUS_FULL);
@@ -469,7 +350,7 @@ TEST_F(Copy, CancelComesTooLateOnceReadingOrCopying)
     ASSERT_EQ(poll().size(), 1u);
     EXPECT_EQ(copy_cancel(&copies_, transfer), STATUS_NOT_FOUND);
     /* The slot is used again: the old handle must not touch the new journey. */
-    tier_evict(&device_tier_, 0);
+    tier_evict(&device_tier_, 0, 0);
     struct transfer newer = demand(0);
     EXPECT_EQ(newer.index, transfer.index);
     EXPECT_EQ(copy_cancel(&copies_, transfer), STATUS_NOT_FOUND);

@@ -20,7 +20,7 @@ protected:
     }
     uint64_t copy(void *to, const void *from, size_t bytes)
     {
-        return device_->ops->copy(device_, to, from, bytes);
+        return device_->ops->copy(device_, to, from, bytes, 0);
     }
     uint64_t poll(uint64_t seen, uint64_t wait_ns)
     {
@@ -29,7 +29,7 @@ protected:
     struct device *device_ = nullptr;
 };
 
-TEST_F(DeviceHost, TheArenaIsBoundedAndAligned)
+TEST_F(DeviceHost, MemoryIsBoundedAndAligned)
 {
     open(5 * 4096, 0);
     EXPECT_TRUE(device_->ops->host_visible);
@@ -37,11 +37,54 @@ TEST_F(DeviceHost, TheArenaIsBoundedAndAligned)
     auto *b = static_cast<uint8_t *>(device_->ops->alloc(device_, 8192));
     ASSERT_NE(a, nullptr);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(a) % 4096, 0u);
-    EXPECT_EQ(b, a + 4096);
+    ASSERT_NE(b, nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(b) % 4096, 0u);
+    memset(a, 1, 100);
+    memset(b, 2, 8192);
+    EXPECT_EQ(a[99], 1);
     EXPECT_EQ(device_->ops->alloc(device_, 8193), nullptr);
     EXPECT_EQ(device_->ops->alloc(device_, SIZE_MAX), nullptr);
     EXPECT_NE(device_->ops->alloc(device_, 8192), nullptr);
     EXPECT_EQ(device_->ops->alloc(device_, 1), nullptr);
+    EXPECT_EQ(device_->ops->alloc(device_, 0), nullptr);
+}
+
+TEST_F(DeviceHost, WhatIsReleasedCanBeGivenAgain)
+{
+    open(4 * 4096, 0);
+    void *a = device_->ops->alloc(device_, 2 * 4096);
+    void *b = device_->ops->alloc(device_, 4095);
+    void *c = device_->ops->alloc(device_, 4096);
+    ASSERT_TRUE(a && b && c);
+    device_->ops->release(device_, b);
+    EXPECT_EQ(device_->ops->alloc(device_, 8192), nullptr);
+    device_->ops->release(device_, a);
+    void *d = device_->ops->alloc(device_, 3 * 4096);
+    ASSERT_NE(d, nullptr);
+    memset(d, 1, 3 * 4096);
+    EXPECT_EQ(device_->ops->alloc(device_, 1), nullptr);
+    device_->ops->release(device_, c);
+    EXPECT_NE(device_->ops->alloc(device_, 1), nullptr); /* the rest goes with the device */
+    EXPECT_DEATH(device_->ops->release(device_, &c), "nothing that this device gave");
+}
+
+/* Nothing happens behind its caller's back, so there is nothing to wait for or to page-lock. */
+TEST_F(DeviceHost, ItsProcessorIsTheCaller)
+{
+    open(4096, 1000000000);
+    std::vector<uint8_t> from = scratch::noise(1, 64), to(64);
+    EXPECT_TRUE(device_->ops->pin(device_, from.data(), from.size()));
+    device_->ops->unpin(device_, from.data());
+    copy(to.data(), from.data(), 64);
+    EXPECT_EQ(device_->ops->fence(device_), 0u);
+    EXPECT_TRUE(device_->ops->reached(device_, 0, false));
+    EXPECT_TRUE(device_->ops->reached(device_, 0, true));
+    struct device_rates rates = device_->ops->rates(device_);
+    EXPECT_EQ(rates.idle + rates.loaded + rates.staged, 0);
+    EXPECT_DEATH(device_->ops->copy(device_, to.data(), from.data(), 64, 1), "after == 0");
+    EXPECT_DEATH(device_->ops->reached(device_, 1, true), "fence == 0");
+    while (poll(0, UINT64_MAX) < 1) {
+    }
 }
 
 TEST_F(DeviceHost, FastCopiesEndAtOnce)
@@ -60,7 +103,7 @@ TEST_F(DeviceHost, FillsWhatItIsToldAndNoMore)
         open(4096, pace);
         std::vector<uint8_t> from(10, 9), to(100, 1);
         copy(to.data() + 90, from.data(), 10); /* may still be under way */
-        device_->ops->fill(device_, to.data() + 10, 0xff, 80);
+        device_->ops->fill(device_, to.data() + 10, 0xff, 80, 0);
         while (poll(0, UINT64_MAX) < 1)
             continue;
         for (size_t i = 0; i < to.size(); i++)
@@ -109,13 +152,11 @@ TEST_F(DeviceHost, TheQueueFillsAndEmpties)
     EXPECT_EQ(copy(to.data(), from.data(), 64), last + 1);
 }
 
-TEST(DeviceHostOpen, RefusesWhatTheHostHasNot)
+TEST_F(DeviceHost, HasNoMoreThanTheHost)
 {
-    struct device *device;
-    struct error error = {};
-    EXPECT_EQ(device_host_open(&device, (size_t)1 << 60, 0, &error), STATUS_NO_MEMORY);
-    EXPECT_EQ(device, nullptr);
-    EXPECT_NE(std::string(error.text).find("1152921504606846976"), std::string::npos);
+    open((size_t)1 << 60, 0);
+    EXPECT_EQ(device_->ops->alloc(device_, (size_t)1 << 60), nullptr);
+    EXPECT_NE(device_->ops->alloc(device_, 4096), nullptr);
     device_close(nullptr);
 }
 

@@ -289,7 +289,7 @@ TEST_F(Memory, OpenNamesWhatIsWrong)
             EXPECT_NE(std::string(error_.text).find(word), std::string::npos) << error_.text;
         EXPECT_EQ(memory_, nullptr);
     };
-    EXPECT_EQ(open(0, 0), STATUS_INVALID);
+    EXPECT_EQ(open(0, 0, 0, 64 << 10), STATUS_INVALID);
     expect({"device tier", "6 pages", "8192 bytes"});
     config_.slots[MEMORY_HOST] = {};
     for (uint32_t c = 0; c < 2; c++)
@@ -298,8 +298,8 @@ TEST_F(Memory, OpenNamesWhatIsWrong)
     error_ = {};
     EXPECT_EQ(memory_open(&memory_, toy_.store, &config_, &error_), STATUS_INVALID);
     expect({"host tier", "5 pages", "12288 bytes"});
-    EXPECT_EQ(open(100, 0), STATUS_NO_MEMORY);
-    expect({"2048000 bytes", "device tier", "2.0 MiB"});
+    EXPECT_EQ(open(100, 0), STATUS_NO_MEMORY); /* no more than there are pages: 6 and 5 */
+    expect({"110592 bytes", "device tier", "108.0 KiB"});
     /* What was lent is still the caller's, and good. */
     EXPECT_EQ(open(2, 2), STATUS_OK) << error_.text;
     memory_close(nullptr);
@@ -341,7 +341,115 @@ TEST_F(Memory, AModelWithoutPagesOpens)
     memory_check(memory_);
 }
 
+TEST_F(Memory, HostPagesCanBePinnedByWhoComputesThere)
+{
+    config_.io = IO_SYNC;
+    ASSERT_EQ(open(2, 3), STATUS_OK);
+    ASSERT_EQ(bring(0, MEMORY_HOST), STATUS_OK);
+    const uint8_t *slot = memory_pin_host(memory_, 0);
+    EXPECT_TRUE(toy_.holds(store_, 0, slot));
+    EXPECT_EQ(memory_pin_host(memory_, 0), slot);
+    EXPECT_FALSE(memory_evictable(memory_, MEMORY_HOST, 0));
+    EXPECT_EQ(memory_sweep(memory_, MEMORY_HOST, 0), PAGE_NONE);
+    EXPECT_EQ(bring(0), STATUS_OK) << "it can be copied all the same";
+    EXPECT_EQ(memory_pins(memory_, 0), 0u) << "these are the device tier's";
+    memory_unpin_host(memory_, 0);
+    EXPECT_FALSE(memory_evictable(memory_, MEMORY_HOST, 0));
+    memory_unpin_host(memory_, 0);
+    EXPECT_TRUE(memory_evictable(memory_, MEMORY_HOST, 0));
+    memory_check(memory_);
+    EXPECT_DEATH(memory_unpin_host(memory_, 0), "no pin of the caller's");
+    EXPECT_DEATH(memory_pin_host(memory_, 1), "FREE");
+}
+
+/* The pin of a copy under way is not the caller's to take. */
+TEST_F(Memory, TheSourceOfACopyKeepsItsPin)
+{
+    config_.io = IO_SYNC;
+    ASSERT_EQ(open(2, 2, 2000000000), STATUS_OK); /* a copy takes 10 ms */
+    ASSERT_EQ(bring(0, MEMORY_HOST), STATUS_OK);
+    ASSERT_EQ(memory_fetch(memory_, MEMORY_DEVICE, 0, URGENCY_DEMAND, nullptr, nullptr), 0);
+    ASSERT_EQ(memory_where(memory_, MEMORY_DEVICE, 0), SLOT_LOADING);
+    EXPECT_DEATH(memory_unpin_host(memory_, 0), "no pin of the caller's");
+    memory_pin_host(memory_, 0);
+    memory_unpin_host(memory_, 0);
+    memory_check(memory_);
+}
+
+TEST_F(Memory, ATierGrowsAndShrinksWhileOpen)
+{
+    config_.io = IO_SYNC;
+    ASSERT_EQ(open(2, 2), STATUS_OK);
+    std::vector<page_id> small;
+    for (page_id page = 0; page < store_pages(store_); page++)
+        if (store_page(store_, page)->size_class == 0)
+            small.push_back(page);
+    ASSERT_EQ(bring(small[0]), STATUS_OK);
+    ASSERT_EQ(bring(small[1]), STATUS_OK);
+    EXPECT_EQ(bring(small[2]), STATUS_FULL);
+    struct tier_slots slots = {};
+    slots.of_class[0] = 6;
+    slots.of_class[1] = 1;
+    for (enum memory_tier tier : {MEMORY_HOST, MEMORY_DEVICE})
+        ASSERT_EQ(memory_resize(memory_, tier, &slots, 0, &error_), STATUS_OK) << error_.text;
+    EXPECT_EQ(memory_slots(memory_, MEMORY_DEVICE, 0), 6u);
+    EXPECT_EQ(memory_slots(memory_, MEMORY_HOST, 1), 1u);
+    for (page_id page : small)
+        if (memory_where(memory_, MEMORY_DEVICE, page) != SLOT_READY) {
+            ASSERT_EQ(bring(page), STATUS_OK);
+        }
+    struct memory_counters now;
+    memory_counters(memory_, &now);
+    EXPECT_EQ(now.ready[MEMORY_DEVICE], 6u);
+    slots.of_class[0] = 1;
+    ASSERT_EQ(memory_resize(memory_, MEMORY_DEVICE, &slots, 0, &error_), STATUS_OK);
+    memory_counters(memory_, &now);
+    EXPECT_EQ(now.ready[MEMORY_DEVICE], 1u);
+    EXPECT_EQ(now.evictions[MEMORY_DEVICE], 5u);
+    EXPECT_EQ(memory_where(memory_, MEMORY_DEVICE, small[0]), SLOT_READY) << "from the end";
+    const uint8_t *slot = memory_pin(memory_, small[0]);
+    EXPECT_TRUE(toy_.holds(store_, small[0], slot));
+    EXPECT_DEATH(memory_resize(memory_, MEMORY_DEVICE, &slots, 0, nullptr), "CHECK");
+    memory_unpin(memory_, small[0]);
+    slots.of_class[0] = 0;
+    EXPECT_DEATH(memory_resize(memory_, MEMORY_DEVICE, &slots, 0, nullptr), "CHECK");
+    slots.of_class[0] = 7;
+    EXPECT_DEATH(memory_resize(memory_, MEMORY_DEVICE, &slots, 0, nullptr), "6 pages, not 7");
+}
+
+TEST_F(Memory, AResizeThatDoesNotFitChangesNothing)
+{
+    ASSERT_EQ(open(2, 2, 0, 40960), STATUS_OK); /* two of 8192 and two of 12288 */
+    ASSERT_EQ(bring(0), STATUS_OK);
+    struct tier_slots slots = {};
+    slots.of_class[0] = 3;
+    slots.of_class[1] = 1;
+    EXPECT_EQ(memory_resize(memory_, MEMORY_DEVICE, &slots, 0, &error_), STATUS_NO_MEMORY);
+    EXPECT_NE(std::string(error_.text).find("device tier of 36864 bytes"), std::string::npos)
+        << error_.text;
+    EXPECT_EQ(memory_slots(memory_, MEMORY_DEVICE, 0), 2u);
+    EXPECT_EQ(memory_slots(memory_, MEMORY_DEVICE, 1), 2u);
+    EXPECT_EQ(memory_where(memory_, MEMORY_DEVICE, 0), SLOT_READY);
+    memory_check(memory_);
+}
+
 using MemoryDeathTest = Memory;
+
+/* Reads from storage know no fences. */
+TEST_F(MemoryDeathTest, FencesNeedAHostTier)
+{
+    config_.io = IO_SYNC;
+    ASSERT_EQ(open(2, 0), STATUS_OK);
+    ASSERT_EQ(bring(0), STATUS_OK);
+    EXPECT_DEATH(memory_evict_after(memory_, 0, 1), "fence 1 on a device tier");
+    memory_evict_after(memory_, 0, 0);
+    EXPECT_EQ(memory_where(memory_, MEMORY_DEVICE, 0), SLOT_FREE);
+    EXPECT_DEATH(memory_pin_host(memory_, 0), "has_host");
+    struct tier_slots slots = {};
+    slots.of_class[0] = slots.of_class[1] = 1;
+    EXPECT_DEATH(memory_resize(memory_, MEMORY_DEVICE, &slots, 1, nullptr), "fence 1");
+    EXPECT_DEATH(memory_resize(memory_, MEMORY_HOST, &slots, 0, nullptr), "CHECK");
+}
 
 TEST_F(MemoryDeathTest, MisuseIsABug)
 {

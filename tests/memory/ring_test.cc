@@ -14,8 +14,8 @@ protected:
     void open(uint32_t slots)
     {
         slots_.resize(slots);
-        bytes_.resize(slots * 4096u + 1);
-        ring_init(&ring_, slots_.data(), slots, bytes_.data(), 4096);
+        ring_init(&ring_, slots_.data(), slots);
+        ring_resize(&ring_, slots);
     }
     /* Claims and lands pages 0, 1, ... into every slot. */
     void fill()
@@ -25,7 +25,6 @@ protected:
     }
     struct ring ring_;
     std::vector<struct slot> slots_;
-    std::vector<uint8_t> bytes_;
 };
 
 TEST(SlotTable, HasFourLegalChanges)
@@ -51,7 +50,6 @@ TEST_F(Ring, ClaimsEverySlotOnce)
         EXPECT_FALSE(seen[slot]);
         seen[slot] = true;
         EXPECT_EQ(slots_[slot].page, page + 100);
-        EXPECT_EQ(ring_bytes(&ring_, slot), bytes_.data() + slot * 4096);
         ring_check(&ring_);
     }
     EXPECT_EQ(ring_claim(&ring_, 7), RING_NONE);
@@ -149,7 +147,42 @@ TEST_F(Ring, RandomLivesKeepTheInvariant)
     }
 }
 
+TEST_F(Ring, GrowsAndShrinksAtItsEnd)
+{
+    open(6);
+    ring_resize(&ring_, 3);
+    fill();
+    EXPECT_EQ(ring_claim(&ring_, 9), RING_NONE);
+    EXPECT_EQ(ring_sweep(&ring_), 0u);
+    ring_resize(&ring_, 5);
+    EXPECT_EQ(ring_claim(&ring_, 8), 3u);
+    EXPECT_EQ(ring_claim(&ring_, 9), 4u);
+    ring_fail(&ring_, 3);
+    ring_fail(&ring_, 4);
+    ring_release(&ring_, 1);
+    EXPECT_EQ(ring_sweep(&ring_), 2u);
+    ring_release(&ring_, 2);
+    ring_resize(&ring_, 1); /* the hand stood behind it */
+    EXPECT_EQ(ring_sweep(&ring_), 0u);
+    ring_resize(&ring_, 6);
+    EXPECT_EQ(slots_[3].generation, 1u) << "it goes on where it was";
+    EXPECT_EQ(ring_claim(&ring_, 7), 1u);
+    EXPECT_EQ(slots_[1].generation, 2u);
+}
+
 using RingDeathTest = Ring;
+
+TEST_F(RingDeathTest, OnlyFreeSlotsGo)
+{
+    open(3);
+    fill();
+    ring_release(&ring_, 2);
+    ring_resize(&ring_, 2);
+    EXPECT_DEATH(ring_resize(&ring_, 1), "slot 1 of page 1 is READY");
+    EXPECT_DEATH(ring_resize(&ring_, 4), "CHECK");
+    slots_[2].state = SLOT_READY; /* of an absent one */
+    EXPECT_DEATH(ring_check(&ring_), "CHECK");
+}
 
 TEST_F(RingDeathTest, IllegalChangesNameSlotAndState)
 {

@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -158,54 +159,67 @@ private:
     Head head_ = {{&ops}, this};
 };
 
+/* Copies and fills, in order, each when it is due and its fence is reached. Fences are reached at
+ * times of their own; a device whose memory the host sees has none. */
 class Device {
 public:
-    Device(World &world, bool host_visible) : world_(world)
+    Device(World &world, bool host_visible) : world_(world), host_visible_(host_visible)
     {
         head_.device.ops = host_visible ? &near : &far;
     }
+    ~Device()
+    {
+        for (auto &piece : pieces_)
+            free(piece.first);
+    }
     struct device *get() { return &head_.device; }
-    uint64_t next_due() const { return copies_.empty() ? UINT64_MAX : copies_.front().due; }
+    uint64_t next_due() const { return work_.empty() ? UINT64_MAX : work_.front().due; }
+    /* Marks what has been asked of the processor so far; 0 where it works while it is called. */
+    uint64_t mark();
+    void advance(uint64_t now); /* does everything that is due */
+    bool is_reached(uint64_t fence) const;
+    size_t pieces() const { return pieces_.size(); }
+    uint64_t fenced = 0;        /* copies that had to wait for a fence */
+    uint64_t locked = 0;         /* bytes page-locked */
+    uint32_t refuse_percent = 0; /* of the attempts to page-lock */
+    bool refuse_memory = false;  /* no more of it */
 
 private:
     struct Head {
         struct device device; /* first */
         Device *self;
     };
-    struct Copy {
+    struct Work {
         uint8_t *to;
-        const void *from;
+        const void *from; /* NULL: a fill */
         size_t bytes;
         uint64_t due;
+        uint8_t byte;
     };
     static Device &self(struct device *device) { return *reinterpret_cast<Head *>(device)->self; }
-    static void *alloc(struct device *device, size_t bytes)
-    {
-        void *memory = aligned_alloc(4096, bytes);
-        self(device).arena_.reset(memory);
-        return memory;
-    }
-    static uint64_t copy(struct device *device, void *to, const void *from, size_t bytes);
-    static void fill(struct device *device, void *to, uint8_t byte, size_t bytes)
-    {
-        for (const Copy &copy : self(device).copies_)
-            if (copy.to < (uint8_t *)to + bytes && copy.to + copy.bytes > (uint8_t *)to)
-                broken("a slot is filled that a copy writes into", 0);
-        memset(to, byte, bytes);
-    }
+    static void *alloc(struct device *device, size_t bytes);
+    static void release(struct device *device, void *piece);
+    static bool pin(struct device *device, void *base, size_t bytes);
+    static void unpin(struct device *device, void *base);
+    static uint64_t copy(struct device *device, void *to, const void *from, size_t bytes,
+                         uint64_t after);
+    static void fill(struct device *device, void *to, uint8_t byte, size_t bytes, uint64_t after);
     static uint64_t poll(struct device *device, uint64_t seen, uint64_t wait_ns);
-    static constexpr struct device_ops near = {"near", true, alloc, copy,
-                                               fill,   poll, [](struct device *) {}};
-    static constexpr struct device_ops far = {"far", false, alloc, copy,
-                                              fill,  poll,  [](struct device *) {}};
+    static uint64_t fence(struct device *device) { return self(device).mark(); }
+    static bool reached(struct device *device, uint64_t fence, bool wait);
+    static struct device_rates rates(struct device *) { return {}; }
+    static void close(struct device *) {}
+    static constexpr struct device_ops near = {"near", true, alloc, release, pin,     unpin, copy,
+                                               fill,   poll, fence, reached, rates, close};
+    static constexpr struct device_ops far = {"far", false, alloc, release, pin,     unpin, copy,
+                                              fill,  poll,  fence, reached, rates, close};
 
     World &world_;
-    std::deque<Copy> copies_;
-    uint64_t started_ = 0, last_due_ = 0;
-    struct Free {
-        void operator()(void *memory) const { free(memory); }
-    };
-    std::unique_ptr<void, Free> arena_;
+    const bool host_visible_;
+    std::deque<Work> work_;
+    uint64_t started_ = 0, ended_ = 0, last_due_ = 0;
+    std::vector<uint64_t> fence_due_ = {0}; /* by number */
+    std::map<void *, size_t> pieces_, pins_;
     Head head_ = {{nullptr}, this};
 };
 
@@ -219,9 +233,16 @@ public:
     /* To the next end of a read or a copy, if one is under way. */
     void advance()
     {
+        device.advance(now); /* fills that are due; nobody polls for those */
         uint64_t next = std::min(io.next_due(), device.next_due());
         if (next != UINT64_MAX && next > now)
             now = next;
+    }
+    /* As long as it takes, whatever else ends meanwhile. */
+    void wait_until(uint64_t due)
+    {
+        if (due != UINT64_MAX)
+            now = std::max(now, due);
     }
     /* Called by whoever is polled: waiting and asking lead somewhere sooner or later. */
     void polled(bool ended)
@@ -342,7 +363,9 @@ inline void Io::write(const Read &read) const
 
 inline bool Io::poll(struct io_done *done, uint64_t wait_ns)
 {
-    if (wait_ns > 0 && next_due() > world_.now)
+    if (wait_ns == UINT64_MAX)
+        world_.wait_until(next_due());
+    else if (wait_ns > 0 && next_due() > world_.now)
         world_.advance(); /* perhaps to the end of a copy only: nothing to tell then */
     auto first = std::min_element(under_way_.begin(), under_way_.end(),
                                   [](const Read &a, const Read &b) { return a.due < b.due; });
@@ -360,32 +383,138 @@ inline bool Io::poll(struct io_done *done, uint64_t wait_ns)
     return true;
 }
 
-inline uint64_t Device::copy(struct device *device, void *to, const void *from, size_t bytes)
+inline void *Device::alloc(struct device *device, size_t bytes)
+{
+    if (self(device).refuse_memory)
+        return nullptr;
+    void *piece = aligned_alloc(4096, bytes);
+    self(device).pieces_[piece] = bytes;
+    return piece;
+}
+
+/* Waits for the fills that are left there, as a device does; a copy must not be. */
+inline void Device::release(struct device *device, void *piece)
 {
     Device &d = self(device);
-    if (d.copies_.size() >= d.world_.weather.copies_max)
+    auto found = d.pieces_.find(piece);
+    if (found == d.pieces_.end())
+        broken("what was never given is released", 0);
+    uint8_t *begin = static_cast<uint8_t *>(piece), *end = begin + found->second;
+    uint64_t due = 0;
+    for (const Work &work : d.work_) {
+        if (work.to >= end || work.to + work.bytes <= begin)
+            continue;
+        if (work.from)
+            broken("memory is released that a copy writes into", 0);
+        due = work.due;
+    }
+    d.world_.wait_until(due);
+    d.advance(d.world_.now);
+    d.pieces_.erase(found);
+    free(piece);
+}
+
+inline bool Device::pin(struct device *device, void *base, size_t bytes)
+{
+    Device &d = self(device);
+    if (d.world_.random.chance(d.refuse_percent))
+        return false;
+    d.pins_[base] = bytes;
+    d.locked += bytes;
+    return true;
+}
+
+inline void Device::unpin(struct device *device, void *base)
+{
+    Device &d = self(device);
+    if (!d.pins_.count(base))
+        broken("what is not page-locked is unlocked", 0);
+    d.locked -= d.pins_[base];
+    d.pins_.erase(base);
+}
+
+inline uint64_t Device::mark()
+{
+    if (host_visible_)
         return 0;
-    uint64_t begin = std::max(d.last_due_, d.world_.now);
+    uint64_t due = world_.now + world_.random.below(world_.random.chance(30) ? 5000 : 500);
+    fence_due_.push_back(std::max(due, fence_due_.back()));
+    return fence_due_.size() - 1;
+}
+
+inline bool Device::is_reached(uint64_t fence) const
+{
+    if (fence >= fence_due_.size())
+        broken("a fence that was never marked", (uint32_t)fence);
+    return fence_due_[fence] <= world_.now;
+}
+
+inline bool Device::reached(struct device *device, uint64_t fence, bool wait)
+{
+    Device &d = self(device);
+    bool now = d.is_reached(fence);
+    if (!now && wait)
+        d.world_.now = d.fence_due_[fence];
+    return now || wait;
+}
+
+inline void Device::advance(uint64_t now)
+{
+    while (!work_.empty() && work_.front().due <= now) {
+        const Work &work = work_.front();
+        if (work.from) {
+            memcpy(work.to, work.from, work.bytes);
+            ended_++;
+        } else {
+            memset(work.to, work.byte, work.bytes);
+        }
+        work_.pop_front();
+    }
+}
+
+inline uint64_t Device::copy(struct device *device, void *to, const void *from, size_t bytes,
+                             uint64_t after)
+{
+    Device &d = self(device);
+    if (d.started_ - d.ended_ >= d.world_.weather.copies_max)
+        return 0;
+    d.fenced += !d.is_reached(after);
+    uint64_t begin = std::max({d.last_due_, d.world_.now, d.fence_due_[after]});
     d.last_due_ = begin + d.world_.weather.copy_ns;
-    d.copies_.push_back({static_cast<uint8_t *>(to), from, bytes, d.last_due_});
+    d.work_.push_back({static_cast<uint8_t *>(to), from, bytes, d.last_due_, 0});
     d.started_++;
-    if (d.world_.weather.copy_ns == 0)
-        poll(device, 0, 0);
+    d.advance(d.world_.now);
     return d.started_;
+}
+
+inline void Device::fill(struct device *device, void *to, uint8_t byte, size_t bytes,
+                         uint64_t after)
+{
+    Device &d = self(device);
+    d.advance(d.world_.now);
+    for (const Work &work : d.work_)
+        if (work.from && work.to < (uint8_t *)to + bytes && work.to + work.bytes > (uint8_t *)to)
+            broken("a slot is filled that a copy writes into", 0);
+    uint64_t due = std::max({d.last_due_, d.world_.now, d.fence_due_[after]});
+    if (d.is_reached(after)) { /* nobody can tell it from later, and it is seen at once */
+        memset(to, byte, bytes);
+        return;
+    }
+    d.last_due_ = due;
+    d.work_.push_back({static_cast<uint8_t *>(to), nullptr, bytes, due, byte});
 }
 
 inline uint64_t Device::poll(struct device *device, uint64_t seen, uint64_t wait_ns)
 {
     Device &d = self(device);
-    if (wait_ns > 0 && d.started_ - d.copies_.size() <= seen)
+    d.advance(d.world_.now);
+    if (wait_ns == UINT64_MAX && d.ended_ <= seen)
+        d.world_.wait_until(d.next_due());
+    else if (wait_ns > 0 && d.ended_ <= seen)
         d.world_.advance();
-    while (!d.copies_.empty() && d.copies_.front().due <= d.world_.now) {
-        const Copy &copy = d.copies_.front();
-        memcpy(copy.to, copy.from, copy.bytes);
-        d.copies_.pop_front();
-    }
-    d.world_.polled(d.started_ - d.copies_.size() > seen);
-    return d.started_ - d.copies_.size();
+    d.advance(d.world_.now);
+    d.world_.polled(d.ended_ > seen);
+    return d.ended_;
 }
 
 /* Pages, tiers and weather drawn from the dice; `pages` in all. */
@@ -393,6 +522,7 @@ struct Plan {
     std::vector<uint32_t> pages_of_class;
     struct memory_config config = {};
     bool has_host = false;
+    uint32_t refuse_percent = 0; /* of page-locking */
     Weather weather;
 
     Plan(scratch::Random &random, uint32_t pages)
@@ -416,6 +546,7 @@ struct Plan {
         weather.fail_percent = random.chance(50) ? random.below(40) : 0;
         weather.copy_ns = random.chance(60) ? 1 + random.below(3000) : 0;
         weather.copies_max = 1 + random.below(3);
+        refuse_percent = random.chance(30) ? random.below(100) : 0;
     }
     uint32_t least_slots() const
     {
@@ -445,12 +576,18 @@ public:
         config.device = world.device.get();
         config.custom_io = world.io.get();
         world.io.begin(store_pages(store));
+        world.device.refuse_percent = plan.refuse_percent;
         enum status status = memory_open(&memory, store, &config, &error);
         if (status)
             store_close(store);
         must(status, error);
     }
-    ~Memory() { memory_close(memory); }
+    ~Memory()
+    {
+        memory_close(memory);
+        if (world.device.pieces() > 0 || world.device.locked > 0)
+            broken("memory of the device or a page-lock is left", 0);
+    }
     Memory(const Memory &) = delete;
     Memory &operator=(const Memory &) = delete;
 

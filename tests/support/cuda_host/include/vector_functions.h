@@ -1,0 +1,2 @@
+/* make_float4() and its kin stand beside their types. */
+#include "vector_types.h"
