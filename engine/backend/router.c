@@ -1,7 +1,7 @@
 /* Routing functions. Selection keeps a sorted list of k and inserts: k is small (2 to 16), so this
  * beats a heap, and ties fall to the lower index by construction because only a strictly larger
  * logit moves ahead. */
-#include "engine/moe/router.h"
+#include "engine/backend/router.h"
 
 #include <math.h>
 

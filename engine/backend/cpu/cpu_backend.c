@@ -55,8 +55,50 @@ static void cpu_download(struct backend *b, void *to_host, const void *from, siz
         memcpy(to_host, from, bytes);
 }
 
-static void cpu_sync(struct backend *b)
+/* Operations are done when they return, and read the caller's arrays where they are. */
+static void cpu_begin(struct backend *b, const uint32_t *tokens, const struct row_place *places,
+                      uint32_t rows)
 {
+}
+
+static bool cpu_segment_begin(struct backend *b, const struct segment_key *key)
+{
+    return true;
+}
+
+static void cpu_nothing(struct backend *b)
+{
+}
+
+static uint64_t cpu_fence(struct backend *b)
+{
+    return 0;
+}
+
+static bool cpu_reached(struct backend *b, uint64_t fence, bool wait)
+{
+    return true;
+}
+
+static void cpu_gather(struct backend *b, float *out, const float *x, const uint32_t *rows,
+                       uint32_t count, uint32_t width)
+{
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(out + (size_t)i * width, x + (size_t)rows[i] * width, width * sizeof *out);
+}
+
+static void cpu_route(struct backend *b, const struct router *router, const float *scores,
+                      uint32_t rows, uint32_t *chosen, float *weights)
+{
+    for (uint32_t r = 0; r < rows; r++)
+        router_choose(router, scores + (size_t)r * router->experts,
+                      chosen + (size_t)r * router->top_k, weights + (size_t)r * router->top_k);
+}
+
+static void cpu_experts(struct backend *b, const struct expert_args *args, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        cpu_expert(b, &args[i]);
 }
 
 static void cpu_close(struct backend *base)
@@ -74,15 +116,25 @@ static const struct backend_ops ops = {
     .release = cpu_release,
     .upload = cpu_upload,
     .download = cpu_download,
+    .copy = cpu_upload,
+    .begin = cpu_begin,
+    .segment_begin = cpu_segment_begin,
+    .segment_end = cpu_nothing,
+    .segments_forget = cpu_nothing,
     .embed = cpu_embed,
     .rms_norm = cpu_rms_norm,
     .matmul = cpu_matmul,
+    .gather = cpu_gather,
     .rope = cpu_rope,
     .kv_write = cpu_kv_write,
     .attention = cpu_attention,
-    .expert = cpu_expert,
+    .route = cpu_route,
+    .experts = cpu_experts,
     .combine = cpu_combine,
-    .sync = cpu_sync,
+    .fence = cpu_fence,
+    .reached = cpu_reached,
+    .sync = cpu_nothing,
+    .experts_at_once = 1,
     .close = cpu_close,
 };
 

@@ -1,5 +1,5 @@
 /* Golden vectors A, B and C: eight logits, worked out by hand in double precision. */
-#include "engine/moe/router.h"
+#include "engine/backend/router.h"
 
 #include <gtest/gtest.h>
 

@@ -17,7 +17,7 @@ struct Expert {
         struct expert_args args = {out.data(),           x.data(),    gather.data(),
                                    (uint32_t)gather.size(), gate.tensor, up.tensor,
                                    down.tensor};
-        b->ops->expert(b, &args);
+        b->ops->experts(b, &args, 1);
         b->ops->sync(b);
         return out;
     }
