@@ -11,10 +11,12 @@
 #include "engine/model/transformer.h"
 #include "engine/parts.h"
 #include "engine/replay/trace_writer.h"
+#include "engine/resize.h"
 #include "engine/sequence.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
 #include "memory/base/log.h"
+#include "memory/device_cuda.h"
 
 enum { LOOKAHEAD_RECORDED = 2 }; /* layers, in the trace */
 
@@ -23,6 +25,9 @@ struct engine {
     struct batch batch;
     float *logits;                       /* [max_num_seqs][vocab] */
     uint32_t *logit_rows;                /* [max_num_seqs] */
+    uint32_t *sample_rows;               /* [max_num_seqs] */
+    struct draw *draws;                  /* [max_num_seqs] what the device draws by, */
+    uint32_t *drawn_item, *drawn;        /* for which items, and what it drew */
     struct sampler_candidate *candidates; /* [vocab] */
     uint32_t sequences;
     uint64_t serial;                     /* of the next sequence */
@@ -48,8 +53,7 @@ void engine_config_init(struct engine_config *config)
         .host_experts = {.kind = ROOM_AUTO},
         .isa = CPU_BEST,
         .max_num_seqs = 64,
-        .max_batch_tokens = 512,
-        .kv_dtype = DTYPE_F32,
+        .kv_dtype = ENGINE_KV_DTYPE_AUTO,
         .evict = EVICT_LEARNED,
         .foresight = FORESIGHT_AUTO,
         .prefetch = PREFETCH_AUTO,
@@ -77,8 +81,13 @@ enum status engine_open(struct engine **out, const struct engine_config *config,
     e->logits = malloc((size_t)info->max_num_seqs * info->vocab * sizeof *e->logits);
     e->logit_rows = malloc(info->max_num_seqs * sizeof *e->logit_rows);
     e->candidates = malloc(info->vocab * sizeof *e->candidates);
+    e->sample_rows = malloc(info->max_num_seqs * sizeof *e->sample_rows);
+    e->drawn_item = malloc(info->max_num_seqs * sizeof *e->drawn_item);
+    e->drawn = malloc(info->max_num_seqs * sizeof *e->drawn);
+    e->draws = malloc(info->max_num_seqs * sizeof *e->draws);
     e->loads = calloc((size_t)info->layers * LOAD_PHASES, sizeof *e->loads);
-    if (!e->logits || !e->logit_rows || !e->candidates || !e->loads)
+    if (!e->logits || !e->logit_rows || !e->candidates || !e->loads || !e->sample_rows ||
+        !e->drawn_item || !e->drawn || !e->draws)
         goto fail;
     status = open_regret(e, error);
     if (status != STATUS_OK)
@@ -110,6 +119,10 @@ void engine_close(struct engine *e)
     free(e->logits);
     free(e->logit_rows);
     free(e->candidates);
+    free(e->sample_rows);
+    free(e->drawn_item);
+    free(e->drawn);
+    free(e->draws);
     free(e->trace_items);
     free(e->loads);
     regret_close(e->regret);
@@ -139,6 +152,8 @@ static void count_paging(struct engine *e)
                                        .bytes = pager.miss_bytes, .stall_ns = pager.stall_ns};
     t->policy = pager.policy;
     t->stream = pager.stream;
+    t->placement = pager.placement;
+    t->host_compute = e->parts.host_backend != NULL;
     t->page_ns = pager.page_ns;
     t->layer_ns = pager.layer_ns;
     regret_figures(e->regret, &t->regret);
@@ -181,6 +196,7 @@ static void publish(struct engine *e)
     t->host_bytes = memory.ready_bytes[MEMORY_HOST];
     t->pages = e->parts.info.pages;
     t->sequences = e->sequences;
+    t->sizes = resize_sizes(e->parts.memory, e->parts.kv);
     t->kv_blocks = kv_cache_blocks(e->parts.kv);
     t->kv_blocks_used = t->kv_blocks - kv_cache_free_blocks(e->parts.kv);
     pthread_mutex_lock(&e->snapshot_lock);
@@ -343,6 +359,34 @@ static void watch_regret(struct engine *e)
     e->totals.regret_ns += clock_now_ns() - begin;
 }
 
+enum status engine_resize(struct engine *e, const struct engine_budget *asked,
+                          struct engine_budget_result *got, struct error *error)
+{
+    const struct engine_parts *p = &e->parts;
+    uint32_t slots[STORE_CLASSES_MAX] = {0};
+    for (uint32_t c = 0; c < store_classes(memory_store(p->memory)); c++)
+        slots[c] = memory_slots(p->memory, MEMORY_DEVICE, c);
+    struct resize resize = {.memory = p->memory, .pager = p->pager, .kv = p->kv,
+                            .backend = p->backend, .max_model_len = p->info.max_model_len,
+                            .max_num_seqs = p->info.max_num_seqs, .one_memory = !p->gpu,
+                            .host_available = budget_host_available()};
+    if (p->gpu) {
+        struct device_cuda_info gpu;
+        device_cuda_describe(p->gpu, &gpu);
+        resize.device_available = gpu.free_bytes;
+    }
+    enum status status = resize_apply(&resize, asked, got, error);
+    bool changed = false;
+    for (uint32_t c = 0; c < store_classes(memory_store(p->memory)); c++) {
+        changed |= slots[c] != memory_slots(p->memory, MEMORY_DEVICE, c);
+        slots[c] = memory_slots(p->memory, MEMORY_DEVICE, c);
+    }
+    if (changed)
+        regret_resized(e->regret, slots, on_device, e);
+    publish(e);
+    return status;
+}
+
 static enum status open_trace(struct engine *e, const char *path, struct error *error)
 {
     const struct engine_info *info = &e->parts.info;
@@ -435,21 +479,56 @@ static void copy_logits(struct engine *e, const struct step_item *item, uint32_t
     }
 }
 
+/* Items whose next token the device can draw by itself; only a number each comes to the host. Takes
+ * them off `rows_of` (UINT32_MAX where nothing is to be sampled). */
+static void draw_on_device(struct engine *e, const struct step_item *items, uint32_t count,
+                           uint32_t *rows_of, struct step_output *outputs, struct error *error)
+{
+    uint32_t wanted = 0;
+    if (!e->parts.backend->ops->draw)
+        return;
+    for (uint32_t i = 0; i < count; i++) {
+        if (rows_of[i] == UINT32_MAX || items[i].banned_count > 0 ||
+            !sampler_draw(items[i].sequence->sampler, &e->draws[wanted]))
+            continue;
+        e->drawn_item[wanted] = i;
+        e->logit_rows[wanted++] = rows_of[i];
+        rows_of[i] = UINT32_MAX;
+    }
+    if (wanted == 0)
+        return;
+    transformer_draw(&e->parts.transformer, e->logit_rows, e->draws, wanted, e->drawn);
+    for (uint32_t n = 0; n < wanted; n++) {
+        struct step_output *out = &outputs[e->drawn_item[n]];
+        out->token = (struct sampled){.token = e->drawn[n]};
+        out->sampled = e->drawn[n] != DRAW_NONE;
+        if (!out->sampled)
+            out->status = error_set(error, STATUS_INTERNAL,
+                                    "no token can be drawn: the logits hold a NaN or an infinity, "
+                                    "or every token is excluded");
+    }
+}
+
 /* Logits of the last row of every item that has caught up, then one draw each. */
 static void sample_all(struct engine *e, const struct step_item *items, uint32_t count,
                        struct step_output *outputs, struct error *error)
 {
     uint32_t vocab = e->parts.info.vocab, wanted = 0, row = 0, next = 0;
+    uint32_t *rows_of = e->sample_rows;
     for (uint32_t i = 0; i < count; row += items[i++].tokens) {
         const struct sequence *s = items[i].sequence;
-        outputs[i].sampled = s->computed + items[i].tokens == s->count;
-        if (outputs[i].sampled)
-            e->logit_rows[wanted++] = row + items[i].tokens - 1;
+        bool caught_up = s->computed + items[i].tokens == s->count;
+        rows_of[i] = caught_up ? row + items[i].tokens - 1 : UINT32_MAX;
     }
-    transformer_logits(&e->parts.transformer, e->logit_rows, wanted, e->logits);
+    draw_on_device(e, items, count, rows_of, outputs, error);
+    for (uint32_t i = 0; i < count; i++)
+        if (rows_of[i] != UINT32_MAX)
+            e->logit_rows[wanted++] = rows_of[i];
+    if (wanted > 0)
+        transformer_logits(&e->parts.transformer, e->logit_rows, wanted, e->logits);
     for (uint32_t i = 0; i < count; i++) {
         struct step_output *out = &outputs[i];
-        if (!out->sampled)
+        if (rows_of[i] == UINT32_MAX)
             continue;
         out->status = sampler_sample(items[i].sequence->sampler, e->logits + (size_t)next++ * vocab,
                                      items[i].banned, items[i].banned_count, e->candidates,

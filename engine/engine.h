@@ -16,6 +16,8 @@
 #include <stdint.h>
 
 #include "engine/backend/backend.h"
+#include "engine/moe/routing_script.h"
+#include "engine/paging/placement.h"
 #include "engine/paging/policy.h"
 #include "engine/paging/stream.h"
 #include "engine/paging/usage.h"
@@ -32,17 +34,25 @@ struct engine;
 struct sequence;
 struct tokenizer;
 
+enum engine_device { ENGINE_DEVICE_AUTO, ENGINE_DEVICE_CPU, ENGINE_DEVICE_CUDA };
+
+#define ENGINE_KV_DTYPE_AUTO DTYPE_COUNT
+
 struct engine_config {
     const char *model;            /* folder */
+    enum engine_device device;    /* AUTO: a CUDA device if one can be used, else the CPU */
+    uint32_t device_ordinal;      /* which of them */
+    bool deterministic;           /* the same bits on every run: no expert's place may depend on time */
+    enum placement_mode placement; /* where experts run whose pages lie on the host; default AUTO */
     struct room device_experts;   /* slots that compute reads from */
     struct room host_experts;     /* slots behind them; no GPU: 0 pages unless asked for */
     uint32_t threads;             /* 0: all that the process may use */
     enum cpu_isa isa;
     uint32_t max_model_len;       /* 0: the model's own; longest prompt + output */
     uint32_t max_num_seqs;        /* sequences in one step */
-    uint32_t max_batch_tokens;    /* tokens in one step */
+    uint32_t max_batch_tokens;    /* tokens in one step; 0: chosen for the device */
     uint64_t kv_bytes;            /* KV pool; 0: enough for max_num_seqs sequences, within reason */
-    enum dtype kv_dtype;          /* F32 or F16 */
+    enum dtype kv_dtype;          /* F32, F16, or ENGINE_KV_DTYPE_AUTO: F32 on the CPU, F16 on a GPU */
     enum evict_kind evict;        /* which page leaves; default EVICT_LEARNED */
     enum foresight foresight;     /* who foretells the next layers' experts; default FORESIGHT_AUTO */
     enum prefetch_mode prefetch;  /* default PREFETCH_AUTO: while its measured profit is positive */
@@ -54,6 +64,7 @@ struct engine_config {
                                      predictors; NULL: none */
     const char *trace_out;        /* record every routing decision there; NULL: nothing. See
                                      engine/replay/trace_writer.h */
+    struct routing_script routing; /* for measuring; `choices` NULL: the router chooses */
     /* Told while opening, from the opening thread: what is being done and how far it is, 0..1. */
     void (*progress)(void *arg, const char *phase, double fraction);
     /* Told once, before anything large is allocated: one line per term of the budget. */
@@ -78,7 +89,8 @@ struct engine_info {
     const char *architecture;     /* "qwen3_moe" */
     uint32_t layers, hidden, heads, kv_heads, head_dim, experts, top_k, expert_width, vocab;
     uint32_t max_model_len, max_num_seqs, max_batch_tokens;
-    uint32_t kv_blocks, kv_block_tokens;
+    uint32_t kv_blocks, kv_block_tokens; /* blocks: at open, as slots and bytes below; see
+                                            engine_stats.sizes */
     uint32_t eos[ENGINE_EOS_MAX], eos_count;
     uint32_t pages;               /* layers x experts */
     uint64_t page_bytes_total;    /* every expert resident */
@@ -93,6 +105,11 @@ struct engine_info {
     uint32_t threads;
     uint64_t parameters, active_parameters; /* all; used by one token */
     const char *weight_dtype;     /* of the experts, "BF16" */
+    const char *device;           /* "NVIDIA H200"; NULL: the memory of this machine */
+    double link_idle_bytes_per_s, link_loaded_bytes_per_s; /* measured at open, as device_rates; 0: no
+                                                              link */
+    enum placement_mode placement;
+    bool deterministic;
 };
 #ifdef __cplusplus /* a struct and a function of one name: C++ warns, and means well */
 #pragma GCC diagnostic push
@@ -104,6 +121,14 @@ const struct engine_info *engine_info(const struct engine *engine);
 #endif
 const struct tokenizer *engine_tokenizer(const struct engine *engine); /* NULL: folder has none */
 
+/* Who holds how much at present. */
+struct engine_sizes {
+    uint32_t slots[MEMORY_TIERS];
+    uint64_t slot_bytes[MEMORY_TIERS];
+    uint32_t kv_blocks;
+    uint64_t kv_bytes;
+};
+
 /* Totals since open, and figures of the newest past where a struct's own header says so. */
 struct engine_stats {
     struct expert_usage experts;
@@ -114,8 +139,11 @@ struct engine_stats {
     uint32_t resident_pages, host_pages, pages;
     uint64_t resident_bytes, host_bytes;
     uint32_t sequences, kv_blocks_used, kv_blocks;
+    struct engine_sizes sizes;
     struct policy_counters policy;  /* prefetch planner and foresight */
     struct stream_figures stream;   /* slots 0: off */
+    struct placement_figures placement;
+    bool host_compute;              /* experts can be computed where they lie; else placement is zeros */
     uint64_t page_ns, layer_ns;     /* measured: as pager_counters; 0: not yet */
     struct regret_figures regret;
     uint64_t regret_ns;             /* what judging all its windows took; part of step_ns */
@@ -132,6 +160,32 @@ struct engine_load {
  * Any thread. */
 void engine_stats_read(const struct engine *engine, struct engine_stats *out,
                        struct engine_load *loads);
+
+/* ---- another budget while it runs ---- */
+
+enum engine_room { /* the first are those of enum memory_tier */
+    ENGINE_ROOM_HOST, ENGINE_ROOM_DEVICE, ENGINE_ROOM_KV, ENGINE_ROOMS
+};
+
+/* As the fields of engine_config of the same names; what is not set stays. */
+struct engine_budget {
+    struct room device_experts, host_experts;
+    uint64_t kv_bytes;
+    bool set[ENGINE_ROOMS];
+};
+
+struct engine_budget_result {
+    struct engine_sizes before, after; /* after FULL: what was asked for */
+    uint32_t kv_blocks_over;           /* FULL: so many blocks in use must be given back first */
+};
+
+/* Gives expert tiers and KV pool other sizes, between steps. Sequences go on as if nothing had been:
+ * the same tokens, pages that lost their slot are read again. What shrinks does so before anything
+ * grows. INVALID: less than a page of each size, or less KV than one sequence of max_model_len, or
+ * a tier that was not there at open. NO_MEMORY: the machine's budget. FULL: more KV blocks are in use
+ * than there would be. All three name the flag, and nothing has changed. */
+enum status engine_resize(struct engine *engine, const struct engine_budget *asked,
+                          struct engine_budget_result *got, struct error *error);
 
 /* ---- sequences ---- */
 

@@ -1,5 +1,7 @@
 #include "engine/parts.h"
 
+#include "engine/parts_plan.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,22 +14,6 @@
 #include "memory/base/log.h"
 #include "memory/device.h"
 
-/* Of what is available after the fixed terms: the share that an unasked-for KV pool may take, and
- * the share left alone for stacks, sockets, page tables and the rest of the machine. */
-enum { KV_SHARE = 4, HEADROOM_SHARE = 10 };
-
-/* What parts_open knows before anything large is allocated. */
-struct plan {
-    const struct engine_config *config;
-    struct model_plan model;
-    struct kv_cache_config kv;
-    struct lstm_sizes lstm; /* of --load-lstm */
-    uint32_t max_model_len;
-    struct tier_slots slots[MEMORY_TIERS];
-    struct budget budget;
-    struct store *store; /* until memory takes it over */
-};
-
 static void tell(const struct engine_config *config, const char *phase, double fraction)
 {
     if (config->progress)
@@ -37,133 +23,6 @@ static void tell(const struct engine_config *config, const char *phase, double f
 static void tell_weights(void *arg, double fraction)
 {
     tell(arg, "weights", fraction);
-}
-
-static enum status plan_limits(struct plan *plan, struct error *error)
-{
-    const struct engine_config *config = plan->config;
-    const struct hparams *h = &plan->model.hparams;
-    uint32_t context = h->context, widest = h->heads > h->router.top_k ? h->heads : h->router.top_k;
-    plan->max_model_len = config->max_model_len ? config->max_model_len : context;
-    if (plan->max_model_len > context)
-        return error_set(error, STATUS_INVALID,
-                         "--max-model-len %u: the model was made for %u positions",
-                         config->max_model_len, context);
-    if (config->max_num_seqs == 0 || config->max_batch_tokens == 0)
-        return error_set(error, STATUS_INVALID, "%s must be at least 1",
-                         config->max_num_seqs ? "--max-num-batched-tokens" : "--max-num-seqs");
-    /* Pairs (row, head) and (row, choice) are counted in 32 bits. */
-    if (config->max_batch_tokens > UINT32_MAX / widest)
-        return error_set(error, STATUS_INVALID,
-                         "--max-num-batched-tokens %u: this model allows %u at most",
-                         config->max_batch_tokens, UINT32_MAX / widest);
-    return STATUS_OK;
-}
-
-/* From the header alone, so that its budget is known and what does not fit is refused before anything
- * large is read. */
-static enum status plan_lstm(struct plan *plan, struct error *error)
-{
-    const char *path = plan->config->load_lstm;
-    const struct hparams *h = &plan->model.hparams;
-    struct lstm_sizes *sizes = &plan->lstm;
-    if (!path)
-        return STATUS_OK;
-    enum status status = lstm_file_sizes(sizes, path, error);
-    if (status == STATUS_OK && (sizes->layers != h->layers || sizes->experts != h->experts))
-        status = error_set(error, STATUS_INVALID,
-                           "%s: layers x experts is %u x %u; the model has %u x %u", path,
-                           sizes->layers, sizes->experts, h->layers, h->experts);
-    if (status != STATUS_OK)
-        error_prefix(error, "--load-lstm");
-    return status;
-}
-
-/* Its weights, a state for each phase, and what keeps their forecasts until they can be judged. */
-static uint64_t lstm_budget(const struct lstm_sizes *sizes)
-{
-    uint64_t pages = (uint64_t)sizes->layers * sizes->experts;
-    return lstm_sizes_weights(sizes) * sizeof(float) +
-           LOAD_PHASES * (lstm_bytes(sizes) + pages * LOADS_LSTM_PAGE_BYTES);
-}
-
-/* How many KV blocks: what was asked for, or enough for every sequence within its share. */
-static enum status plan_kv(struct plan *plan, uint64_t available, struct error *error)
-{
-    const struct engine_config *config = plan->config;
-    const struct hparams *h = &plan->model.hparams;
-    plan->kv = (struct kv_cache_config){.layers = h->layers, .kv_heads = h->kv_heads,
-                                        .head_dim = h->head_dim, .dtype = config->kv_dtype};
-    uint64_t block = kv_cache_block_bytes(&plan->kv);
-    uint64_t one = kv_cache_blocks_for(plan->max_model_len);
-    uint64_t blocks = one * config->max_num_seqs;
-    if (config->kv_bytes)
-        blocks = config->kv_bytes / block;
-    else if (available && blocks > available / KV_SHARE / block)
-        blocks = available / KV_SHARE / block > one ? available / KV_SHARE / block : one;
-    if (blocks < one)
-        return error_set(
-            error, STATUS_INVALID,
-            "--kv-cache-bytes %llu: one sequence of --max-model-len %u needs %llu bytes",
-            (unsigned long long)config->kv_bytes, plan->max_model_len,
-            (unsigned long long)(one * block));
-    uint64_t most = UINT64_MAX / block < UINT32_MAX ? UINT64_MAX / block : UINT32_MAX;
-    plan->kv.blocks = (uint32_t)(blocks < most ? blocks : most);
-    return STATUS_OK;
-}
-
-/* Shown whether it fits or not. */
-static enum status finish_budget(const struct plan *plan, struct error *error)
-{
-    if (plan->config->budget_line)
-        budget_print(&plan->budget, plan->config->budget_line, plan->config->arg);
-    return budget_check(&plan->budget, error);
-}
-
-static enum status plan_budget(struct plan *plan, struct error *error)
-{
-    const struct engine_config *config = plan->config;
-    const struct hparams *h = &plan->model.hparams;
-    struct budget *budget = &plan->budget;
-    budget->available = budget_host_available();
-    budget_add(budget, "dense weights", NULL, plan->model.dense_bytes);
-    budget_add(budget, "activations", "--max-num-batched-tokens",
-               transformer_bytes(h, config->max_batch_tokens, config->max_num_seqs));
-    budget_add(budget, "sequences", "--max-num-seqs",
-               (uint64_t)config->max_num_seqs *
-                   (plan->max_model_len + (uint64_t)h->vocab) * sizeof(uint32_t));
-    struct policy_config policy = {.layers = h->layers, .experts = h->experts, .slow_clock = true,
-                                   .prefetch = config->prefetch};
-    budget_add(budget, "paging policy", NULL, policy_bytes(&policy));
-    if (config->load_lstm)
-        budget_add(budget, "load LSTM", "--load-lstm", lstm_budget(&plan->lstm));
-    budget_add(budget, "regret window", NULL, regret_bytes(store_pages(plan->store), 0));
-    uint64_t fixed = budget_total(budget);
-    uint64_t left = budget->available > fixed ? budget->available - fixed : 0;
-    enum status status = plan_kv(plan, left, error);
-    if (status != STATUS_OK)
-        return status;
-    uint64_t kv_bytes = kv_cache_block_bytes(&plan->kv) * plan->kv.blocks;
-    budget_add(budget, "KV cache", "--kv-cache-bytes", kv_bytes);
-    /* Before the ring is blamed for what is left of it. */
-    if (budget_check(budget, NULL) != STATUS_OK)
-        return finish_budget(plan, error);
-    left = left > kv_bytes ? left - kv_bytes : 0;
-    uint64_t auto_bytes =
-        budget->available ? left - left / HEADROOM_SHARE : store_total_slot_bytes(plan->store);
-    status = budget_slots(plan->store, &config->device_experts, auto_bytes, 1, "--device-experts",
-                          &plan->slots[MEMORY_DEVICE], error);
-    /* Without a GPU both tiers are the same RAM: a host tier is there only when asked for. */
-    if (status == STATUS_OK && config->host_experts.kind != ROOM_AUTO)
-        status = budget_slots(plan->store, &config->host_experts, 0, 1, "--host-experts",
-                              &plan->slots[MEMORY_HOST], error);
-    if (status != STATUS_OK)
-        return status;
-    budget_add(budget, "expert ring", "--device-experts",
-               budget_slots_bytes(plan->store, &plan->slots[MEMORY_DEVICE]));
-    budget_add(budget, "host experts", "--host-experts",
-               budget_slots_bytes(plan->store, &plan->slots[MEMORY_HOST]));
-    return finish_budget(plan, error);
 }
 
 /* Both phases forecast by the same weights, each from what it saw itself. */
@@ -186,35 +45,78 @@ static enum status open_lstm(struct engine_parts *parts, const struct plan *plan
 
 static enum status open_memory(struct engine_parts *parts, struct plan *plan, struct error *error)
 {
-    uint64_t arena = budget_slots_bytes(plan->store, &plan->slots[MEMORY_DEVICE]);
-    struct memory_config config = {.io = plan->config->io, .io_threads = plan->config->io_threads};
+    struct memory_config config = {.io = plan->config->io, .io_threads = plan->config->io_threads,
+                                   .device = plan->device};
     memcpy(config.slots, plan->slots, sizeof config.slots);
-    enum status status = device_host_open(&config.device, arena, 0, error);
+    enum status status = STATUS_OK;
+    if (!plan->cuda)
+        status = device_host_open(&plan->device, SIZE_MAX, 0, error);
+    config.device = plan->device;
     if (status == STATUS_OK)
         status = memory_open(&parts->memory, plan->store, &config, error);
+    if (status != STATUS_OK)
+        return status;
+    parts->gpu = plan->cuda ? plan->device : NULL;
+    plan->store = NULL;
+    plan->device = NULL;
+    return STATUS_OK;
+}
+
+/* The device's slot table follows the device tier. */
+static void on_page_moved(void *self, page_id page, const uint8_t *slot)
+{
+    struct backend *b = self;
+    b->ops->resident->where(b, page, slot);
+}
+
+/* Where layers are computed, and with a GPU also the host's processors, for experts that are faster
+ * where they lie. */
+static enum status open_backends(struct engine_parts *parts, const struct plan *plan,
+                                 struct error *error)
+{
+    const struct engine_config *config = plan->config;
+    const struct hparams *h = &plan->model.hparams;
+    bool beside = plan->cuda && !config->deterministic && config->placement != PLACEMENT_DEVICE;
+    struct cpu_backend_config cpu = {.threads = config->threads, .isa = config->isa,
+                                     .expert_width_max = h->expert_width,
+                                     .context_max = plan->cuda ? 1 : plan->max_model_len,
+                                     .rows_max = plan->max_batch_tokens};
+    if (!plan->cuda)
+        return cpu_backend_open(&parts->backend, &cpu, error);
+    enum status status = cuda_backend_open(&parts->backend, &plan->backend, error);
+    if (status == STATUS_OK && beside)
+        status = cpu_backend_open(&parts->host_backend, &cpu, error);
     if (status == STATUS_OK)
-        plan->store = NULL;
-    else
-        device_close(config.device);
+        memory_listen(parts->memory,
+                      (struct memory_listener){.self = parts->backend, .moved = on_page_moved});
     return status;
+}
+
+/* What placement believes until it has measured. */
+static struct placement_prior placement_belief(const struct plan *plan)
+{
+    struct placement_prior prior = PLACEMENT_PRIOR;
+    if (plan->rates.loaded > 0)
+        prior.link_bytes_per_s = plan->rates.loaded;
+    return prior;
 }
 
 static enum status open_compute(struct engine_parts *parts, struct plan *plan, struct error *error)
 {
     const struct engine_config *config = plan->config;
     const struct hparams *h = &plan->model.hparams;
-    struct cpu_backend_config cpu = {.threads = config->threads, .isa = config->isa,
-                                     .expert_width_max = h->expert_width,
-                                     .context_max = plan->max_model_len,
-                                     .rows_max = config->max_batch_tokens};
     struct pager_config pager = {.memory = parts->memory, .layers = h->layers,
                                  .experts = h->experts, .top_k = h->router.top_k,
                                  .evict = config->evict, .foresight = config->foresight,
                                  .prefetch = config->prefetch, .slow_clock = true,
                                  .stream_layers = config->stream_layers,
-                                 .stream_always = config->stream_always};
+                                 .stream_always = config->stream_always,
+                                 .placement = config->placement,
+                                 .prior = placement_belief(plan),
+                                 .flops_per_token = 6.0 * h->hidden * h->expert_width};
     memcpy(pager.lstm, parts->lstm, sizeof pager.lstm);
-    enum status status = cpu_backend_open(&parts->backend, &cpu, error);
+    enum status status = open_backends(parts, plan, error);
+    pager.host_compute = parts->host_backend != NULL;
     if (status == STATUS_OK)
         status = model_open(&parts->model, parts->checkpoint, &plan->model, parts->backend,
                             tell_weights, (void *)config, error);
@@ -224,8 +126,10 @@ static enum status open_compute(struct engine_parts *parts, struct plan *plan, s
     if (status == STATUS_OK)
         status = pager_open(&parts->pager, &pager, error);
     struct transformer_config transformer = {.model = parts->model, .kv = parts->kv,
-                                     .pager = parts->pager, .rows_max = config->max_batch_tokens,
-                                     .logits_max = config->max_num_seqs};
+                                             .pager = parts->pager, .host = parts->host_backend,
+                                             .rows_max = plan->max_batch_tokens,
+                                             .logits_max = config->max_num_seqs,
+                                             .routing = config->routing};
     if (status == STATUS_OK)
         status = transformer_open(&parts->transformer, &transformer, error);
     return status;
@@ -304,7 +208,7 @@ static void fill_info(struct engine_parts *parts, const struct plan *plan)
     info->vocab = h->vocab;
     info->max_model_len = plan->max_model_len;
     info->max_num_seqs = config->max_num_seqs;
-    info->max_batch_tokens = config->max_batch_tokens;
+    info->max_batch_tokens = plan->max_batch_tokens;
     info->kv_blocks = plan->kv.blocks;
     info->kv_block_tokens = KV_BLOCK_TOKENS;
     info->pages = store_pages(store);
@@ -317,9 +221,18 @@ static void fill_info(struct engine_parts *parts, const struct plan *plan)
     info->host_slot_bytes = budget_slots_bytes(store, &plan->slots[MEMORY_HOST]);
     info->kv_bytes = kv_cache_block_bytes(&plan->kv) * plan->kv.blocks;
     info->backend = parts->backend->ops->name;
-    info->isa = cpu_isa_name(cpu_backend_isa(parts->backend));
+    const struct backend *cpu = plan->cuda ? parts->host_backend : parts->backend;
+    info->isa = cpu ? cpu_isa_name(cpu_backend_isa(cpu)) : "";
+    if (plan->cuda) {
+        memcpy(parts->gpu_name, plan->gpu.name, sizeof parts->gpu_name);
+        info->device = parts->gpu_name;
+        info->link_idle_bytes_per_s = plan->rates.idle;
+        info->link_loaded_bytes_per_s = plan->rates.loaded;
+    }
+    info->placement = parts->host_backend ? config->placement : PLACEMENT_DEVICE;
+    info->deterministic = config->deterministic;
     info->io = config->io == IO_SYNC ? "sync" : "thread";
-    info->threads = cpu_backend_threads(parts->backend);
+    info->threads = cpu ? cpu_backend_threads(cpu) : 0;
     info->parameters = plan->model.parameters;
     info->active_parameters = plan->model.active_parameters;
     info->weight_dtype = dtype_info(parts->model->layers[0].expert_dtype)->name;
@@ -351,11 +264,7 @@ enum status parts_open(struct engine_parts *parts, const struct engine_config *c
     if (status == STATUS_OK && error)
         error->text[0] = '\0'; /* an absent tokenizer left its sentence */
     if (status == STATUS_OK)
-        status = plan_limits(&plan, error);
-    if (status == STATUS_OK)
-        status = plan_lstm(&plan, error);
-    if (status == STATUS_OK)
-        status = plan_budget(&plan, error);
+        status = plan_make(&plan, error);
     if (status == STATUS_OK)
         status = open_lstm(parts, &plan, error);
     if (status == STATUS_OK)
@@ -365,6 +274,7 @@ enum status parts_open(struct engine_parts *parts, const struct engine_config *c
     if (status == STATUS_OK)
         status = fill_eos(parts, plan.model.hparams.vocab, error);
     store_close(plan.store);
+    device_close(plan.device);
     if (status != STATUS_OK) {
         parts_close(parts);
         return status;
@@ -384,8 +294,9 @@ void parts_close(struct engine_parts *parts)
     lstm_net_close(parts->lstm_net);
     kv_cache_close(parts->kv);
     model_close(parts->model);
+    backend_close(parts->host_backend);
+    backend_close(parts->backend); /* its stream is the device's */
     memory_close(parts->memory);
-    backend_close(parts->backend);
     tokenizer_close(parts->tokenizer);
     checkpoint_close(parts->checkpoint);
     memset(parts, 0, sizeof *parts);

@@ -14,7 +14,10 @@ struct engine_parts {
     struct checkpoint *checkpoint;
     struct tokenizer *tokenizer;   /* NULL: the folder has none */
     struct backend *backend;
+    struct backend *host_backend;  /* the CPU, beside a GPU; NULL: none */
     struct memory *memory;         /* owns store and device */
+    struct device *gpu;            /* memory's device, if layers are computed on it; NULL: the CPU */
+    char gpu_name[128];
     struct model *model;
     struct kv_cache *kv;
     struct lstm_net *lstm_net;     /* of --load-lstm; NULL: none */

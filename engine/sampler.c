@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/backend/backend.h"
 #include "engine/sampler_row.h"
 #include "engine/sampler_select.h"
 #include "memory/base/check.h"
@@ -323,6 +324,22 @@ static uint32_t choose(struct sampler *sampler, const float *logits, struct samp
     }
     uint32_t kept = keep(scratch, selected, scale, wanted, params->min_p, &mass);
     return draw_from_selected(scratch, kept, scale, uniform * mass);
+}
+
+bool sampler_draw(struct sampler *sampler, struct draw *out)
+{
+    const struct sampler_params *params = &sampler->params;
+    if (has_penalty(params) || params->logprobs || params->top_logprobs > 0)
+        return false;
+    *out = (struct draw){
+        .temperature = params->temperature,
+        .top_k = params->top_k,
+        .top_p = params->top_p,
+        .min_p = params->min_p,
+    };
+    if (params->temperature > 0)
+        out->uniform = sampler_uniform(params->seed, sampler->draws++);
+    return true;
 }
 
 /* --- Log-probabilities --- */

@@ -73,6 +73,12 @@ struct sampler_candidate {
 enum status sampler_sample(struct sampler *sampler, float *logits, const uint32_t *banned,
                            uint32_t banned_count, struct sampler_candidate *scratch,
                            struct sampled *out, struct error *error);
+/* True: the next token needs nothing but the logits and *out (backend.h: a device can draw it), and
+ * its draw, if there is one, counts as made, as by sampler_sample. False: a penalty or log-
+ * probabilities were asked for, and nothing has changed. The answer is the same for the sampler's
+ * whole life. Of banned ids it knows nothing. */
+struct draw;
+bool sampler_draw(struct sampler *sampler, struct draw *out);
 
 #ifdef __cplusplus
 }

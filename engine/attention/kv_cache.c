@@ -1,15 +1,31 @@
-/* The free blocks are a stack: the block given back last is warm and goes out first. */
+/* The free blocks are a stack: the block given back last is warm and goes out first.
+ *
+ * Each layer has arrays of its own, keys before values, so that a resize needs room for one layer
+ * twice and not for the whole pool. It never leaves half a pool behind: blocks move down inside the
+ * old arrays before anything is allocated, which is a state like any other, and a layer whose arrays
+ * are larger than the pool counts is merely wasteful. So a pool that grows is given up at the first
+ * layer that gets no memory, and one that shrinks goes on. */
 #include "engine/attention/kv_cache.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "memory/base/bytes.h"
 #include "memory/base/check.h"
+#include "memory/base/log.h"
+
+enum { COPY_VALUES = 1 << 24 }; /* f32 values that one gather copies at most */
+
+struct kv_arrays {
+    uint8_t *keys;     /* [keys, values][block][kv_head][token][dim], backend memory */
+    uint32_t capacity; /* blocks, at least those of the pool */
+};
 
 struct kv_cache {
     struct kv_cache_config config;
-    uint64_t layer_bytes; /* of the keys of one layer; the values take as much */
-    uint8_t *pool;        /* [layer][keys, values][block][kv_head][token][dim], backend memory */
+    uint64_t block_bytes;     /* of the keys of one block of one layer; the values take as much */
+    struct kv_arrays *layers; /* [layers] */
+    uint32_t **holder;        /* [blocks] the table entry that names it; NULL: free */
     uint32_t *free_blocks;
     uint32_t free_count;
 };
@@ -25,6 +41,21 @@ uint64_t kv_cache_block_bytes(const struct kv_cache_config *config)
     return 2 * block_layer_bytes(config) * config->layers;
 }
 
+static enum status no_memory(uint64_t bytes, struct error *error)
+{
+    return error_set(error, STATUS_NO_MEMORY,
+                     "no memory for a KV cache of %llu bytes; lower --kv-cache-bytes",
+                     (unsigned long long)bytes);
+}
+
+static void stack_free_blocks(struct kv_cache *cache)
+{
+    cache->free_count = 0;
+    for (uint32_t i = cache->config.blocks; i-- > 0;)
+        if (!cache->holder[i])
+            cache->free_blocks[cache->free_count++] = i;
+}
+
 enum status kv_cache_open(struct kv_cache **out, const struct kv_cache_config *config,
                           struct error *error)
 {
@@ -35,29 +66,38 @@ enum status kv_cache_open(struct kv_cache **out, const struct kv_cache_config *c
         !(cache = calloc(1, sizeof *cache)))
         goto fail;
     cache->config = *config;
-    cache->layer_bytes = block_layer_bytes(config) * config->blocks;
+    cache->block_bytes = block_layer_bytes(config);
+    cache->layers = calloc(config->layers, sizeof *cache->layers);
+    cache->holder = calloc(config->blocks, sizeof(*cache->holder));
     cache->free_blocks = malloc((size_t)config->blocks * sizeof *cache->free_blocks);
-    cache->pool = config->backend->ops->alloc(config->backend, bytes);
-    if (!cache->free_blocks || !cache->pool)
+    if (!cache->layers || !cache->holder || !cache->free_blocks)
         goto fail;
-    for (uint32_t i = 0; i < config->blocks; i++)
-        cache->free_blocks[i] = config->blocks - 1 - i;
-    cache->free_count = config->blocks;
+    for (uint32_t l = 0; l < config->layers; l++) {
+        struct kv_arrays *layer = &cache->layers[l];
+        layer->capacity = config->blocks;
+        layer->keys = config->backend->ops->alloc(config->backend,
+                                                  2 * cache->block_bytes * config->blocks);
+        if (!layer->keys)
+            goto fail;
+    }
+    stack_free_blocks(cache);
     *out = cache;
     return STATUS_OK;
 fail:
     kv_cache_close(cache);
-    return error_set(error, STATUS_NO_MEMORY,
-                     "no memory for a KV cache of %llu bytes; lower --kv-cache-bytes",
-                     (unsigned long long)bytes);
+    return no_memory(bytes, error);
 }
 
 void kv_cache_close(struct kv_cache *cache)
 {
     if (!cache)
         return;
-    if (cache->pool)
-        cache->config.backend->ops->release(cache->config.backend, cache->pool);
+    struct backend *b = cache->config.backend;
+    for (uint32_t l = 0; cache->layers && l < cache->config.layers; l++)
+        if (cache->layers[l].keys)
+            b->ops->release(b, cache->layers[l].keys);
+    free(cache->layers);
+    free(cache->holder);
     free(cache->free_blocks);
     free(cache);
 }
@@ -65,6 +105,11 @@ void kv_cache_close(struct kv_cache *cache)
 uint32_t kv_cache_blocks(const struct kv_cache *cache)
 {
     return cache->config.blocks;
+}
+
+uint64_t kv_cache_bytes(const struct kv_cache *cache)
+{
+    return kv_cache_block_bytes(&cache->config) * cache->config.blocks;
 }
 
 uint32_t kv_cache_free_blocks(const struct kv_cache *cache)
@@ -80,27 +125,173 @@ enum status kv_cache_reserve(struct kv_cache *cache, uint32_t *table, uint32_t *
         return STATUS_OK;
     if (need - *table_blocks > cache->free_count)
         return STATUS_FULL;
-    while (*table_blocks < need)
-        table[(*table_blocks)++] = cache->free_blocks[--cache->free_count];
+    while (*table_blocks < need) {
+        uint32_t *entry = &table[(*table_blocks)++];
+        *entry = cache->free_blocks[--cache->free_count];
+        cache->holder[*entry] = entry;
+    }
     return STATUS_OK;
 }
 
 void kv_cache_release(struct kv_cache *cache, uint32_t *table, uint32_t *table_blocks)
 {
     while (*table_blocks > 0) {
-        CHECK(cache->free_count < cache->config.blocks);
-        cache->free_blocks[cache->free_count++] = table[--*table_blocks];
+        uint32_t block = table[--*table_blocks];
+        CHECK(block < cache->config.blocks && cache->holder[block] == &table[*table_blocks]);
+        cache->holder[block] = NULL;
+        cache->free_blocks[cache->free_count++] = block;
     }
 }
 
 struct kv_layer kv_cache_layer(const struct kv_cache *cache, uint32_t layer)
 {
-    uint8_t *keys = cache->pool + 2 * cache->layer_bytes * layer;
+    const struct kv_arrays *arrays = &cache->layers[layer];
     return (struct kv_layer){
-        .keys = keys,
-        .values = keys + cache->layer_bytes,
+        .keys = arrays->keys,
+        .values = arrays->keys + cache->block_bytes * arrays->capacity,
         .dtype = cache->config.dtype,
         .kv_heads = cache->config.kv_heads,
         .head_dim = cache->config.head_dim,
     };
+}
+
+/* ---- resizing ---- */
+
+/* Within backend memory, bit for bit: a block is a whole number of f32 values whatever its format. */
+static void copy(struct backend *b, uint8_t *to, const uint8_t *from, uint64_t bytes)
+{
+    static const uint32_t first = 0;
+    const uint64_t portion = COPY_VALUES * sizeof(float);
+    for (uint64_t done = 0; done < bytes; done += portion) {
+        uint64_t part = bytes - done < portion ? bytes - done : portion;
+        b->ops->gather(b, (float *)(to + done), (const float *)(from + done), &first, 1,
+                       (uint32_t)(part / sizeof(float)));
+    }
+}
+
+/* Moves `count` blocks that lie side by side, in all layers. */
+static void move_blocks(struct kv_cache *cache, uint32_t to, uint32_t from, uint32_t count)
+{
+    for (uint32_t l = 0; l < cache->config.layers; l++) {
+        struct kv_layer layer = kv_cache_layer(cache, l);
+        uint8_t *arrays[] = {layer.keys, layer.values};
+        for (int i = 0; i < 2; i++)
+            copy(cache->config.backend, arrays[i] + to * cache->block_bytes,
+                 arrays[i] + from * cache->block_bytes, count * cache->block_bytes);
+    }
+}
+
+/* Blocks in use at `end` or above go to the lowest free ones, in order, runs of them together. */
+static void move_down(struct kv_cache *cache, uint32_t end)
+{
+    uint32_t to = 0, run_to = 0, run_from = 0, run = 0;
+    for (uint32_t from = end; from < cache->config.blocks; from++) {
+        if (!cache->holder[from])
+            continue;
+        while (cache->holder[to])
+            to++;
+        CHECK(to < end);
+        if (run == 0 || from != run_from + run || to != run_to + run) {
+            move_blocks(cache, run_to, run_from, run);
+            run_to = to;
+            run_from = from;
+            run = 0;
+        }
+        run++;
+        cache->holder[to] = cache->holder[from];
+        *cache->holder[to] = to;
+        cache->holder[from] = NULL;
+    }
+    move_blocks(cache, run_to, run_from, run);
+}
+
+/* New arrays for one layer with the first `kept` blocks of the old. False: no memory, it is as before. */
+static bool change_layer(struct kv_cache *cache, uint32_t l, uint32_t blocks, uint32_t kept)
+{
+    struct backend *b = cache->config.backend;
+    struct kv_arrays *layer = &cache->layers[l];
+    if (layer->capacity == blocks)
+        return true;
+    uint8_t *keys = b->ops->alloc(b, 2 * cache->block_bytes * blocks);
+    if (!keys)
+        return false;
+    copy(b, keys, layer->keys, kept * cache->block_bytes);
+    copy(b, keys + cache->block_bytes * blocks, layer->keys + cache->block_bytes * layer->capacity,
+         kept * cache->block_bytes);
+    b->ops->sync(b); /* nothing reads the old arrays any more */
+    b->ops->release(b, layer->keys);
+    *layer = (struct kv_arrays){keys, blocks};
+    return true;
+}
+
+/* True: every layer holds `blocks`. */
+static bool grow_layers(struct kv_cache *cache, uint32_t blocks)
+{
+    uint32_t old = cache->config.blocks, l = 0;
+    while (l < cache->config.layers && change_layer(cache, l, blocks, old))
+        l++;
+    if (l == cache->config.layers)
+        return true;
+    while (l-- > 0) /* a layer that cannot go back stays larger than the pool */
+        change_layer(cache, l, old, old);
+    return false;
+}
+
+static void shrink_layers(struct kv_cache *cache, uint32_t blocks)
+{
+    uint32_t stayed = 0;
+    for (uint32_t l = 0; l < cache->config.layers; l++)
+        stayed += !change_layer(cache, l, blocks, blocks);
+    if (stayed)
+        log_warn("KV cache: %u of %u layers keep their larger arrays, there is no memory to move them "
+                 "to smaller ones", stayed, cache->config.layers);
+}
+
+enum status kv_cache_resize(struct kv_cache *cache, uint32_t blocks, struct error *error)
+{
+    struct kv_cache_config *config = &cache->config;
+    uint32_t old = config->blocks, used = old - cache->free_count;
+    uint64_t bytes = UINT64_MAX;
+    CHECK(blocks >= 1);
+    if (used > blocks)
+        return error_set(error, STATUS_FULL,
+                         "%u KV blocks are in use, %u more than the pool is to have", used,
+                         used - blocks);
+    if (!bytes_mul(kv_cache_block_bytes(config), blocks, &bytes))
+        return no_memory(bytes, error);
+    uint32_t **holder = calloc(blocks, sizeof(*holder));
+    uint32_t *free_blocks = malloc((size_t)blocks * sizeof *free_blocks);
+    bool done = holder && free_blocks && (blocks <= old || grow_layers(cache, blocks));
+    config->backend->ops->segments_forget(config->backend);
+    if (!done) {
+        free(holder);
+        free(free_blocks);
+        return no_memory(bytes, error);
+    }
+    if (blocks < old) {
+        move_down(cache, blocks);
+        shrink_layers(cache, blocks);
+    }
+    memcpy(holder, cache->holder, (blocks < old ? blocks : old) * sizeof(*holder));
+    free(cache->holder);
+    free(cache->free_blocks);
+    cache->holder = holder;
+    cache->free_blocks = free_blocks;
+    config->blocks = blocks;
+    stack_free_blocks(cache);
+    return STATUS_OK;
+}
+
+void kv_cache_check(const struct kv_cache *cache)
+{
+    uint32_t held = 0;
+    for (uint32_t i = 0; i < cache->config.blocks; i++) {
+        CHECK(!cache->holder[i] || *cache->holder[i] == i);
+        held += cache->holder[i] != NULL;
+    }
+    CHECK(held + cache->free_count == cache->config.blocks);
+    for (uint32_t i = 0; i < cache->free_count; i++)
+        CHECK(cache->free_blocks[i] < cache->config.blocks && !cache->holder[cache->free_blocks[i]]);
+    for (uint32_t l = 0; l < cache->config.layers; l++)
+        CHECK(cache->layers[l].keys && cache->layers[l].capacity >= cache->config.blocks);
 }

@@ -1,7 +1,10 @@
 /* Keys and values of all running sequences: one pool of blocks of KV_BLOCK_TOKENS positions.
  *
- * A block number stands for the same place in every layer, so a sequence has one table. The expert
- * ring never touches this memory; only its size comes from the same budget. Engine thread. */
+ * A block number stands for the same place in every layer, so a sequence has one table. The pool can
+ * be resized while sequences are open: it knows which table entry holds each block, so it moves
+ * blocks and rewrites tables by itself. The expert ring never touches this memory; only its size
+ * comes from the same budget. Engine thread. Invariant (kv_cache_check): a block is free or has one
+ * holder, which names it. */
 #ifndef MOERING_ENGINE_ATTENTION_KV_CACHE_H
 #define MOERING_ENGINE_ATTENTION_KV_CACHE_H
 
@@ -32,15 +35,23 @@ enum status kv_cache_open(struct kv_cache **out, const struct kv_cache_config *c
                           struct error *error);
 void kv_cache_close(struct kv_cache *cache); /* accepts NULL */
 uint32_t kv_cache_blocks(const struct kv_cache *cache);
+uint64_t kv_cache_bytes(const struct kv_cache *cache); /* of all blocks */
 uint32_t kv_cache_free_blocks(const struct kv_cache *cache);
 /* Appends blocks to a table until it covers `tokens`. FULL: not enough are free; nothing
- * changed. */
+ * changed. While it holds blocks the table must stay where it is: a resize writes into it. */
 enum status kv_cache_reserve(struct kv_cache *cache, uint32_t *table, uint32_t *table_blocks,
                              uint32_t tokens);
 /* Gives all blocks of a table back. */
 void kv_cache_release(struct kv_cache *cache, uint32_t *table, uint32_t *table_blocks);
-/* Layer `layer` as the backend's operations take it. */
+/* Gives the pool another number of blocks (>= 1), between steps. Blocks in use keep their contents;
+ * those above the end of a smaller pool move down into free ones. Memory changes hands layer by layer,
+ * so at most one layer's arrays are there twice. Arrays move: the backend's segments are forgotten.
+ * FULL: more blocks are in use. NO_MEMORY: bytes and flag are named. Neither changes anything that
+ * can be seen. */
+enum status kv_cache_resize(struct kv_cache *cache, uint32_t blocks, struct error *error);
+/* Layer `layer` as the backend's operations take it, until the next resize. */
 struct kv_layer kv_cache_layer(const struct kv_cache *cache, uint32_t layer);
+void kv_cache_check(const struct kv_cache *cache); /* CHECKs every invariant */
 
 #ifdef __cplusplus
 }

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "engine/load/checkpoint.h"
-#include "engine/moe/router.h"
+#include "engine/backend/router.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -92,12 +92,16 @@ static enum dtype expert_dtype(const struct loader *l, uint32_t layer)
     return t->dtype;
 }
 
-static float *rope_frequencies(const struct hparams *h)
+static float *rope_frequencies(const struct hparams *h, struct backend *b)
 {
     uint32_t half = h->head_dim / 2;
-    float *freq = malloc(half * sizeof *freq);
+    float *host = malloc(half * sizeof *host);
+    float *freq = host ? b->ops->alloc(b, half * sizeof *freq) : NULL;
     for (uint32_t i = 0; freq && i < half; i++)
-        freq[i] = (float)pow(h->rope_theta, -2.0 * i / h->head_dim);
+        host[i] = (float)pow(h->rope_theta, -2.0 * i / h->head_dim);
+    if (freq)
+        b->ops->upload(b, freq, host, half * sizeof *freq);
+    free(host);
     return freq;
 }
 
@@ -119,7 +123,7 @@ enum status model_open(struct model **out, const struct checkpoint *checkpoint,
     m->dense_bytes = plan->dense_bytes;
     m->layers = calloc(h->layers, sizeof *m->layers);
     m->owned = calloc((size_t)h->layers * LAYER_TENSORS_MAX + OUTER_TENSORS_MAX, sizeof *m->owned);
-    m->inv_freq = rope_frequencies(h);
+    m->inv_freq = rope_frequencies(h, backend);
     if (!m->layers || !m->owned || !m->inv_freq)
         goto fail;
     status = load_all(&l, tensors, tensors_outer(h, tensors), m);
@@ -152,6 +156,7 @@ void model_close(struct model *model)
         model->backend->ops->release(model->backend, model->owned[i]);
     free(model->owned);
     free(model->layers);
-    free(model->inv_freq);
+    if (model->inv_freq)
+        model->backend->ops->release(model->backend, model->inv_freq);
     free(model);
 }

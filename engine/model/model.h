@@ -33,7 +33,7 @@ struct model {
     struct tensor head;          /* [vocab][h]; the embedding when tied */
     const float *final_norm;     /* [h] */
     struct layer *layers;        /* [L] */
-    float *inv_freq;             /* [head_dim / 2], host memory */
+    float *inv_freq;             /* [head_dim / 2] */
     uint64_t dense_bytes;        /* of everything above */
     struct backend *backend;     /* owns the memory they lie in; borrowed */
     void **owned;                /* what was allocated of it */

@@ -53,11 +53,19 @@ enum status transformer_open(struct transformer *d, const struct transformer_con
     for (uint32_t n = 0; n < h->layers; n++)
         d->routers[n] = (struct layer_router){c->model->layers[n].router,
                                               c->model->layers[n].expert_norm};
-    struct moe_config moe = {.backend = b, .pager = c->pager, .router = h->router,
+    struct moe_config moe = {.backend = b, .host = c->host, .pager = c->pager,
+                             .router = h->router,
                              .hidden = h->hidden, .expert_width = h->expert_width,
                              .rows_max = c->rows_max, .routers = d->routers,
                              .layers = h->layers, .norm_eps = h->norm_eps};
     enum status status = moe_open(&d->moe, &moe, error);
+    if (status == STATUS_OK)
+        status = moe_resident_open(&d->ahead, &d->moe, h->layers, error);
+    if (status == STATUS_OK && c->routing.choices) {
+        status = scripted_routing_open(&d->scripted, b, c->routing, h->layers, c->rows_max,
+                                       h->router.top_k, error);
+        d->moe.scripted = &d->scripted;
+    }
     if (status != STATUS_OK)
         transformer_close(d);
     return status;
@@ -72,6 +80,8 @@ void transformer_close(struct transformer *d)
     for (unsigned i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         if (buffers[i])
             b->ops->release(b, buffers[i]);
+    moe_resident_close(&d->ahead);
+    scripted_routing_close(&d->scripted);
     if (d->moe.backend)
         moe_close(&d->moe);
     free(d->routers);
@@ -122,17 +132,67 @@ static void attention_block(struct transformer *d, uint32_t n, const struct batc
     op->matmul(b, d->x, d->attended, layer->o, layer->o_bias, rows, true);
 }
 
+/* What the router and the experts of a layer read. */
+static void norm_for_experts(struct transformer *d, uint32_t n, uint32_t rows)
+{
+    const struct hparams *h = &d->model->hparams;
+    struct backend *b = d->model->backend;
+    b->ops->rms_norm(b, d->normed, d->x, d->model->layers[n].expert_norm, rows, h->hidden,
+                     h->norm_eps);
+}
+
+static void ask_layer(struct transformer *d, uint32_t n, const struct batch *batch)
+{
+    const struct layer *layer = &d->model->layers[n];
+    struct backend *b = d->model->backend;
+    struct segment_key key = {.layer = n, .rows = batch->rows,
+                              .variant = moe_resident_variant(&d->ahead, n, batch->rows)};
+    if (b->ops->segment_begin(b, &key)) {
+        attention_block(d, n, batch);
+        norm_for_experts(d, n, batch->rows);
+        moe_resident_ask(&d->ahead, n, layer->router, layer->expert_dtype, d->x, d->normed,
+                         batch->rows);
+        b->ops->segment_end(b);
+    }
+    moe_resident_asked(&d->ahead, n);
+}
+
+/* Layers are asked for before the host knows what those in front of them chose. */
+static enum status forward_ahead(struct transformer *d, struct batch *batch, struct error *error)
+{
+    struct moe_routing routing;
+    uint32_t layers = d->model->hparams.layers, asked = 0;
+    moe_resident_begin(&d->ahead);
+    for (uint32_t n = 0; n < layers; n++) {
+        while (moe_resident_further(&d->ahead, n, asked))
+            ask_layer(d, asked++, batch);
+        if (moe_resident_confirm(&d->ahead, n, batch, &routing))
+            continue;
+        norm_for_experts(d, n, batch->rows); /* the layers behind it used its place */
+        enum status status = moe_experts(&d->moe, n, d->model->layers[n].expert_dtype, d->x,
+                                         d->normed, batch, &routing, error);
+        if (status != STATUS_OK)
+            return status;
+        asked = n + 1;
+    }
+    return STATUS_OK;
+}
+
 enum status transformer_forward(struct transformer *d, struct batch *batch, struct error *error)
 {
     const struct hparams *h = &d->model->hparams;
     struct backend *b = d->model->backend;
     CHECK(batch->rows <= d->rows_max);
+    b->ops->begin(b, batch->tokens, batch->places, batch->rows);
     b->ops->embed(b, d->x, d->model->embedding, batch->tokens, batch->rows);
+    if (d->scripted.backend)
+        scripted_routing_begin(&d->scripted, batch);
+    if (moe_resident_can(&d->ahead, batch->rows))
+        return forward_ahead(d, batch, error);
     for (uint32_t n = 0; n < h->layers; n++) {
         const struct layer *layer = &d->model->layers[n];
         attention_block(d, n, batch);
-        b->ops->rms_norm(b, d->normed, d->x, layer->expert_norm, batch->rows, h->hidden,
-                         h->norm_eps);
+        norm_for_experts(d, n, batch->rows);
         enum status status = moe_layer(&d->moe, n, layer->router, layer->expert_dtype, d->x,
                                        d->normed, batch, error);
         if (status != STATUS_OK)
@@ -141,14 +201,32 @@ enum status transformer_forward(struct transformer *d, struct batch *batch, stru
     return STATUS_OK;
 }
 
-void transformer_logits(struct transformer *d, const uint32_t *rows, uint32_t count, float *out)
+/* Leaves the logits of these rows in backend memory. */
+static void compute_logits(struct transformer *d, const uint32_t *rows, uint32_t count)
 {
     const struct hparams *h = &d->model->hparams;
     struct backend *b = d->model->backend;
     CHECK(count <= d->logits_max);
-    for (uint32_t i = 0; i < count; i++)
-        b->ops->rms_norm(b, d->last + (size_t)i * h->hidden, d->x + (size_t)rows[i] * h->hidden,
-                         d->model->final_norm, 1, h->hidden, h->norm_eps);
+    b->ops->gather(b, d->last, d->x, rows, count, h->hidden);
+    b->ops->rms_norm(b, d->last, d->last, d->model->final_norm, count, h->hidden, h->norm_eps);
     b->ops->matmul(b, d->logits, d->last, d->model->head, NULL, count, false);
-    b->ops->download(b, out, d->logits, (size_t)count * h->vocab * sizeof(float));
+}
+
+void transformer_logits(struct transformer *d, const uint32_t *rows, uint32_t count, float *out)
+{
+    struct backend *b = d->model->backend;
+    compute_logits(d, rows, count);
+    b->ops->download(b, out, d->logits,
+                     (size_t)count * d->model->hparams.vocab * sizeof(float));
+}
+
+bool transformer_draw(struct transformer *d, const uint32_t *rows, const struct draw *draws,
+                      uint32_t count, uint32_t *tokens)
+{
+    struct backend *b = d->model->backend;
+    if (!b->ops->draw)
+        return false;
+    compute_logits(d, rows, count);
+    b->ops->draw(b, d->logits, d->model->hparams.vocab, draws, count, tokens);
+    return true;
 }

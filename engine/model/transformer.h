@@ -11,7 +11,7 @@
 #include "engine/attention/kv_cache.h"
 #include "engine/batch/batch.h"
 #include "engine/model/model.h"
-#include "engine/moe/moe_layer.h"
+#include "engine/moe/moe_resident.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -22,6 +22,8 @@ struct transformer {
     const struct model *model; /* borrowed */
     struct kv_cache *kv;       /* borrowed */
     struct moe moe;
+    struct moe_resident ahead;
+    struct scripted_routing scripted; /* zeros: the router chooses */
     struct layer_router *routers; /* [layers] of the model, for looking ahead */
     uint32_t rows_max;         /* rows of a step */
     uint32_t logits_max;       /* rows of logits in one call */
@@ -36,7 +38,9 @@ struct transformer_config {
     const struct model *model;
     struct kv_cache *kv;
     struct expert_pager *pager;
+    struct backend *host; /* for experts computed where they lie; NULL: none */
     uint32_t rows_max, logits_max;
+    struct routing_script routing; /* `choices` NULL: none */
 };
 uint64_t transformer_bytes(const struct hparams *hparams, uint32_t rows_max, uint32_t logits_max);
 enum status transformer_open(struct transformer *transformer,
@@ -50,6 +54,10 @@ enum status transformer_forward(struct transformer *transformer, struct batch *b
 /* Logits of some rows of the last forward, `count` <= logits_max, to host memory [count][vocab]. */
 void transformer_logits(struct transformer *transformer, const uint32_t *rows, uint32_t count,
                         float *out);
+/* The same, but only one token drawn from each comes to the host (backend.h: draw, DRAW_NONE). False:
+ * the backend does not draw, nothing was done. */
+bool transformer_draw(struct transformer *transformer, const uint32_t *rows,
+                      const struct draw *draws, uint32_t count, uint32_t *tokens);
 
 #ifdef __cplusplus
 }

@@ -14,7 +14,8 @@
 extern "C" {
 #endif
 
-#define ROUTER_LOOKAHEAD_ROWS 8 /* larger batches are not foretold */
+#define ROUTER_LOOKAHEAD_ROWS 8     /* larger batches are not foretold */
+#define ROUTER_LOOKAHEAD_LAYERS_MAX 4 /* nor layers further off */
 
 /* What one layer routes by; lent by the model. */
 struct layer_router {
@@ -37,8 +38,8 @@ struct router_lookahead {
     uint32_t layers, experts, hidden;
     float norm_eps;
     float *normed;  /* [ROUTER_LOOKAHEAD_ROWS][h], backend memory */
-    float *scores;  /* [ROUTER_LOOKAHEAD_ROWS][E], backend memory */
-    float *host;    /* [ROUTER_LOOKAHEAD_ROWS][E] */
+    float *scores;  /* [ROUTER_LOOKAHEAD_LAYERS_MAX][ROUTER_LOOKAHEAD_ROWS][E], backend memory */
+    float *host;    /* the same */
     float *best;    /* [E] */
     struct lookahead_listener listener; /* nobody after open; the owner may set it between steps */
 };
@@ -55,7 +56,17 @@ enum status router_lookahead_open(struct router_lookahead *lookahead,
 void router_lookahead_close(struct router_lookahead *lookahead); /* accepts a zeroed one */
 uint64_t router_lookahead_bytes(const struct router_lookahead_config *config);
 
-/* After pager_request of `layer`; x[rows][h] is the residual stream that it routed by. */
+/* How many layers behind `layer` are worth asking for a batch of so many rows. */
+uint32_t router_lookahead_reach(const struct router_lookahead *lookahead,
+                                const struct expert_pager *pager, uint32_t layer, uint32_t rows);
+/* Asks the routers of layer + 1 .. layer + reach: out[reach][rows][E] in backend memory, once the
+ * backend gets there. x[rows][h] is the residual stream that `layer` routes by. */
+void router_lookahead_ask(struct router_lookahead *lookahead, uint32_t layer, uint32_t reach,
+                          const float *x, uint32_t rows, float *out);
+/* After pager_request, or pager_ran, of `layer`: tells pager and listener of the answers (host). */
+void router_lookahead_take(struct router_lookahead *lookahead, struct expert_pager *pager,
+                           uint32_t layer, uint32_t reach, const float *answers, uint32_t rows);
+/* The three together. */
 void router_lookahead_tell(struct router_lookahead *lookahead, struct expert_pager *pager,
                            uint32_t layer, const float *x, uint32_t rows);
 

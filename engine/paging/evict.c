@@ -109,15 +109,20 @@ enum status evict_open(struct evict **out, const struct evict_config *config, st
     for (int t = 0; t < MEMORY_TIERS; t++)
         if (shelf_open(&e->shelf[t], e->layers, pages) != STATUS_OK)
             goto fail;
-    float gamma = e->value ? use_value_gamma_of(e->value) : 1.0f;
-    for (uint32_t d = 0; d <= e->layers; d++)
-        e->fade[d] = powf(gamma, (float)d / (float)e->layers);
+    evict_resized(e);
     *out = e;
     return STATUS_OK;
 fail:
     evict_close(e);
     return error_set(error, STATUS_NO_MEMORY, "no memory for the use counts of %u x %u experts",
                      config->layers, config->experts);
+}
+
+void evict_resized(struct evict *e)
+{
+    float gamma = e->value ? use_value_gamma_of(e->value) : 1.0f;
+    for (uint32_t d = 0; d <= e->layers; d++)
+        e->fade[d] = powf(gamma, (float)d / (float)e->layers);
 }
 
 void evict_close(struct evict *e)

@@ -59,6 +59,8 @@ struct evict;
 /* Pages are numbered layer * experts + expert. NO_MEMORY. */
 enum status evict_open(struct evict **out, const struct evict_config *config, struct error *error);
 void evict_close(struct evict *evict); /* accepts NULL */
+/* The gamma of its use values has changed (use_value_set_gamma). */
+void evict_resized(struct evict *evict);
 
 /* A layer runs now, with these experts. */
 void evict_run(struct evict *evict, const struct layer_run *run);

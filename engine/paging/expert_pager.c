@@ -1,17 +1,16 @@
-/* See expert_pager.h. The state of a wanted expert only moves forward:
+/* See expert_pager.h; other numbers of slots are pager_resize.c's affair. The state of a wanted expert only moves forward:
  *
  *     WAITING (no slot yet) -> LOADING -> READY (pinned, not yet given) -> GIVEN -> DONE
+ *     AT_HOST (pinned there) ------------------------------------------> GIVEN -> DONE
  *
  * A page that is on its way already when it is asked for (a prefetch, or a read that an abort left
  * behind) is joined at once and never WAITING, so that it cannot land and be thrown out unused.
- * Progress: while something is WAITING there is a page given out, a read under way, or a page that
- * can be evicted; pager_next relies on it and CHECKs it. */
-#include "engine/paging/expert_pager.h"
-
+ * Progress: while something is WAITING there is a page given out or AT_HOST, a read under way, or a
+ * page that can be evicted; pager_next relies on it and CHECKs it. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/paging/mover.h"
+#include "engine/paging/pager_state.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
 
@@ -22,63 +21,23 @@ enum {
     WAIT_NS = 100 * 1000 * 1000,  /* one wait in poll; a bound for lost wake-ups, not a deadline */
 };
 
-enum want_state { WANT_WAITING, WANT_LOADING, WANT_READY, WANT_GIVEN, WANT_DONE };
-
-struct want {
-    page_id page;
-    enum want_state state;
-    bool missed;         /* was not READY when asked for */
-    bool joined;         /* LOADING by a read that began before it was asked for */
-    const uint8_t *slot; /* while pinned */
-    uint64_t bytes;
-};
-
-struct expert_pager {
-    struct memory *memory;
-    struct policy *policy;
-    struct stream *stream;     /* NULL: off */
-    struct mover mover;
-    uint32_t layers, experts;
-    struct want *wants;        /* [experts] of the request at hand */
-    uint32_t want_count;
-    uint32_t undone;           /* wants not DONE */
-    uint32_t failed;           /* the first want whose page could not be read; want_count: none */
-    uint32_t *want_of;         /* [experts] of the layer at hand: index + 1 into wants, 0: none */
-    uint32_t layer;
-    struct pager_counters counters;
-    /* Measuring. */
-    uint64_t asked_ns;         /* when the request at hand began; 0: nothing to measure from */
-    uint64_t asked_stall_ns;   /* counters.stall_ns then */
-    uint64_t waiting_since_ns; /* the newest arrival or start of waiting of this request */
-    struct stream_spent spent; /* of the step at hand; ns: when it began */
-    uint64_t begin_arrived;
-};
-
 static enum status open_policy(struct expert_pager *p, const struct pager_config *c,
                                struct error *error)
 {
     const struct store *store = memory_store(c->memory);
-    uint32_t pages = c->layers * c->experts, slots = 0;
-    uint32_t class_pages[STORE_CLASSES_MAX] = {0};
-    bool fits = true;
-    uint32_t class_slots[STORE_CLASSES_MAX];
+    struct pager_room room = pager_room_of(c->memory);
+    uint32_t pages = c->layers * c->experts;
     uint8_t *page_class = malloc(pages);
     uint32_t *layer_class = malloc(c->layers * sizeof *layer_class);
     enum status status = STATUS_NO_MEMORY;
     if (!page_class || !layer_class)
         goto done;
-    for (uint32_t i = 0; i < store_classes(store); i++)
-        slots += class_slots[i] = memory_slots(c->memory, MEMORY_DEVICE, i);
-    for (uint32_t i = 0; i < pages; i++) {
+    for (uint32_t i = 0; i < pages; i++)
         page_class[i] = (uint8_t)store_page(store, i)->size_class;
-        class_pages[page_class[i]]++;
-    }
-    for (uint32_t i = 0; i < store_classes(store); i++)
-        fits &= class_slots[i] >= class_pages[i];
     for (uint32_t l = 0; l < c->layers; l++)
         layer_class[l] = page_class[(size_t)l * c->experts];
     struct policy_config policy = {.layers = c->layers, .experts = c->experts, .top_k = c->top_k,
-                                   .slots = slots, .everything_fits = fits,
+                                   .slots = room.slots, .everything_fits = room.everything_fits,
                                    .page_class = page_class, .evict = c->evict,
                                    .foresight = c->foresight, .prefetch = c->prefetch,
                                    .slow_clock = c->slow_clock, .seed = 1};
@@ -86,7 +45,7 @@ static enum status open_policy(struct expert_pager *p, const struct pager_config
     status = policy_open(&p->policy, &policy, error);
     struct stream_config stream = {.layers = c->layers, .experts = c->experts, .top_k = c->top_k,
                                    .stream_layers = c->stream_layers, .always = c->stream_always,
-                                   .classes = store_classes(store), .class_slots = class_slots,
+                                   .classes = store_classes(store), .class_slots = room.class_slots,
                                    .layer_class = layer_class,
                                    .reserved_percent = STREAM_RESERVED_PERCENT};
     if (status == STATUS_OK && c->stream_layers != STREAM_OFF)
@@ -109,12 +68,21 @@ enum status pager_open(struct expert_pager **out, const struct pager_config *con
     p->experts = config->experts;
     p->wants = calloc(p->experts, sizeof *p->wants);
     p->want_of = calloc(p->experts, sizeof *p->want_of);
-    if (!p->wants || !p->want_of)
+    p->fence = calloc(p->layers, sizeof *p->fence);
+    if (!p->wants || !p->want_of || !p->fence)
         goto fail;
     status = open_policy(p, config, error);
     if (status != STATUS_OK)
         goto fail;
-    mover_init(&p->mover, p->memory, p->policy, p->stream, p->layers, p->experts);
+    mover_init(&p->mover, p->memory, p->policy, p->stream, p->fence, p->layers, p->experts);
+    p->host_compute = config->host_compute && memory_has_host(p->memory);
+    p->place_config = (struct pager_place_config){
+        .memory = p->memory, .policy = p->policy, .mover = &p->mover, .layers = p->layers,
+        .experts = p->experts, .mode = config->placement, .prior = config->prior,
+        .flops_per_token = config->flops_per_token};
+    status = pager_choose_place(p, error);
+    if (status != STATUS_OK)
+        goto fail;
     *out = p;
     return STATUS_OK;
 fail:
@@ -126,8 +94,10 @@ void pager_close(struct expert_pager *pager)
 {
     if (!pager)
         return;
+    pager_place_close(pager->own_place);
     policy_close(pager->policy);
     stream_close(pager->stream);
+    free(pager->fence);
     free(pager->wants);
     free(pager->want_of);
     free(pager);
@@ -158,14 +128,19 @@ static void pin(struct expert_pager *p, struct want *want)
     want->state = WANT_READY;
 }
 
+static struct want *first_in(const struct expert_pager *p, enum want_state state)
+{
+    for (uint32_t i = 0; i < p->want_count; i++)
+        if (p->wants[i].state == state)
+            return &p->wants[i];
+    return NULL;
+}
+
 /* A stall is time spent here while a page is missing: waiting for it, or, where IO is synchronous,
  * reading it. Returns when it began, 0 if nothing is missing. */
 static bool missing(const struct expert_pager *p)
 {
-    for (uint32_t i = 0; i < p->want_count; i++)
-        if (p->wants[i].state == WANT_WAITING || p->wants[i].state == WANT_LOADING)
-            return true;
-    return false;
+    return first_in(p, WANT_WAITING) || first_in(p, WANT_LOADING);
 }
 
 static uint64_t stall_begin(const struct expert_pager *p)
@@ -215,41 +190,72 @@ static void measure_page(struct expert_pager *p)
     p->waiting_since_ns = now;
 }
 
-/* What a page's arrival, or its failure to arrive, means for the request at hand. */
+/* The want that this event is about; NULL: none that waits for it. */
+static struct want *want_for(const struct expert_pager *p, const struct memory_event *event)
+{
+    bool ours = event->tier == MEMORY_DEVICE && event->page / p->experts == p->layer && p->undone > 0;
+    uint32_t index = ours ? p->want_of[event->page % p->experts] : 0;
+    struct want *want = index ? &p->wants[index - 1] : NULL;
+    return want && want->state == WANT_LOADING ? want : NULL;
+}
+
+/* A page that was waited for is not there after all. It was taken away by memory_resize, or its read
+ * failed in a time gone by: once more in earnest. Else the request has failed, and its first failure
+ * is what is told. */
+static enum status not_there(struct expert_pager *p, struct want *want,
+                             const struct memory_event *event, struct error *error)
+{
+    bool again = want->joined || event->status == STATUS_OK || event->status == STATUS_CANCELLED;
+    want->state = WANT_WAITING;
+    want->joined = false;
+    if (again)
+        return STATUS_OK;
+    if (p->failed < p->want_count)
+        return event->status;
+    p->failed = (uint32_t)(want - p->wants);
+    return error_set(error, event->status, "layer %u expert %u: %s", p->layer,
+                     event->page % p->experts, memory_error(p->memory));
+}
+
+/* What a page's arrival, or its failure to arrive, means for the request at hand. What counts is where
+ * the page is now: since the event was noted it may have left, or be on its way anew. */
 static enum status take_event(struct expert_pager *p, const struct memory_event *event,
                               struct error *error)
 {
     mover_event(&p->mover, event);
-    bool ours = event->page / p->experts == p->layer && p->undone > 0;
-    uint32_t index = ours ? p->want_of[event->page % p->experts] : 0;
-    struct want *want = index ? &p->wants[index - 1] : NULL;
-    if (event->tier != MEMORY_DEVICE || !want || want->state != WANT_LOADING)
+    struct want *want = want_for(p, event);
+    if (!want)
         return STATUS_OK; /* a guess that failed is asked for again in earnest */
-    if (event->status != STATUS_OK) {
-        want->state = WANT_WAITING;
-        if (want->joined) { /* it failed in a time gone by; once more in earnest */
-            want->joined = false;
-            return STATUS_OK;
-        }
-        if (p->failed == p->want_count)
-            p->failed = index - 1;
-        return error_set(error, event->status, "layer %u expert %u: %s", p->layer,
-                         event->page % p->experts, memory_error(p->memory));
-    }
+    enum slot_state state = memory_where(p->memory, MEMORY_DEVICE, want->page);
+    if (state == SLOT_LOADING)
+        return STATUS_OK;
+    if (state == SLOT_FREE)
+        return not_there(p, want, event, error);
     pin(p, want);
-    measure_page(p);
+    if (p->place)
+        pager_place_arrived(p->place, (uint32_t)(want - p->wants), want->joined);
+    else
+        measure_page(p);
     want->bytes = event->bytes;
     p->counters.miss_bytes += event->bytes;
     return STATUS_OK;
 }
 
-/* Takes in arrivals, waiting up to wait_ns for one, and starts what can be started. */
-static enum status settle(struct expert_pager *p, uint64_t wait_ns, struct error *error)
+static void measure_arrivals(struct expert_pager *p, bool waited)
 {
+    bool idle = !first_in(p, WANT_LOADING);
+    uint64_t page_ns = pager_place_settled(p->place, clock_now_ns(), waited, idle);
+    if (page_ns)
+        p->counters.page_ns = moved(p->counters.page_ns, page_ns);
+}
+
+enum status pager_settle(struct expert_pager *p, uint64_t wait_ns, struct error *error)
+{
+    bool waits = wait_ns > 0;
     struct memory_event events[EVENTS_PER_POLL];
     enum status worst = STATUS_OK;
     uint32_t n;
-    do { /* to the last, so that no event outlives the slot it tells of */
+    do { /* to the last, so that no event outlives the slot it tells of: a failure ends a poll early */
         n = memory_poll(p->memory, wait_ns, events, EVENTS_PER_POLL);
         for (uint32_t i = 0; i < n; i++) {
             enum status status = take_event(p, &events[i], error);
@@ -257,10 +263,26 @@ static enum status settle(struct expert_pager *p, uint64_t wait_ns, struct error
                 worst = status;
         }
         wait_ns = 0;
-    } while (n == EVENTS_PER_POLL);
+    } while (n > 0);
+    if (p->place)
+        measure_arrivals(p, waits);
     if (worst == STATUS_OK)
         start_waiting(p);
     return worst;
+}
+
+static void join(struct expert_pager *p, struct want *want)
+{
+    if (!start_demand(p, want->page))
+        return;
+    want->state = WANT_LOADING;
+    want->joined = true;
+}
+
+/* A page on its way that need not be joined at once: it may be computed where it lies. */
+static bool may_stay(const struct expert_pager *p, page_id page)
+{
+    return p->place && !p->streams && memory_where(p->memory, MEMORY_HOST, page) == SLOT_READY;
 }
 
 /* One more expert of the request at hand, `index`th of it. Returns whether it was READY. */
@@ -274,12 +296,31 @@ static bool want(struct expert_pager *p, uint32_t index, uint32_t expert)
     p->want_of[expert] = index + 1;
     if (state == SLOT_READY) {
         pin(p, want);
-    } else if (state == SLOT_LOADING && start_demand(p, page)) {
-        want->state = WANT_LOADING;
-        want->joined = true;
+    } else if (state == SLOT_LOADING && !may_stay(p, page)) {
+        join(p, want);
     }
     *(state == SLOT_READY ? &p->counters.hits : &p->counters.misses) += 1;
     return state == SLOT_READY;
+}
+
+/* Misses that are better computed where they lie are pinned there, before any room is made. */
+static void place(struct expert_pager *p, const struct layer_run *run)
+{
+    pager_place_begin(p->place, run, p->streams);
+    for (uint32_t i = 0; i < p->want_count; i++)
+        pager_place_add(p->place, p->wants[i].page);
+    pager_place_split(p->place, p->asked_ns);
+    for (uint32_t i = 0; i < p->want_count; i++) {
+        struct want *want = &p->wants[i];
+        if (pager_place_at_host(p->place, i)) {
+            want->slot = memory_pin_host(p->memory, want->page);
+            want->state = WANT_AT_HOST;
+            want->at_host = true;
+        }
+        if (want->state == WANT_WAITING &&
+            memory_where(p->memory, MEMORY_DEVICE, want->page) == SLOT_LOADING)
+            join(p, want);
+    }
 }
 
 /* The layer has been computed. */
@@ -287,7 +328,7 @@ static void finish_layer(struct expert_pager *p)
 {
     if (p->stream)
         stream_layer_computed(p->stream, p->layer);
-    settle(p, 0, NULL);
+    pager_settle(p, 0, NULL);
     go_ahead(p);
 }
 
@@ -308,12 +349,13 @@ void pager_begin_step(struct expert_pager *p, uint32_t rows, uint32_t next_rows)
 {
     uint64_t now = clock_now_ns();
     p->asked_ns = 0; /* between steps lies more than a layer */
+    p->streams = false;
     if (!p->stream)
         return;
     struct stream_step step = {.rows = rows, .next_rows = next_rows};
     p->spent = (struct stream_spent){.ns = now, .stall_ns = p->counters.stall_ns};
     p->begin_arrived = p->mover.arrived;
-    stream_begin_step(p->stream, &step);
+    p->streams = stream_begin_step(p->stream, &step);
 }
 
 void pager_end_step(struct expert_pager *p)
@@ -328,19 +370,26 @@ void pager_end_step(struct expert_pager *p)
     stream_end_step(p->stream, spent);
 }
 
-void pager_request(struct expert_pager *p, const struct layer_run *run, bool *hit)
+static void begin_layer(struct expert_pager *p, const struct layer_run *run)
 {
     CHECK(p->undone == 0 && run->count <= p->experts && run->layer < p->layers);
     p->want_count = 0;
-    settle(p, 0, NULL); /* what landed since the last request is a hit now */
+    pager_settle(p, 0, NULL); /* what landed since the last request is a hit now */
     measure_layer(p, clock_now_ns(), run->prefill);
     policy_run(p->policy, run);
     p->layer = run->layer;
     p->spent.distinct += run->count;
+}
+
+void pager_request(struct expert_pager *p, const struct layer_run *run, bool *hit)
+{
+    begin_layer(p, run);
     p->want_count = p->undone = p->failed = run->count;
     for (uint32_t i = 0; i < run->count; i++)
         hit[i] = want(p, i, run->experts[i]);
     mover_drop_late(&p->mover); /* those of this layer that are wanted were joined above */
+    if (p->place)
+        place(p, run);
     uint64_t begin = stall_begin(p);
     start_waiting(p);
     stall_end(p, begin);
@@ -358,20 +407,29 @@ void pager_lookahead(struct expert_pager *p, uint32_t distance, const float *sco
     policy_lookahead(p->policy, distance, score);
 }
 
-static struct want *first_ready(struct expert_pager *p)
+/* The device is kept busy first: it works on while the host computes. */
+static struct want *first_ready(const struct expert_pager *p)
 {
-    for (uint32_t i = 0; i < p->want_count; i++)
-        if (p->wants[i].state == WANT_READY)
-            return &p->wants[i];
-    return NULL;
+    struct want *want = first_in(p, WANT_READY);
+    return want || !p->place ? want : first_in(p, WANT_AT_HOST);
 }
 
-static bool all_given(const struct expert_pager *p)
+static uint32_t count_in(const struct expert_pager *p, enum want_state state)
 {
+    uint32_t count = 0;
     for (uint32_t i = 0; i < p->want_count; i++)
-        if (p->wants[i].state < WANT_GIVEN)
-            return false;
-    return true;
+        count += p->wants[i].state == state;
+    return count;
+}
+
+uint32_t pager_at_host(const struct expert_pager *p)
+{
+    return p->place ? count_in(p, WANT_AT_HOST) : 0;
+}
+
+uint32_t pager_ready(const struct expert_pager *p)
+{
+    return count_in(p, WANT_READY);
 }
 
 /* Is there anything that waiting could bring? */
@@ -384,14 +442,14 @@ static bool under_way(const struct expert_pager *p)
 
 enum status pager_next(struct expert_pager *p, struct pager_expert *out, struct error *error)
 {
-    if (all_given(p))
+    if (!missing(p) && !first_ready(p))
         return STATUS_NOT_FOUND;
     uint64_t begin = stall_begin(p);
-    enum status status = settle(p, 0, error);
+    enum status status = pager_settle(p, 0, error);
     struct want *want = first_ready(p);
     while (status == STATUS_OK && !want) {
         CHECK_MSG(under_way(p), "every slot is given out: release before asking for the next");
-        status = settle(p, WAIT_NS, error);
+        status = pager_settle(p, WAIT_NS, error);
         want = first_ready(p);
     }
     stall_end(p, begin);
@@ -401,8 +459,11 @@ enum status pager_next(struct expert_pager *p, struct pager_expert *out, struct 
     }
     go_ahead(p); /* after the wait: the link is idle from the last arrival on */
     want->state = WANT_GIVEN;
+    if (p->place)
+        pager_place_gave(p->place);
     *out = (struct pager_expert){
         .index = (uint32_t)(want - p->wants),
+        .at_host = want->at_host,
         .slot = want->slot,
         .page = store_page(memory_store(p->memory), want->page),
         .bytes = want->bytes,
@@ -412,22 +473,58 @@ enum status pager_next(struct expert_pager *p, struct pager_expert *out, struct 
 
 static void finish(struct expert_pager *p, struct want *want)
 {
-    if (want->state == WANT_READY || want->state == WANT_GIVEN)
+    if (want->at_host)
+        memory_unpin_host(p->memory, want->page);
+    else if (want->state == WANT_READY || want->state == WANT_GIVEN)
         memory_unpin(p->memory, want->page);
     want->state = WANT_DONE;
     p->want_of[want->page % p->experts] = 0;
     p->undone--;
 }
 
-void pager_release(struct expert_pager *p, uint32_t index)
+void pager_layer_fence(struct expert_pager *p, uint32_t layer, uint64_t fence)
+{
+    CHECK(layer < p->layers);
+    mover_fence(&p->mover, layer, fence);
+}
+
+void pager_release(struct expert_pager *p, uint32_t index, uint64_t fence)
 {
     CHECK(index < p->want_count && p->wants[index].state == WANT_GIVEN);
+    mover_fence(&p->mover, p->layer, fence);
     finish(p, &p->wants[index]);
     uint64_t begin = stall_begin(p);
     start_waiting(p);
     stall_end(p, begin);
     if (p->undone == 0)
         finish_layer(p);
+}
+
+void pager_ran(struct expert_pager *p, const struct layer_run *run)
+{
+    begin_layer(p, run);
+    p->counters.hits += run->count;
+    mover_drop_late(&p->mover);
+    finish_layer(p);
+}
+
+/* ---- what computing takes ---- */
+
+void pager_measured(struct expert_pager *p, uint32_t index, uint64_t ns)
+{
+    CHECK(index < p->want_count && p->wants[index].state == WANT_GIVEN && p->wants[index].at_host);
+    pager_place_ran_at_host(p->place, index, ns);
+}
+
+bool pager_samples(const struct expert_pager *p)
+{
+    return p->place && pager_place_samples(p->place);
+}
+
+void pager_sampled(struct expert_pager *p, const uint32_t *index, uint32_t count, uint64_t ns)
+{
+    CHECK(p->place && count > 0);
+    pager_place_ran_on_device(p->place, index, count, ns);
 }
 
 void pager_abort(struct expert_pager *p)
@@ -444,6 +541,13 @@ void pager_counters(const struct expert_pager *pager, struct pager_counters *out
     policy_counters(pager->policy, &out->policy);
     if (pager->stream)
         stream_figures(pager->stream, &out->stream);
+    if (pager->own_place)
+        placement_figures(pager_place_dictionary(pager->own_place), &out->placement);
+}
+
+const struct page *pager_page(const struct expert_pager *pager, uint32_t layer, uint32_t expert)
+{
+    return store_page(memory_store(pager->memory), layer * pager->experts + expert);
 }
 
 const struct loads *pager_loads(const struct expert_pager *pager)

@@ -1,12 +1,20 @@
 #include "engine/paging/mover.h"
 
+#include <string.h>
+
 #include "memory/base/check.h"
 
 void mover_init(struct mover *m, struct memory *memory, struct policy *policy,
-                struct stream *stream, uint32_t layers, uint32_t experts)
+                struct stream *stream, uint64_t *fence, uint32_t layers, uint32_t experts)
 {
-    *m = (struct mover){.memory = memory, .policy = policy, .stream = stream, .layers = layers,
-                        .experts = experts, .loading_layer = STREAM_NONE};
+    *m = (struct mover){.memory = memory, .policy = policy, .stream = stream, .fence = fence,
+                        .layers = layers, .experts = experts, .loading_layer = STREAM_NONE};
+}
+
+void mover_resized(struct mover *m)
+{
+    m->loading_layer = STREAM_NONE;
+    memset(m->full, 0, sizeof m->full);
 }
 
 static uint32_t class_of(const struct mover *m, page_id page)
@@ -37,7 +45,10 @@ static evict_allowed_fn *rule(const struct mover *m)
 
 static void drop(struct mover *m, enum memory_tier tier, page_id page)
 {
-    memory_evict(m->memory, tier, page);
+    if (tier == MEMORY_DEVICE)
+        memory_evict_after(m->memory, page, m->fence[page / m->experts]);
+    else
+        memory_evict(m->memory, tier, page);
     policy_resident(m->policy, tier, page, false);
 }
 
@@ -63,10 +74,13 @@ static page_id victim_for_demand(struct mover *m, enum memory_tier tier, uint32_
 bool mover_demand(struct mover *m, page_id page, bool spare_live)
 {
     uint32_t size_class = class_of(m, page);
+    bool full = false;
     for (;;) {
         enum memory_tier lacking;
         enum status status =
             memory_fetch(m->memory, MEMORY_DEVICE, page, URGENCY_DEMAND, NULL, &lacking);
+        full |= status == STATUS_FULL && lacking == MEMORY_DEVICE;
+        m->full[size_class] = full;
         if (status == STATUS_OK)
             return true;
         CHECK(status == STATUS_FULL && lacking != MEMORY_TIERS);
@@ -77,6 +91,18 @@ bool mover_demand(struct mover *m, page_id page, bool spare_live)
             return false;
         drop(m, lacking, victim);
     }
+}
+
+void mover_fence(struct mover *m, uint32_t layer, uint64_t fence)
+{
+    if (fence > m->fence[layer])
+        m->fence[layer] = fence;
+}
+
+page_id mover_leaving(struct mover *m, uint32_t size_class)
+{
+    return m->full[size_class] ? policy_victim(m->policy, MEMORY_DEVICE, size_class, rule(m), m)
+                               : PAGE_NONE;
 }
 
 /* ---- guesses ---- */
@@ -192,13 +218,14 @@ void mover_stream(struct mover *m)
 
 void mover_event(struct mover *m, const struct memory_event *event)
 {
-    bool there = event->status == STATUS_OK;
+    bool came = event->status == STATUS_OK;
     if (event->tier == MEMORY_DEVICE) {
         forget_guess(m, event->page);
-        if (!there)
+        if (!came)
             policy_prefetch_dropped(m->policy, event->page);
-        m->arrived += there;
+        m->arrived += came;
     }
+    bool there = memory_where(m->memory, event->tier, event->page) == SLOT_READY;
     policy_resident(m->policy, event->tier, event->page, there);
     /* The host stage of a journey to the device has no event of its own. */
     if (event->tier == MEMORY_DEVICE && memory_has_host(m->memory) &&

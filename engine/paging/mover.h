@@ -31,6 +31,8 @@ struct mover {
     struct policy *policy; /* borrowed */
     struct stream *stream; /* borrowed; NULL: whole layers are never loaded */
     uint32_t layers, experts;
+    uint64_t *fence;         /* [layers] borrowed: work up to here may read pages of the layer */
+    bool full[STORE_CLASSES_MAX]; /* the newest demand of the class found no free slot */
     struct mover_guess guess[MOVER_GUESSES_MAX];
     uint32_t guesses;
     uint32_t loading_layer;  /* whole layer whose pages are being queued; STREAM_NONE: none */
@@ -39,11 +41,21 @@ struct mover {
 };
 
 void mover_init(struct mover *mover, struct memory *memory, struct policy *policy,
-                struct stream *stream, uint32_t layers, uint32_t experts);
+                struct stream *stream, uint64_t *fence, uint32_t layers, uint32_t experts);
+/* A tier has other numbers of slots, and `stream` has given its layer slots back: what was noted of
+ * rings that are full and of layers half loaded holds no more. Guesses on their way go on; those that
+ * were cancelled are told of by events. */
+void mover_resized(struct mover *mover);
 /* Starts the copy of a page that the layer at hand waits for. `spare_live`: where the ring is full of
  * pages that their layers used in their last runs, give up instead of evicting one. False: no room
  * can be had now. */
 bool mover_demand(struct mover *mover, page_id page, bool spare_live);
+/* Work given to the device's processor up to this fence (memory/device.h) may read any page of the
+ * layer: none that leaves is overwritten before. */
+void mover_fence(struct mover *mover, uint32_t layer, uint64_t fence);
+/* The page that a demand of this size class would push out of the device tier; PAGE_NONE: there is
+ * room without, or there is no room to be had. */
+page_id mover_leaving(struct mover *mover, uint32_t size_class);
 #ifdef __cplusplus /* a struct and a function of one name: C++ warns, and means well */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"
@@ -57,7 +69,8 @@ void mover_guess(struct mover *mover);
 void mover_drop_late(struct mover *mover);
 /* Queues whole layers as the schedule asks and room allows. */
 void mover_stream(struct mover *mover);
-/* A journey has ended: tells the policy. */
+/* A journey has ended, well, by failing or CANCELLED by a resize: tells the policy where the page is
+ * now, which need not be where the event left it. */
 void mover_event(struct mover *mover, const struct memory_event *event);
 
 #ifdef __cplusplus

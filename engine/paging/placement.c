@@ -25,6 +25,7 @@ enum {
 };
 static const double ERROR_BOUND = 0.3;
 static const double ERROR_GAIN = 1.0 / 64; /* of the running mean error */
+static const double LATER_MAX_NS = 1e15;
 
 struct entry {
     double sample_ns[SAMPLES];
@@ -46,6 +47,7 @@ struct table {
 struct job {
     uint32_t want;
     uint64_t device_ns, host_ns;
+    int64_t later_ns; /* saved later if it is fetched */
 };
 
 struct key {
@@ -68,6 +70,13 @@ struct placement {
     uint64_t splits, tried_at;
     struct placement_figures figures;
 };
+
+const char *placement_mode_name(enum placement_mode mode)
+{
+    static const char *const names[] = {"auto", "device", "host"};
+    CHECK((unsigned)mode < sizeof names / sizeof names[0]);
+    return names[mode];
+}
 
 enum status placement_open(struct placement **out, const struct placement_config *c,
                            uint32_t wants_max, struct error *error)
@@ -280,15 +289,23 @@ static uint64_t layer_ns(const struct placement_sums *sums)
     return larger(sums->device_ns, sums->host_ns);
 }
 
+/* What a split is judged by: its time now, less what it saves later. */
+static int64_t cost(const struct placement_sums *sums)
+{
+    return (int64_t)layer_ns(sums) - sums->later_ns;
+}
+
 static void flip(struct placement *p, struct placement_sums *sums, uint32_t job)
 {
     const struct job *j = &p->jobs[job];
     if (p->at_host[job]) {
         sums->host_ns -= j->host_ns;
         sums->device_ns += j->device_ns;
+        sums->later_ns += j->later_ns;
     } else {
         sums->device_ns -= j->device_ns;
         sums->host_ns += j->host_ns;
+        sums->later_ns -= j->later_ns;
     }
     p->at_host[job] = !p->at_host[job];
 }
@@ -297,13 +314,13 @@ static void flip(struct placement *p, struct placement_sums *sums, uint32_t job)
 static void split_exactly(struct placement *p, struct placement_sums *sums, uint32_t jobs)
 {
     uint32_t best = 0, code = 0;
-    uint64_t least = layer_ns(sums);
+    int64_t least = cost(sums);
     for (uint32_t i = 1; i < UINT32_C(1) << jobs; i++) {
         uint32_t job = (uint32_t)__builtin_ctz(i);
         flip(p, sums, job);
         code ^= UINT32_C(1) << job;
-        if (layer_ns(sums) < least) {
-            least = layer_ns(sums);
+        if (cost(sums) < least) {
+            least = cost(sums);
             best = code;
         }
     }
@@ -312,13 +329,20 @@ static void split_exactly(struct placement *p, struct placement_sums *sums, uint
             flip(p, sums, job);
 }
 
-/* Jobs by device / host time, least first: the bits of a positive float sort as the float does. A
- * stable radix sort, so that equals keep their order; qsort would allocate. */
+/* Time on the device, less what that saves later, for each ns on the host. */
+static double ratio_of(const struct job *j)
+{
+    double device_ns = (double)j->device_ns - (double)j->later_ns;
+    return fmax(device_ns, 0) / (double)j->host_ns;
+}
+
+/* Jobs by that ratio, least first: the bits of a positive float sort as the float does. A stable
+ * radix sort, so that equals keep their order; qsort would allocate. */
 static void order_jobs(struct placement *p, uint32_t jobs)
 {
     struct key *from = p->order, *to = p->scratch;
     for (uint32_t i = 0; i < jobs; i++) {
-        float ratio = (float)p->jobs[i].device_ns / (float)p->jobs[i].host_ns;
+        float ratio = (float)ratio_of(&p->jobs[i]);
         from[i].job = i;
         memcpy(&from[i].value, &ratio, sizeof ratio);
     }
@@ -344,30 +368,28 @@ static void cut(struct placement *p, struct placement_sums *sums, uint32_t jobs)
 {
     for (uint32_t i = jobs; i-- > 0;) {
         uint32_t job = p->order[i].job;
-        uint64_t before = layer_ns(sums);
+        int64_t before = cost(sums);
         flip(p, sums, job);
-        if (layer_ns(sums) > before) {
+        if (cost(sums) > before) {
             flip(p, sums, job);
             return;
         }
     }
 }
 
-/* The single move off the fuller side that helps most. False: none helps. */
+/* The single move that helps most. False: none helps. */
 static bool move_one(struct placement *p, struct placement_sums *sums, uint32_t jobs)
 {
-    bool host_full = sums->host_ns > sums->device_ns;
-    uint64_t least = layer_ns(sums);
+    int64_t least = cost(sums);
     uint32_t best = UINT32_MAX;
     for (uint32_t i = 0; i < jobs; i++) {
         const struct job *j = &p->jobs[i];
-        if (p->at_host[i] != host_full)
-            continue;
-        uint64_t host = host_full ? sums->host_ns - j->host_ns : sums->host_ns + j->host_ns;
-        uint64_t device =
-            host_full ? sums->device_ns + j->device_ns : sums->device_ns - j->device_ns;
-        if (larger(host, device) < least) {
-            least = larger(host, device);
+        bool home = p->at_host[i];
+        uint64_t host = home ? sums->host_ns - j->host_ns : sums->host_ns + j->host_ns;
+        uint64_t device = home ? sums->device_ns + j->device_ns : sums->device_ns - j->device_ns;
+        int64_t later_ns = sums->later_ns + (home ? j->later_ns : -j->later_ns);
+        if ((int64_t)larger(host, device) - later_ns < least) {
+            least = (int64_t)larger(host, device) - later_ns;
             best = i;
         }
     }
@@ -380,7 +402,7 @@ static bool move_one(struct placement *p, struct placement_sums *sums, uint32_t 
 /* The exchange of two jobs that helps most. False: none helps. */
 static bool exchange(struct placement *p, struct placement_sums *sums, uint32_t jobs)
 {
-    uint64_t least = layer_ns(sums);
+    int64_t least = cost(sums);
     uint32_t best_host = UINT32_MAX, best_device = 0;
     for (uint32_t h = 0; h < jobs; h++) {
         for (uint32_t d = 0; p->at_host[h] && d < jobs; d++) {
@@ -388,8 +410,9 @@ static bool exchange(struct placement *p, struct placement_sums *sums, uint32_t 
                 continue;
             uint64_t host = sums->host_ns - p->jobs[h].host_ns + p->jobs[d].host_ns;
             uint64_t device = sums->device_ns + p->jobs[h].device_ns - p->jobs[d].device_ns;
-            if (larger(host, device) < least) {
-                least = larger(host, device);
+            int64_t later_ns = sums->later_ns + p->jobs[h].later_ns - p->jobs[d].later_ns;
+            if ((int64_t)larger(host, device) - later_ns < least) {
+                least = (int64_t)larger(host, device) - later_ns;
                 best_host = h;
                 best_device = d;
             }
@@ -449,7 +472,7 @@ static uint32_t at_the_line(const struct placement *p, uint32_t jobs, bool at_ho
     for (uint32_t i = 0; i < jobs; i++) {
         if (p->at_host[i] != at_host)
             continue;
-        double ratio = (double)p->jobs[i].device_ns / (double)p->jobs[i].host_ns;
+        double ratio = ratio_of(&p->jobs[i]);
         if (best == UINT32_MAX || (at_host ? ratio < best_ratio : ratio > best_ratio)) {
             best = i;
             best_ratio = ratio;
@@ -463,6 +486,7 @@ static void try_other_side(struct placement *p, enum placement_phase phase,
                            uint32_t jobs)
 {
     uint64_t ns = layer_ns(sums);
+    int64_t before = cost(sums);
     p->credit_ns = fmin(p->credit_ns + (double)ns / REGRET_SHARE, CREDIT_LAYERS * (double)ns);
     for (uint32_t side = 0; side < 2 && p->splits - p->tried_at >= TRY_GAP; side++) {
         uint32_t job = at_the_line(p, jobs, side == 1);
@@ -472,7 +496,7 @@ static void try_other_side(struct placement *p, enum placement_phase phase,
         if (need == NEED_NONE)
             continue;
         flip(p, sums, job);
-        double excess = (double)layer_ns(sums) - (double)ns;
+        double excess = (double)(cost(sums) - before);
         double most = (double)ns * (need == NEED_FIRST ? BLIND_FACTOR : 1);
         if (excess <= p->credit_ns && excess <= most) {
             p->credit_ns -= fmax(excess, 0);
@@ -486,6 +510,14 @@ static void try_other_side(struct placement *p, enum placement_phase phase,
     }
 }
 
+/* What its copy saves later: each further use a hit that would have been a miss, the cheaper way. */
+static int64_t later(const struct placement *p, const struct placement_want *want,
+                     uint64_t fetch_ns, double host_ns)
+{
+    double ns = want->uses * fmin((double)fetch_ns, host_ns);
+    return p->mode == PLACEMENT_AUTO ? (int64_t)fmax(fmin(ns, LATER_MAX_NS), -LATER_MAX_NS) : 0;
+}
+
 /* Adds what has no choice to the sums, collects what has, all of it on the device. */
 static uint32_t collect(struct placement *p, enum placement_phase phase,
                         const struct placement_want *wants, uint32_t count,
@@ -495,16 +527,21 @@ static uint32_t collect(struct placement *p, enum placement_phase phase,
     for (uint32_t i = 0; i < count; i++) {
         const struct placement_want *w = &wants[i];
         CHECK(w->size_class < p->classes && w->tokens > 0);
-        uint64_t ns = (uint64_t)predict(p, PLACEMENT_RUN_DEVICE, w->size_class, phase, w->tokens);
-        if (w->lies == PLACEMENT_ON_HOST)
-            ns += (uint64_t)predict(p, PLACEMENT_FETCH, w->size_class, phase, w->tokens);
-        else if (w->lies == PLACEMENT_IN_STORAGE)
-            ns += (uint64_t)predict(p, PLACEMENT_READ, w->size_class, phase, w->tokens);
-        sums->device_ns += ns;
+        uint64_t run_ns =
+            (uint64_t)predict(p, PLACEMENT_RUN_DEVICE, w->size_class, phase, w->tokens);
+        uint64_t fetch_ns = 0;
+        if (w->lies != PLACEMENT_ON_DEVICE)
+            fetch_ns = (uint64_t)predict(
+                p, w->lies == PLACEMENT_ON_HOST ? PLACEMENT_FETCH : PLACEMENT_READ, w->size_class,
+                phase, w->tokens);
+        sums->device_ns += run_ns + fetch_ns;
         if (w->lies != PLACEMENT_ON_HOST)
             continue;
-        double host = predict(p, PLACEMENT_RUN_HOST, w->size_class, phase, w->tokens);
-        p->jobs[jobs] = (struct job){i, ns, (uint64_t)host + 1};
+        double host_ns = predict(p, PLACEMENT_RUN_HOST, w->size_class, phase, w->tokens);
+        double excess_ns = fmax(host_ns - (double)run_ns, 0); /* of the host over a hit */
+        p->jobs[jobs] = (struct job){i, run_ns + fetch_ns, (uint64_t)host_ns + 1,
+                                     later(p, w, fetch_ns, excess_ns)};
+        sums->later_ns += p->jobs[jobs].later_ns;
         p->at_host[jobs++] = false;
     }
     return jobs;

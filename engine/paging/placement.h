@@ -13,6 +13,11 @@
  * least. Misses are ordered by what they gain from the link, which for one size class is the order
  * of their tokens, and cut where the maximum is least; few misses are split exactly.
  *
+ * A page that was fetched is there for the next tokens too. So what a want is expected to save later
+ * is taken off the split that fetches it: (further uses of its page - those of the page that leaves
+ * for it) x what a miss costs more than a hit. A page used again and again by one token comes in
+ * although this one use would be cheaper where it lies, and one that is used once does not.
+ *
  * It refuses to know what a page is, to measure (times are told), and to run anything. Pure,
  * deterministic, allocates nothing after open. Engine thread. */
 #ifndef MOERING_ENGINE_PAGING_PLACEMENT_H
@@ -31,6 +36,7 @@ struct placement;
 
 /* --placement. DEVICE: everything is fetched. HOST: what lies on the host runs there. */
 enum placement_mode { PLACEMENT_AUTO, PLACEMENT_DEVICE, PLACEMENT_HOST };
+const char *placement_mode_name(enum placement_mode mode); /* "auto", "device", "host" */
 
 enum placement_phase { PLACEMENT_DECODE, PLACEMENT_PREFILL, PLACEMENT_PHASES };
 
@@ -71,6 +77,9 @@ struct placement_want {
     uint32_t size_class;
     uint32_t tokens; /* >= 1 */
     enum placement_lies lies;
+    /* Expected uses of its page while a ring would keep it, after this one, less those of the page
+     * that would leave for it; 0: only the present counts. For AUTO. */
+    double uses;
 };
 
 enum placement_where { PLACEMENT_AT_DEVICE, PLACEMENT_AT_HOST };
@@ -78,6 +87,7 @@ enum placement_where { PLACEMENT_AT_DEVICE, PLACEMENT_AT_HOST };
 /* What a split is expected to take. */
 struct placement_sums {
     uint64_t device_ns, host_ns; /* side by side: the larger one is the layer's time */
+    int64_t later_ns;            /* what is fetched is expected to save so much later on */
     bool tried;                  /* one want is placed against belief, to measure it */
 };
 

@@ -26,11 +26,13 @@ enum {
 };
 
 struct policy {
+    struct policy_config config; /* its page_class is not ours */
     uint32_t layers, experts, ahead;
     uint32_t present;
     bool idle;                   /* everything fits */
     bool unasked;                /* predictors know more than eviction and planner were told */
     bool learns;                 /* somebody asks for use values or hazards */
+    enum evict_kind evict_kind;
     struct history history;
     struct use_value *value;
     struct evict *evict;
@@ -125,10 +127,12 @@ enum status policy_open(struct policy **out, const struct policy_config *c, stru
     struct policy *p = calloc(1, sizeof *p);
     if (!p)
         goto fail;
+    p->config = *c;
     p->layers = c->layers;
     p->experts = c->experts;
     p->foresight = c->foresight;
     p->idle = c->everything_fits;
+    p->evict_kind = c->evict;
     p->learns = c->evict == EVICT_LEARNED || c->prefetch != PREFETCH_OFF;
     p->ahead = layers_ahead(c);
     CHECK(p->ahead <= POLICY_AHEAD_MAX);
@@ -159,14 +163,41 @@ fail:
                      c->experts);
 }
 
+static void close_foresight(struct policy *p)
+{
+    expert_mixture_close(&p->mixture);
+    memset(&p->mixture, 0, sizeof p->mixture);
+    for (int k = 0; k < FORESIGHT_KINDS; k++) {
+        predictor_close(p->predictor[k]);
+        p->predictor[k] = NULL;
+    }
+    prefetch_close(p->prefetch);
+    p->prefetch = NULL;
+}
+
+enum status policy_resized(struct policy *p, uint32_t slots, bool everything_fits,
+                           struct error *error)
+{
+    enum status status = STATUS_OK;
+    p->config.slots = slots;
+    p->config.everything_fits = p->idle = everything_fits;
+    p->unasked = false;
+    use_value_set_gamma(p->value, use_value_gamma(slots, p->layers * p->experts));
+    evict_resized(p->evict);
+    if (p->prefetch)
+        prefetch_resized(p->prefetch, slots);
+    else
+        status = open_foresight(p, &p->config, error);
+    if (status != STATUS_OK)
+        close_foresight(p);
+    return status;
+}
+
 void policy_close(struct policy *p)
 {
     if (!p)
         return;
-    expert_mixture_close(&p->mixture);
-    for (int k = 0; k < FORESIGHT_KINDS; k++)
-        predictor_close(p->predictor[k]);
-    prefetch_close(p->prefetch);
+    close_foresight(p);
     loads_close(p->loads);
     free(p->chance);
     free(p->routed);
@@ -180,7 +211,7 @@ void policy_close(struct policy *p)
 
 static bool foretelling(const struct policy *p)
 {
-    return p->prefetch && prefetch_active(p->prefetch);
+    return p->prefetch && !p->idle && prefetch_active(p->prefetch);
 }
 
 /* Asks what the layers ahead will use and tells eviction and the planner: once they want to know. */
@@ -291,6 +322,17 @@ bool policy_live(const struct policy *p, page_id page)
     return evict_live(p->evict, page);
 }
 
+/* With a worth of w = E[gamma^(N - 1)], N runs until its next use, a page used in the same manner ever
+ * after has w / (1 - gamma w) discounted uses; the horizon of gamma is 1 / (1 - gamma) runs. */
+double policy_uses(const struct policy *p, page_id page, double rounds)
+{
+    double worth = evict_worth(p->evict, page);
+    if (p->evict_kind != EVICT_LEARNED)
+        return worth;
+    double gamma = use_value_gamma_of(p->value), far = rounds - 1 / (1 - gamma);
+    return worth / (1 - gamma * fmin(worth, 1)) + (far > 0 ? far * p->history.slow[page] : 0);
+}
+
 /* ---- prefetch ---- */
 
 void policy_spent(struct policy *p, double ns)
@@ -307,7 +349,7 @@ void policy_measured(struct policy *p, double page_ns, double layer_ns)
 
 bool policy_prefetch_next(struct policy *p, struct prefetch_pick *pick)
 {
-    if (!p->prefetch)
+    if (!p->prefetch || p->idle)
         return false;
     look_ahead(p);
     return prefetch_next(p->prefetch, pick);

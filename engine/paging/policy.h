@@ -56,6 +56,11 @@ uint64_t policy_bytes(const struct policy_config *config);
 enum status policy_open(struct policy **out, const struct policy_config *config,
                         struct error *error);
 void policy_close(struct policy *policy); /* accepts NULL */
+/* The device tier has another number of slots; what was learned stays. Residency is told as ever:
+ * tell all of it after this. NO_MEMORY: the planner, which was not needed while everything fitted,
+ * could not be opened; the policy works on without it. */
+enum status policy_resized(struct policy *policy, uint32_t slots, bool everything_fits,
+                           struct error *error);
 
 /* A layer's routing is known. Call before its misses are fetched. */
 void policy_run(struct policy *policy, const struct layer_run *run);
@@ -73,6 +78,10 @@ page_id policy_victim(struct policy *policy, enum memory_tier tier, uint32_t siz
 
 /* Did another layer than the running one use this page in its last run, or was it brought since? */
 bool policy_live(const struct policy *policy, page_id page);
+/* Uses that may be expected of a page in the next `rounds` rounds of all layers, the near ones by what
+ * is learned of it, the far ones by how often it was used at all. Rules of eviction that learn nothing
+ * say 1 or 0, as evict_worth. */
+double policy_uses(const struct policy *policy, page_id page, double rounds);
 
 /* ---- prefetch ---- */
 

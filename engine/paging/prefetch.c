@@ -104,6 +104,11 @@ fail:
                      c->layers, c->experts);
 }
 
+void prefetch_resized(struct prefetch *p, uint32_t slots)
+{
+    p->guesses_max = slots / GUESS_SHARE;
+}
+
 void prefetch_close(struct prefetch *p)
 {
     if (!p)

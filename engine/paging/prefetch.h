@@ -46,6 +46,8 @@ struct prefetch;
 
 enum status prefetch_open(struct prefetch **out, const struct prefetch_config *config,
                           struct error *error);
+/* The device tier has another number of slots. */
+void prefetch_resized(struct prefetch *prefetch, uint32_t slots);
 void prefetch_close(struct prefetch *prefetch); /* accepts NULL */
 
 /* A layer runs: settles what was guessed of it. */

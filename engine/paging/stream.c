@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "memory/base/check.h"
 
@@ -58,6 +59,8 @@ struct choice {
 
 struct stream {
     uint32_t layers, experts, top_k;
+    /* Room, and what was asked for, as the configuration had it. */
+    uint32_t classes, *layer_class, wanted, reserved_percent;
     uint32_t slots_max;  /* most layer slots; 0: off */
     uint32_t slots;      /* K in force */
     bool automatic, always, resident;
@@ -116,6 +119,26 @@ static void check_config(const struct stream_config *c)
         CHECK(c->layer_class[i] < c->classes);
 }
 
+/* How many layer slots there may be; the most that fit is returned, and a fixed number may be more. */
+static uint32_t share_room(struct stream *s, const uint32_t *class_slots)
+{
+    struct stream_config room = {.layers = s->layers, .experts = s->experts, .classes = s->classes,
+                                 .class_slots = class_slots, .layer_class = s->layer_class};
+    uint32_t most = most_slots(&room, 100);
+    if (s->automatic) /* what is resident for good needs no reserve */
+        s->slots_max = most == s->layers ? most : most_slots(&room, 100 - s->reserved_percent);
+    else
+        s->slots_max = s->wanted < s->layers ? s->wanted : s->layers;
+    s->resident = s->slots_max == s->layers;
+    /* One slot hides no copy behind computing, and takes its room from pages that are used. */
+    if (s->automatic && !s->resident && s->slots_max < SLOTS_OVERLAP)
+        s->slots_max = 0;
+    s->slots = s->slots_max;
+    if (s->automatic && !s->resident && s->slots > SLOTS_OVERLAP)
+        s->slots = SLOTS_OVERLAP;
+    return most;
+}
+
 enum status stream_open(struct stream **out, const struct stream_config *c, struct error *error)
 {
     check_config(c);
@@ -127,11 +150,17 @@ enum status stream_open(struct stream **out, const struct stream_config *c, stru
     s->top_k = c->top_k;
     s->always = c->always;
     s->automatic = c->stream_layers == STREAM_AUTO;
-    uint32_t most = most_slots(c, 100);
-    if (s->automatic) /* what is resident for good needs no reserve */
-        s->slots_max = most == s->layers ? most : most_slots(c, 100 - c->reserved_percent);
-    else
-        s->slots_max = c->stream_layers < s->layers ? c->stream_layers : s->layers;
+    s->wanted = c->stream_layers;
+    s->classes = c->classes;
+    s->reserved_percent = c->reserved_percent;
+    s->layer_class = calloc(c->layers, sizeof *s->layer_class);
+    if (!s->layer_class) {
+        stream_close(s);
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the streaming schedule");
+    }
+    if (c->layer_class)
+        memcpy(s->layer_class, c->layer_class, c->layers * sizeof *s->layer_class);
+    uint32_t most = share_room(s, c->class_slots);
     if (s->slots_max > most) {
         stream_close(s);
         return error_set(error, STATUS_INVALID,
@@ -139,20 +168,28 @@ enum status stream_open(struct stream **out, const struct stream_config *c, stru
                          "experts; lower it, say auto, or raise --device-experts",
                          c->stream_layers, most, c->experts);
     }
-    s->resident = s->slots_max == s->layers;
-    /* One slot hides no copy behind computing, and takes its room from pages that are used. */
-    if (s->automatic && !s->resident && s->slots_max < SLOTS_OVERLAP)
-        s->slots_max = 0;
-    s->slots = s->slots_max;
-    if (s->automatic && !s->resident && s->slots > SLOTS_OVERLAP)
-        s->slots = SLOTS_OVERLAP;
     *out = s;
     return STATUS_OK;
 }
 
-void stream_close(struct stream *stream)
+void stream_resized(struct stream *s, const uint32_t *class_slots)
 {
-    free(stream);
+    uint32_t most = share_room(s, class_slots);
+    if (s->slots_max > most) { /* a fixed number; it comes back when it fits again */
+        s->slots = s->slots_max = most;
+        s->resident = false;
+    }
+    s->base = s->computed = s->given = s->granted = s->end = 0;
+    s->planned = (struct choice){0};
+    s->in_step = false;
+}
+
+void stream_close(struct stream *s)
+{
+    if (!s)
+        return;
+    free(s->layer_class);
+    free(s);
 }
 
 /* ---- measured means ---- */

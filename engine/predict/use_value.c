@@ -284,3 +284,8 @@ float use_value_gamma_of(const struct use_value *v)
 {
     return v->gamma;
 }
+
+void use_value_set_gamma(struct use_value *v, float gamma)
+{
+    v->gamma = gamma;
+}

@@ -47,6 +47,8 @@ void use_value_close(struct use_value *value); /* accepts NULL */
 
 /* gamma for a ring that holds `slots` of `pages`. */
 float use_value_gamma(uint32_t slots, uint32_t pages);
+/* Another horizon from now on. What was learned stays, and is drawn to the new one as it goes on. */
+void use_value_set_gamma(struct use_value *value, float gamma);
 
 /* Around history_observe of the same run: it learns from the state before and looks at the state after. */
 void use_value_before(struct use_value *value, const struct layer_run *run);

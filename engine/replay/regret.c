@@ -158,3 +158,10 @@ void regret_figures(const struct regret *r, struct regret_figures *out)
     *out = r->figures;
     out->next_requests = r->target;
 }
+
+void regret_resized(struct regret *r, const uint32_t *class_slots, regret_resident_fn *resident,
+                    void *arg)
+{
+    memcpy(r->class_slots, class_slots, r->classes * sizeof *r->class_slots);
+    regret_begin(r, resident, arg);
+}

@@ -111,8 +111,6 @@ TEST_F(EngineTest, RefusesWhatCannotWorkAndNamesTheFlag)
     EXPECT_TRUE(says("--max-model-len 129")) << error_.text;
     EXPECT_EQ(open([](auto &c) { c.max_num_seqs = 0; }), STATUS_INVALID);
     EXPECT_TRUE(says("--max-num-seqs")) << error_.text;
-    EXPECT_EQ(open([](auto &c) { c.max_batch_tokens = 0; }), STATUS_INVALID);
-    EXPECT_TRUE(says("--max-num-batched-tokens")) << error_.text;
     EXPECT_EQ(open([](auto &c) { c.max_batch_tokens = UINT32_MAX; }), STATUS_INVALID);
     EXPECT_TRUE(says("--max-num-batched-tokens")) << error_.text;
     EXPECT_EQ(open([](auto &c) { c.kv_bytes = 1000; }), STATUS_INVALID);

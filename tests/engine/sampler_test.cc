@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/backend/backend.h"
+
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -62,6 +64,7 @@ class Sampler
     {
         sampler_observe(sampler_, tokens.data(), static_cast<uint32_t>(tokens.size()), output);
     }
+    bool draw(struct draw *out) { return sampler_draw(sampler_, out); }
 
   private:
     struct sampler *sampler_ = nullptr;
@@ -505,6 +508,77 @@ TEST(Sampler, ALargeVocabularyWithAFlatDistribution)
         double u = sampler_uniform(42, static_cast<uint64_t>(i));
         EXPECT_EQ(all.token(flat), static_cast<uint32_t>(u * vocab));
         EXPECT_EQ(nearly_all.token(flat), static_cast<uint32_t>(u * std::ceil(0.999f * vocab)));
+    }
+}
+
+TEST(Sampler, ADrawForADeviceHasTheParametersAndTheUniformOfTheNextToken)
+{
+    for (uint32_t top_k : {0u, 1u, 7u}) {
+        struct sampler_params params = params_with(0.7f, top_k, 0.9f, 0.1f);
+        Sampler sampler(params, 8);
+        for (uint64_t n = 0; n < 5; n++) {
+            struct draw draw = {};
+            ASSERT_TRUE(sampler.draw(&draw));
+            EXPECT_EQ(draw.temperature, 0.7f);
+            EXPECT_EQ(draw.top_k, top_k);
+            EXPECT_EQ(draw.top_p, 0.9f);
+            EXPECT_EQ(draw.min_p, 0.1f);
+            EXPECT_EQ(draw.uniform, sampler_uniform(params.seed, n));
+        }
+    }
+}
+
+/* Whoever draws, the stream of random numbers goes on at the same place. */
+TEST(Sampler, DrawsForADeviceCountAsSampledOnes)
+{
+    std::mt19937 rng(9);
+    for (float temperature : {0.0f, 0.01f, 1.0f})
+        for (uint32_t top_k : {0u, 1u, 9u}) {
+            struct sampler_params params = params_with(temperature, top_k);
+            Sampler sampled(params, 50), mixed(params, 50), open(params, 50);
+            for (int n = 0; n < 200; n++) {
+                std::vector<float> logits = random_logits(rng, 50, false);
+                uint32_t token = sampled.token(logits);
+                struct draw draw = {}, unused = {};
+                ASSERT_TRUE(open.draw(&draw));
+                if (rng() % 2) {
+                    ASSERT_EQ(mixed.token(logits), token) << n;
+                } else {
+                    ASSERT_TRUE(mixed.draw(&unused));
+                    ASSERT_EQ(unused.uniform, draw.uniform) << n;
+                }
+                if (temperature == 0) {
+                    ASSERT_EQ(draw.uniform, 0);
+                } else if (top_k == 0) {
+                    ASSERT_EQ(reference_draw(reference_kept(logits, params), draw.uniform), token);
+                }
+            }
+        }
+}
+
+TEST(Sampler, PenaltiesAndLogprobsAreNotForADevice)
+{
+    for (void (*set)(struct sampler_params *) : std::vector<void (*)(struct sampler_params *)>{
+             [](sampler_params *p) { p->repetition_penalty = 1.1f; },
+             [](sampler_params *p) { p->presence_penalty = -0.1f; },
+             [](sampler_params *p) { p->frequency_penalty = 0.1f; },
+             [](sampler_params *p) { p->logprobs = true; },
+             [](sampler_params *p) { p->top_logprobs = 1; },
+         }) {
+        struct sampler_params params = params_with(1);
+        set(&params);
+        Sampler asked(params, 1000), untouched(params, 1000);
+        const std::vector<float> flat(1000, 0);
+        for (int i = 0; i < 20; i++) {
+            struct draw draw = {3, 4, 5, 6, 7};
+            ASSERT_FALSE(asked.draw(&draw));
+            EXPECT_EQ(draw.temperature, 3);
+            EXPECT_EQ(draw.top_k, 4u);
+            EXPECT_EQ(draw.top_p, 5);
+            EXPECT_EQ(draw.min_p, 6);
+            EXPECT_EQ(draw.uniform, 7);
+            ASSERT_EQ(asked.token(flat), untouched.token(flat)) << "a draw was lost";
+        }
     }
 }
 

@@ -153,7 +153,7 @@ __device__ void score_keys(const struct attention_pass &pass, const struct atten
 #pragma unroll
                 for (uint32_t i = 0; i < KEYS_EACH; i++)
                     for (uint32_t j = 0; j < 8; j++)
-                        dots[i][g] += x[j] * k[i][j];
+                        dots[i][g] = fmaf(x[j], k[i][j], dots[i][g]);
             }
         }
 #pragma unroll
@@ -219,7 +219,7 @@ __device__ void sum_values(const struct attention_pass &pass, const struct atten
             for (uint32_t g = 0; g < G; g++) {
                 float weight = weights[key * G + g];
                 for (uint32_t j = 0; j < 8; j++)
-                    sums[g][j] += weight * v[i][j];
+                    sums[g][j] = fmaf(weight, v[i][j], sums[g][j]);
             }
         }
     }
@@ -355,7 +355,7 @@ __global__ void __launch_bounds__(JOIN_THREADS) join_parts(struct attention_pass
         if (threadIdx.x < count) {
             uint32_t p = from + threadIdx.x;
             weights[threadIdx.x] = expf(tops[2 * p] - top);
-            total += weights[threadIdx.x] * tops[2 * p + 1];
+            total = fmaf(weights[threadIdx.x], tops[2 * p + 1], total);
         }
         __syncthreads();
         if (group < groups) {
@@ -363,7 +363,8 @@ __global__ void __launch_bounds__(JOIN_THREADS) join_parts(struct attention_pass
             for (uint32_t p = group; p < count; p += groups) {
                 float4 s = sums[(size_t)(from + p) * pieces + c];
                 float w = weights[p];
-                sum.x += w * s.x, sum.y += w * s.y, sum.z += w * s.z, sum.w += w * s.w;
+                sum.x = fmaf(w, s.x, sum.x), sum.y = fmaf(w, s.y, sum.y);
+                sum.z = fmaf(w, s.z, sum.z), sum.w = fmaf(w, s.w, sum.w);
             }
         }
         __syncthreads();

@@ -410,7 +410,8 @@ __device__ void score_float_tile(const float *q, const float *keys, float scale,
             float4 y = read4(keys + (column + 8 * k) * STRIDE + d);
 #pragma unroll
             for (uint32_t i = 0; i < 2; i++)
-                dots[i][k] += x[i].x * y.x + x[i].y * y.y + x[i].z * y.z + x[i].w * y.w;
+                dots[i][k] = fmaf(x[i].w, y.w, fmaf(x[i].z, y.z,
+                                  fmaf(x[i].y, y.y, fmaf(x[i].x, y.x, dots[i][k]))));
         }
     }
     for (uint32_t i = 0; i < 2; i++)
@@ -442,8 +443,8 @@ __device__ void weigh_float_tile(float *scores, uint32_t first, struct running_r
 
 __device__ __forceinline__ void add_scaled(float4 *sum, float weight, float4 v)
 {
-    sum->x += weight * v.x, sum->y += weight * v.y;
-    sum->z += weight * v.z, sum->w += weight * v.w;
+    sum->x = fmaf(weight, v.x, sum->x), sum->y = fmaf(weight, v.y, sum->y);
+    sum->z = fmaf(weight, v.z, sum->z), sum->w = fmaf(weight, v.w, sum->w);
 }
 
 /* sums = factors * sums + weights * values, for four rows and 4 * PARTS values of each. */

@@ -10,7 +10,7 @@
 #include "memory/device_cuda.h"
 
 #define WORKSPACE_BYTES ((size_t)32 << 20) /* what cuBLAS asks for on the newest devices */
-#define DIRECT_BYTES (CUDA_STAGE_BYTES / 4) /* larger uploads go straight from where they lie */
+#define PIECE_BYTES (CUDA_STAGE_BYTES / 4) /* larger uploads and downloads go in pieces of it */
 
 /* Rows that share the scratch of split attention, which grows with rows x context. */
 #define ATTENTION_ROWS 16
@@ -42,7 +42,7 @@ static uint8_t *stage_take(struct cuda_backend *b, size_t bytes)
     struct cuda_stage *s = &b->stage;
     const size_t half_bytes = CUDA_STAGE_BYTES / 2;
     size_t begin = bytes_align_up(s->used, 64), now = s->used > half_bytes;
-    CHECK(bytes <= DIRECT_BYTES);
+    CHECK(bytes <= PIECE_BYTES && !b->capturing); /* a graph would read it later, and again */
     bool wraps = begin + bytes > CUDA_STAGE_BYTES;
     bool crosses = wraps || (now == 0 && begin + bytes > half_bytes);
     if (crosses) {
@@ -57,7 +57,7 @@ static uint8_t *stage_take(struct cuda_backend *b, size_t bytes)
 void cuda_stage_upload(struct cuda_backend *b, void *to, const void *from, size_t bytes)
 {
     for (size_t done = 0; done < bytes;) {
-        size_t n = bytes - done < DIRECT_BYTES ? bytes - done : DIRECT_BYTES;
+        size_t n = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
         uint8_t *piece = stage_take(b, n);
         memcpy(piece, (const uint8_t *)from + done, n);
         CUDA_CALL(cudaMemcpyAsync((uint8_t *)to + done, piece, n, cudaMemcpyHostToDevice,
@@ -75,7 +75,7 @@ static void cuda_download(struct backend *base, void *to_host, const void *from,
 {
     struct cuda_backend *b = cuda_backend_of(base);
     for (size_t done = 0; done < bytes;) {
-        size_t n = bytes - done < DIRECT_BYTES ? bytes - done : DIRECT_BYTES;
+        size_t n = bytes - done < PIECE_BYTES ? bytes - done : PIECE_BYTES;
         uint8_t *piece = stage_take(b, n);
         CUDA_CALL(cudaMemcpyAsync(piece, (const uint8_t *)from + done, n, cudaMemcpyDeviceToHost,
                                   b->stream));
@@ -323,7 +323,6 @@ static uint32_t pieces_of(struct cuda_backend *b, struct piece *p)
         p[n++] = {&b->gemm.half, rows_or_ahead * c->width_max * sizeof(uint16_t)};
         p[n++] = {(void **)&b->gemm.sum, rows_or_ahead * c->width_max * sizeof(float)};
         p[n++] = {&b->many.half, choices * wide * sizeof(uint16_t)};
-        p[n++] = {(void **)&b->many.gate, choices * c->expert_width * sizeof(float)};
         p[n++] = {(void **)&b->many.up, choices * c->expert_width * sizeof(float)};
     }
     CHECK(n <= PIECES_MAX && n <= CUDA_OWNED_MAX);
@@ -370,6 +369,7 @@ static enum status make_scratch(struct cuda_backend *b, struct error *error)
         b->owned[b->owned_count++] = *pieces[i].field = p;
         CUDA_CALL(cudaMemsetAsync(p, 0, bytes, b->stream));
     }
+    b->many.gate = b->expert_hidden; /* a call goes one way or the other */
     return STATUS_OK;
 }
 

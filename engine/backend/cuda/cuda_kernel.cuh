@@ -18,14 +18,15 @@
 #define CUDA_FEW_ROWS 8
 #define CUDA_WARP 32
 
-/* Dynamic shared memory of the block, as `type name[]`; 16-byte aligned. Ends with a semicolon of
+/* Dynamic shared memory of the block, as `type name[]`; 32-byte aligned, as
+ * tiles of tensor cores want it. Ends with a semicolon of
  * the caller's. */
 #ifdef CUDA_HOST_DOUBLE
 #define CUDA_DYNAMIC_SHARED(type, name)                                                            \
     type *name = static_cast<type *>(cuda_host_dynamic_shared())
 #else
 #define CUDA_DYNAMIC_SHARED(type, name)                                                            \
-    extern __shared__ __align__(16) unsigned char cuda_dynamic_shared_bytes[];                     \
+    extern __shared__ __align__(32) unsigned char cuda_dynamic_shared_bytes[];                     \
     type *name = reinterpret_cast<type *>(cuda_dynamic_shared_bytes)
 #endif
 

@@ -114,7 +114,8 @@ struct cuda_plan {
     uint32_t *place;             /* [choices_max] place of each choice (row-major) */
     uint32_t *offsets;           /* [rows_max + 1] r * top_k */
 };
-/* One block. Where *stopped is 0 and a chosen page has no slot, *stopped becomes layer + 1. */
+/* One block. Where *stopped is 0 and a chosen page has no slot, *stopped becomes layer + 1; what it
+ * is then, args->stopped takes too (NULL: nothing does). */
 void cuda_plan_resident(cudaStream_t stream, const struct cuda_plan *plan,
                         const struct resident_args *args, const uint8_t *const *table,
                         uint32_t *stopped);

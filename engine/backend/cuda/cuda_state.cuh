@@ -10,7 +10,7 @@
 #define CUDA_RESIDENT_ROWS 64      /* rows up to which layers run ahead of the host */
 #define CUDA_STAGE_BYTES (4u << 20) /* pinned ring through which small host arrays travel */
 #define CUDA_OWNED_MAX 32
-#define CUDA_SEGMENTS_MAX 4096     /* captured at once; then all are forgotten */
+#define CUDA_SEGMENTS_MAX 4096     /* of which three quarters are known; then all are forgotten */
 
 /* Pinned memory handed out in a circle. A piece is written again only when the copy that read it is
  * done: each half has a fence. */
@@ -22,7 +22,8 @@ struct cuda_stage {
 
 struct cuda_segment {
     struct segment_key key;
-    cudaGraphExec_t exec;
+    bool known;           /* it was asked for; else the place is free */
+    cudaGraphExec_t exec; /* NULL: asked for once */
 };
 
 struct cuda_backend {
@@ -63,7 +64,8 @@ struct cuda_backend {
 
     struct cuda_segment *segments; /* [CUDA_SEGMENTS_MAX], open addressing by key */
     uint32_t segment_count;
-    bool capturing;
+    bool in_segment; /* between segment_begin and segment_end */
+    bool capturing;  /* and captured, not run */
     struct segment_key capture_key;
 
     void *owned[CUDA_OWNED_MAX]; /* device memory to free at close */

@@ -37,6 +37,7 @@ struct plan_job {
     uint32_t offset[3];
     const uint8_t *const *table;
     uint32_t *stopped;
+    uint32_t *told; /* takes what *stopped is afterwards; NULL: nobody asks */
     uint32_t words; /* of one expert's set of rows; odd, so that sets begin in different banks */
     uint32_t share; /* neighbouring experts per thread */
 };
@@ -122,9 +123,13 @@ static __global__ void __launch_bounds__(PLAN_THREADS) plan_kernel(struct plan_j
     CUDA_DYNAMIC_SHARED(uint32_t, sets); /* [experts][words] rows that chose it */
     uint32_t *first = sets + job.experts * job.words; /* [experts] first place of each */
     uint32_t choices = job.rows * job.top_k, thread = threadIdx.x;
-    if (*job.stopped) { /* the same in all threads: it is written behind barriers only */
-        if (thread == 0)
+    uint32_t stopped = *job.stopped;
+    if (stopped) { /* the same in all threads: it is written behind barriers only */
+        if (thread == 0) {
             *job.plan.count = 0;
+            if (job.told)
+                *job.told = stopped;
+        }
         return;
     }
     for (uint32_t i = thread; i < job.experts * job.words; i += PLAN_THREADS)
@@ -152,6 +157,8 @@ static __global__ void __launch_bounds__(PLAN_THREADS) plan_kernel(struct plan_j
         *job.plan.count = missing ? 0 : total >> 16;
         if (missing)
             *job.stopped = job.layer + 1;
+        if (job.told)
+            *job.told = missing ? job.layer + 1 : 0;
     }
     if (missing)
         return;
@@ -199,6 +206,7 @@ void cuda_plan_resident(cudaStream_t stream, const struct cuda_plan *plan,
         job.offset[i] = args->offset[i];
     job.table = table;
     job.stopped = stopped;
+    job.told = args->stopped;
     job.words = cuda_parts(args->rows, PLAN_ROW_BITS) | 1;
     job.share = cuda_parts(args->experts, PLAN_THREADS);
     size_t shared_bytes = (size_t)args->experts * (job.words + 1) * sizeof(uint32_t);

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -160,6 +162,174 @@ TEST_F(KvCache, MoreThanCanBeCountedIsToldWithTheFlag)
     EXPECT_EQ(kv_cache_open(&cache_, &config_, &error), STATUS_NO_MEMORY);
     EXPECT_NE(std::string(error.text).find("--kv-cache-bytes"), std::string::npos) << error.text;
     EXPECT_EQ(cache_, nullptr);
+}
+
+// A backend whose memory can be made to run out: the CPU's, with alloc counted.
+struct Failing {
+    struct backend backend;
+    struct backend_ops ops;
+    struct backend *cpu;
+    int allowed = -1; // allocations that succeed; -1: all
+    uint64_t bytes = 0, peak = 0;
+    int forgotten = 0;
+    std::map<void *, size_t> sizes;
+
+    explicit Failing(struct backend *b) : cpu(b)
+    {
+        ops = *b->ops;
+        ops.alloc = [](struct backend *self, size_t size) -> void * {
+            Failing *f = (Failing *)self;
+            if (f->allowed == 0)
+                return nullptr;
+            f->allowed -= f->allowed > 0;
+            void *p = f->cpu->ops->alloc(f->cpu, size);
+            f->sizes[p] = size;
+            f->bytes += size;
+            f->peak = std::max(f->peak, f->bytes);
+            return p;
+        };
+        ops.release = [](struct backend *self, void *p) {
+            Failing *f = (Failing *)self;
+            f->bytes -= f->sizes.at(p);
+            f->sizes.erase(p);
+            f->cpu->ops->release(f->cpu, p);
+        };
+        ops.segments_forget = [](struct backend *self) { ((Failing *)self)->forgotten++; };
+        backend.ops = &ops;
+    }
+};
+
+// Sequences with known contents in all their blocks: value = owner, position in the table, layer.
+struct Pool {
+    static constexpr uint32_t tables = 6, most = 24;
+    struct kv_cache *cache = nullptr;
+    struct kv_cache_config config;
+    std::vector<Table> table;
+    explicit Pool(const struct kv_cache_config &c) : config(c), table(tables, Table(most))
+    {
+        EXPECT_EQ(kv_cache_open(&cache, &config, nullptr), STATUS_OK);
+    }
+    ~Pool()
+    {
+        for (Table &t : table)
+            kv_cache_release(cache, t.blocks.data(), &t.count);
+        kv_cache_close(cache);
+    }
+    size_t array_bytes() const { return kv_cache_block_bytes(&config) / 2 / config.layers; }
+    static uint8_t byte(uint32_t owner, uint32_t at, uint32_t layer, bool value)
+    {
+        return (uint8_t)(1 + owner + 7 * at + 31 * layer + 101 * value);
+    }
+    void grow(uint32_t owner, uint32_t blocks)
+    {
+        Table &t = table[owner];
+        uint32_t at = t.count;
+        if (kv_cache_reserve(cache, t.blocks.data(), &t.count, blocks * KV_BLOCK_TOKENS) != STATUS_OK)
+            return;
+        for (; at < t.count; at++)
+            for (uint32_t l = 0; l < config.layers; l++) {
+                struct kv_layer layer = kv_cache_layer(cache, l);
+                size_t n = array_bytes(), offset = n * t.blocks[at];
+                memset((uint8_t *)layer.keys + offset, byte(owner, at, l, false), n);
+                memset((uint8_t *)layer.values + offset, byte(owner, at, l, true), n);
+            }
+    }
+    void check() const
+    {
+        kv_cache_check(cache);
+        for (uint32_t owner = 0; owner < tables; owner++)
+            for (uint32_t at = 0; at < table[owner].count; at++)
+                for (uint32_t l = 0; l < config.layers; l++) {
+                    struct kv_layer layer = kv_cache_layer(cache, l);
+                    size_t n = array_bytes(), offset = n * table[owner].blocks[at];
+                    for (size_t i : {size_t(0), n / 2, n - 1}) {
+                        ASSERT_EQ(((uint8_t *)layer.keys)[offset + i], byte(owner, at, l, false));
+                        ASSERT_EQ(((uint8_t *)layer.values)[offset + i], byte(owner, at, l, true));
+                    }
+                }
+    }
+    uint32_t used() const { return kv_cache_blocks(cache) - kv_cache_free_blocks(cache); }
+};
+
+/* Random sizes at random moments, with allocations failing now and then: contents stay, FULL says when
+ * they cannot, and never are more than one layer's arrays there twice. */
+TEST_F(KvCache, ResizesKeepWhatIsInUse)
+{
+    for (enum dtype dtype : {DTYPE_F32, DTYPE_F16}) {
+        Failing failing(config_.backend);
+        struct kv_cache_config config = config_;
+        config.dtype = dtype;
+        config.backend = &failing.backend;
+        config.blocks = 40;
+        Pool pool(config);
+        scratch::Random random(dtype == DTYPE_F32 ? 5 : 6);
+        uint32_t shrunk = 0, full = 0, failed = 0;
+        for (int step = 0; step < 1500; step++) {
+            uint32_t owner = random.below(Pool::tables), before = kv_cache_blocks(pool.cache);
+            if (random.chance(25))
+                kv_cache_release(pool.cache, pool.table[owner].blocks.data(),
+                                 &pool.table[owner].count);
+            else
+                pool.grow(owner, 1 + random.below(Pool::most));
+            if (!random.chance(30))
+                continue;
+            uint32_t blocks = 1 + random.below(80), used = pool.used();
+            struct error error = {};
+            failing.allowed = random.chance(20) ? (int)random.below(6) : -1;
+            failing.peak = failing.bytes;
+            bool exact = failing.bytes == kv_cache_block_bytes(&config) * before;
+            uint64_t layer_twice = std::max(failing.bytes, kv_cache_block_bytes(&config) * blocks) +
+                                   kv_cache_block_bytes(&config) * std::max(blocks, before) / 3;
+            enum status status = kv_cache_resize(pool.cache, blocks, &error);
+            failing.allowed = -1;
+            if (exact) { /* no layer is larger than the pool after an earlier failure */
+                EXPECT_LE(failing.peak, layer_twice);
+            }
+            EXPECT_EQ(status == STATUS_FULL, used > blocks) << error.text;
+            EXPECT_EQ(kv_cache_blocks(pool.cache), status == STATUS_OK ? blocks : before);
+            EXPECT_EQ(pool.used(), used);
+            if (status == STATUS_NO_MEMORY) {
+                EXPECT_GT(blocks, before) << "only growing needs memory";
+                EXPECT_NE(std::string(error.text).find("--kv-cache-bytes"), std::string::npos);
+            }
+            if (status == STATUS_FULL) {
+                EXPECT_NE(std::string(error.text).find(std::to_string(used - blocks) + " more"),
+                          std::string::npos) << error.text;
+            }
+            shrunk += status == STATUS_OK && blocks < before && used > 0;
+            full += status == STATUS_FULL;
+            failed += status == STATUS_NO_MEMORY;
+            ASSERT_NO_FATAL_FAILURE(pool.check());
+        }
+        EXPECT_GT(shrunk, 50u);
+        EXPECT_GT(full, 5u);
+        EXPECT_GT(failed, 5u);
+        EXPECT_GT(failing.forgotten, 100);
+    }
+}
+
+TEST_F(KvCache, AResizeIsUndoneByTheNext)
+{
+    Failing failing(config_.backend);
+    struct kv_cache_config config = config_;
+    config.backend = &failing.backend;
+    Pool pool(config);
+    uint64_t bytes = failing.bytes;
+    EXPECT_EQ(bytes, kv_cache_block_bytes(&config) * 10);
+    pool.grow(0, 9);
+    ASSERT_EQ(kv_cache_resize(pool.cache, 30, nullptr), STATUS_OK);
+    EXPECT_EQ(failing.bytes, 3 * bytes);
+    pool.grow(1, 20);
+    EXPECT_EQ(kv_cache_free_blocks(pool.cache), 1u);
+    EXPECT_EQ(kv_cache_resize(pool.cache, 10, nullptr), STATUS_FULL);
+    kv_cache_release(pool.cache, pool.table[0].blocks.data(), &pool.table[0].count);
+    EXPECT_EQ(kv_cache_resize(pool.cache, 20, nullptr), STATUS_OK); /* all of them have moved or stayed */
+    EXPECT_EQ(kv_cache_free_blocks(pool.cache), 0u);
+    EXPECT_EQ(failing.bytes, 2 * bytes);
+    ASSERT_NO_FATAL_FAILURE(pool.check());
+    failing.allowed = 0;
+    EXPECT_EQ(kv_cache_resize(pool.cache, 21, nullptr), STATUS_NO_MEMORY);
+    EXPECT_EQ(kv_cache_blocks(pool.cache), 20u);
 }
 
 TEST_F(KvCache, CloseAcceptsNull)

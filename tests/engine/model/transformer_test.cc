@@ -221,7 +221,12 @@ protected:
         pager.layers = toy.layers;
         pager.experts = toy.experts;
         ASSERT_EQ(pager_open(&pager_, &pager, &error_), STATUS_OK);
-        struct transformer_config config = {model_, kv_, pager_, kRows, kLogits};
+        struct transformer_config config = {};
+        config.model = model_;
+        config.kv = kv_;
+        config.pager = pager_;
+        config.rows_max = kRows;
+        config.logits_max = kLogits;
         ASSERT_EQ(transformer_open(&transformer_, &config, &error_), STATUS_OK);
     }
     /* All positions in chunks, their logits a few rows at a time. */

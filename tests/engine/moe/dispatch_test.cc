@@ -17,12 +17,12 @@ public:
     Dispatch(uint32_t rows_max, uint32_t choices_max, uint32_t experts)
     {
         EXPECT_EQ(dispatch_open(&d, rows_max, choices_max, experts, nullptr), STATUS_OK);
-        dispatch_reset(&d);
+        dispatch_reset(&d, rows_max);
     }
     ~Dispatch() { dispatch_close(&d); }
     void fill(const Rows &rows)
     {
-        dispatch_reset(&d);
+        dispatch_reset(&d, (uint32_t)rows.size());
         float weight = 0;
         for (const auto &row : rows) {
             std::vector<float> weights(row.size());
@@ -144,7 +144,7 @@ TEST(DispatchDeathTest, RefusesMoreThanItWasSizedFor)
     EXPECT_DEATH(dispatch_add_row(&dispatch.d, experts, weights, 3), "choices_max");
     EXPECT_DEATH(dispatch_add_row(&dispatch.d, outside, weights, 1), "experts");
     dispatch_add_row(&dispatch.d, experts, weights, 1);
-    EXPECT_DEATH(dispatch_add_row(&dispatch.d, experts, weights, 1), "rows_max");
+    EXPECT_DEATH(dispatch_add_row(&dispatch.d, experts, weights, 1), "rows_told");
 }
 
 TEST(Dispatch, ClosesWhatWasNeverOpened)

@@ -130,6 +130,27 @@ public:
         return moe_layer(&moe_, layer, router_of(layer), DTYPE_F32, x.data(), normed.data(),
                          batch_.get(), error);
     }
+    /* One item for each row; chosen: as many for each. */
+    void ran(uint32_t layer, const std::vector<uint32_t> &experts, const std::vector<uint32_t> &rows)
+    {
+        const uint32_t tokens[kRows] = {};
+        const std::vector<float> weights(experts.size(), 0.5f);
+        struct moe_routing routing = {experts.data(), weights.data()};
+        batch_ = toy::Batch();
+        for (size_t r = 0; r < rows.size(); r++)
+            batch_.add(tokens, 1, 0, nullptr);
+        moe_ran(&moe_, layer, batch_.get(), &routing);
+    }
+    struct pager_counters counted() const
+    {
+        struct pager_counters c;
+        pager_counters(pager_, &c);
+        return c;
+    }
+    void part_offsets(uint32_t layer, uint32_t offset[3]) const
+    {
+        moe_part_offsets(&moe_, layer, offset);
+    }
     struct policy_counters paging() const
     {
         struct pager_counters c;
@@ -363,6 +384,23 @@ TEST_F(MoeLayer, AFailedReadIsBlamedOnTheItemsThatWantIt)
         }
     EXPECT_GT(blamed, 0u);
     EXPECT_GT(spared, 0u);
+}
+
+/* A layer that the device ran by itself counts as a layer of hits, for the pager and the items. */
+TEST_F(MoeLayer, WhatRanByItselfIsToldAsHits)
+{
+    Layer layer(weights, ROUTER_SOFTMAX, 2, kExperts);
+    layer.ran(1, {3, 4, 5, 1}, {2, 2}); /* two rows of two choices */
+    EXPECT_EQ(layer.counted().hits, 4u);
+    EXPECT_EQ(layer.counted().misses, 0u);
+    EXPECT_EQ(layer.usage(0).hits, 2u);
+    EXPECT_EQ(layer.usage(1).hits, 2u);
+    EXPECT_EQ(layer.usage(0).misses + layer.usage(1).misses, 0u);
+    uint32_t offset[3];
+    layer.part_offsets(1, offset);
+    EXPECT_EQ(offset[0], 0u);
+    EXPECT_GE(offset[1], kMatrix * sizeof(float));
+    EXPECT_GE(offset[2], offset[1] + kMatrix * sizeof(float));
 }
 
 TEST(MoeClose, AcceptsAZeroedOne)

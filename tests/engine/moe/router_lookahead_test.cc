@@ -121,7 +121,7 @@ protected:
                 pager_request(pager_, &run, hit);
                 router_lookahead_tell(&lookahead_, pager_, layer, x.data(), rows);
                 while (pager_next(pager_, &e, nullptr) == STATUS_OK)
-                    pager_release(pager_, e.index);
+                    pager_release(pager_, e.index, 0);
             }
             pager_end_step(pager_);
         }
@@ -192,7 +192,9 @@ TEST_F(Lookahead, TakesTheBytesItSays)
     struct router_lookahead_config config = {backend_, routers_.data(), kLayers, kExperts, kHidden,
                                              kEps};
     EXPECT_EQ(router_lookahead_bytes(&config),
-              (ROUTER_LOOKAHEAD_ROWS * (kHidden + 2 * kExperts) + kExperts) * sizeof(float));
+              (ROUTER_LOOKAHEAD_ROWS *
+                   (kHidden + 2 * ROUTER_LOOKAHEAD_LAYERS_MAX * kExperts) + kExperts) *
+                  sizeof(float));
     struct router_lookahead none = {};
     router_lookahead_close(&none);
 }

@@ -619,6 +619,23 @@ TEST(Evict, RandomDrawsEvenlyAndBySeed)
         EXPECT_NEAR(count, 200, 75); /* five deviations */
 }
 
+/* A larger ring looks further: what layers far ahead want is worth more, by the new gamma. */
+TEST(Evict, AnotherHorizonChangesWhatLayersAheadAreWorth)
+{
+    Twin t(EVICT_LEARNED, 4, 3, {}, 0.8f);
+    t.run(0, {0});
+    auto worth = [&](page_id page, uint32_t until, float gamma) {
+        float value = use_value_layer(t.value, page / 3)[page % 3];
+        EXPECT_NEAR(evict_worth(t.evict, page), value * std::pow(gamma, (float)until / 4), 1e-6);
+    };
+    use_value_set_gamma(t.value, 0.3f);
+    worth(2 * 3 + 1, 2, 0.8f); /* not before it is told */
+    evict_resized(t.evict);
+    worth(2 * 3 + 1, 2, 0.3f);
+    worth(3 * 3, 3, 0.3f);
+    worth(0, 4, 0.3f);
+}
+
 TEST(Evict, CloseAcceptsNull)
 {
     evict_close(nullptr);

@@ -2,7 +2,8 @@
  * (tests/memory/simulated.h): tiny rings, with and without a host tier, every rule of eviction,
  * guesses and whole-layer streaming or neither, reads that are slow, fail, come short, overtake each
  * other or end inside submit; requests that are computed to their end, given up half way or cut off
- * by an error, which ends the step as it does in a model.
+ * by an error, which ends the step as it does in a model; tiers that grow and shrink in between, with
+ * guesses, whole layers and what an abort left behind on their way, and now and then cannot grow.
  *
  * After each operation: every invariant of memory_check, the right bytes in every slot given out,
  * hits + misses = requested. After each request: nothing pinned. At the end: every request has ended,
@@ -17,6 +18,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "engine/paging/pager_state.h"
 #include "tests/memory/simulated.h"
 
 /* The pager measures what pages and layers take and decides by it. While a schedule runs, its clock is
@@ -56,6 +58,10 @@ struct Shape {
         config.slow_clock = random.chance(30);
         config.stream_layers = random.chance(30) ? STREAM_AUTO : STREAM_OFF;
         config.stream_always = random.chance(50);
+        config.host_compute = random.chance(50);
+        config.placement = static_cast<enum placement_mode>(random.below(3));
+        config.prior = PLACEMENT_PRIOR;
+        config.flops_per_token = 1000;
     }
     bool streams() const { return config.stream_layers != STREAM_OFF; }
 };
@@ -73,7 +79,8 @@ struct expert_pager *open_pager(struct memory *memory, Shape &shape)
 
 struct Totals {
     uint64_t requests = 0, aborted = 0, failed = 0, hits = 0, misses = 0, joined = 0, guesses = 0;
-    uint64_t streamed = 0, now_ns = 0;
+    uint64_t streamed = 0, now_ns = 0, at_host = 0, fenced = 0;
+    uint64_t resized = 0, refused = 0, taken_away = 0; /* the last: journeys that a resize ended */
     uint64_t exact = 0; /* schedules whose reads were predicted to the byte */
 };
 
@@ -82,7 +89,8 @@ public:
     Schedule(const File &file, uint64_t seed, Totals &totals)
         : random_(seed), shape_(random_), plan_(random_, shape_.layers * shape_.experts),
           m_(file, plan_, random_), pager_(open_pager(m_.memory, shape_)), totals_(totals),
-          abort_percent_(random_.chance(30) ? 10 : 0), habit_percent_(random_.chance(50) ? 85 : 0)
+          abort_percent_(random_.chance(30) ? 10 : 0), habit_percent_(random_.chance(50) ? 85 : 0),
+          resize_percent_(random_.chance(50) ? 15 : 0)
     {
         for (uint32_t layer = 0; layer < shape_.layers; layer++)
             habit_.push_back(some_experts());
@@ -100,6 +108,8 @@ public:
             bool jump = !shape_.streams() && random_.chance(10); /* else as a decoder runs them */
             uint32_t layer = jump ? random_.below(shape_.layers) : next_layer_;
             ask(layer, random_.chance(habit_percent_) ? habit_[layer] : some_experts());
+            if ((next_layer_ == 0 || !shape_.streams()) && random_.chance(resize_percent_))
+                resize();
             m_.world.now += random_.below(2000); /* somebody computes */
             for (uint32_t jumps = random_.below(4); jumps > 0; jumps--)
                 m_.world.advance(); /* for so long that prefetches may land */
@@ -111,6 +121,13 @@ private:
     struct Given {
         uint32_t index;
         const uint8_t *slot;
+        bool at_host;
+    };
+    /* Given back while the device may still read it. */
+    struct Reading {
+        page_id page;
+        const uint8_t *slot;
+        uint64_t fence;
     };
 
     std::vector<uint32_t> some_experts()
@@ -130,13 +147,25 @@ private:
     void give_back()
     {
         size_t at = random_.below((uint32_t)given_.size());
-        pager_release(pager_, given_[at].index);
+        const Given &back = given_[at];
+        uint64_t fence = back.at_host ? 0 : m_.world.device.mark();
+        if (fence)
+            reading_.push_back({page_of(back.index), back.slot, fence});
+        if (back.at_host && random_.chance(80))
+            pager_measured(pager_, back.index, 1 + random_.below(3000));
+        else if (!back.at_host && pager_samples(pager_))
+            pager_sampled(pager_, &back.index, 1, 1 + random_.below(900));
+        pager_release(pager_, back.index, fence);
         given_.erase(given_.begin() + (long)at);
         check();
     }
+    uint32_t least_slots() const;
+    void resize();
+    void check_belief();
     void request(const std::vector<uint32_t> &experts, bool *hit);
     void look_ahead();
     void check();
+    void check_reading();
     void finish();
     void check_reads();
 
@@ -147,6 +176,8 @@ private:
     struct expert_pager *pager_;
     Totals &totals_;
     uint32_t abort_percent_, habit_percent_;
+    uint32_t resize_percent_; /* before a request; every other schedule */
+    bool resized_ = false;
     std::vector<std::vector<uint32_t>> habit_; /* [layers] what a layer chooses mostly */
     bool step_whole_ = false; /* every layer of the step so far was computed to its end */
     uint32_t next_layer_ = 0;
@@ -154,6 +185,7 @@ private:
     std::vector<uint32_t> experts_;
     std::vector<uint32_t> submitted_before_; /* [pages] at the beginning of the request */
     std::vector<Given> given_; /* and not given back */
+    std::vector<Reading> reading_;
     uint64_t requested_ = 0, joined_ = 0, cut_off_ = 0, bytes_ = 0;
 };
 
@@ -162,12 +194,82 @@ void Schedule::check()
     struct pager_counters c;
     pager_counters(pager_, &c);
     memory_check(m_.memory);
+    check_reading();
     ASSERT_EQ(c.hits + c.misses, requested_);
     ASSERT_EQ(m_.counters().storage_bytes, m_.world.io.bytes);
     for (const Given &given : given_) {
-        ASSERT_EQ(memory_pins(m_.memory, page_of(given.index)), 1u);
+        ASSERT_EQ(memory_pins(m_.memory, page_of(given.index)), given.at_host ? 0u : 1u);
         ASSERT_TRUE(m_.holds(page_of(given.index), given.slot)) << "page " << page_of(given.index);
     }
+}
+
+/* Nothing was written where the device still reads. */
+void Schedule::check_reading()
+{
+    for (size_t i = reading_.size(); i-- > 0;) {
+        if (m_.world.device.is_reached(reading_[i].fence))
+            reading_.erase(reading_.begin() + (long)i);
+        else
+            ASSERT_TRUE(m_.holds(reading_[i].page, reading_[i].slot)) << "overwritten too early";
+    }
+}
+
+uint32_t Schedule::least_slots() const
+{
+    uint32_t least = UINT32_MAX;
+    for (uint32_t c = 0; c < store_classes(memory_store(m_.memory)); c++)
+        least = std::min(least, memory_slots(m_.memory, MEMORY_DEVICE, c));
+    return least;
+}
+
+/* The policy is asked for a victim and refused each: so it names all that it believes to be there. */
+void Schedule::check_belief()
+{
+    for (int tier = plan_.has_host ? MEMORY_HOST : MEMORY_DEVICE; tier < MEMORY_TIERS; tier++) {
+        std::vector<bool> believed(m_.pages());
+        auto note = [](void *arg, enum memory_tier, page_id page) {
+            (*static_cast<std::vector<bool> *>(arg))[page] = true;
+            return false;
+        };
+        for (uint32_t c = 0; c < store_classes(memory_store(m_.memory)); c++)
+            policy_victim(pager_->policy, static_cast<enum memory_tier>(tier), c, note, &believed);
+        for (page_id page = 0; page < m_.pages(); page++)
+            ASSERT_EQ(believed[page], memory_where(m_.memory, static_cast<enum memory_tier>(tier),
+                                                   page) == SLOT_READY)
+                << "page " << page << " of tier " << tier;
+    }
+}
+
+/* A tier gets any numbers of slots; what the device still reads stays as it is until it has. */
+void Schedule::resize()
+{
+    bool host = plan_.has_host && random_.chance(40);
+    enum memory_tier tier = host ? MEMORY_HOST : MEMORY_DEVICE;
+    struct tier_slots slots = {};
+    for (size_t c = 0; c < plan_.pages_of_class.size(); c++) {
+        uint32_t pages = plan_.pages_of_class[c];
+        slots.of_class[c] = 1 + random_.below(random_.chance(70) ? std::min(pages, 4u) : pages);
+        if (random_.chance(20))
+            slots.of_class[c] = pages; /* everything fits, perhaps */
+    }
+    struct error error = {};
+    uint64_t cancelled = m_.counters().cancelled;
+    uint64_t fence = plan_.has_host ? m_.world.device.mark() : 0;
+    m_.world.device.refuse_memory = random_.chance(10);
+    enum status status = memory_resize(m_.memory, tier, &slots, fence, &error);
+    m_.world.device.refuse_memory = false;
+    totals_.taken_away += m_.counters().cancelled - cancelled;
+    if (status == STATUS_NO_MEMORY) {
+        totals_.refused++;
+        ASSERT_EQ(m_.counters().cancelled, cancelled) << "nothing has changed";
+        return;
+    }
+    ASSERT_EQ(status, STATUS_OK) << error.text;
+    ASSERT_EQ(pager_resized(pager_, &error), STATUS_OK) << error.text;
+    totals_.resized++;
+    resized_ = true;
+    check_belief();
+    check();
 }
 
 /* With what a model would tell around it: steps, rows, and routers of layers to come. */
@@ -220,7 +322,7 @@ void Schedule::ask(uint32_t layer, const std::vector<uint32_t> &experts)
         joined_ += loading[i] && !hit[i];
     look_ahead();
     check();
-    uint32_t held_max = 1 + random_.below(plan_.least_slots());
+    uint32_t held_max = 1 + random_.below(least_slots());
     struct pager_expert e = {};
     struct error error = {};
     enum status status = STATUS_OK;
@@ -240,9 +342,11 @@ void Schedule::ask(uint32_t layer, const std::vector<uint32_t> &experts)
         ASSERT_EQ(e.page, m_.page(page_of(e.index)));
         ASSERT_TRUE(!hit[e.index] || e.bytes == 0);
         bytes_ += e.bytes;
-        given_.push_back({e.index, e.slot});
+        ASSERT_TRUE(!e.at_host || (!hit[e.index] && e.bytes == 0));
+        totals_.at_host += e.at_host;
+        given_.push_back({e.index, e.slot, e.at_host});
         check();
-        while (given_.size() >= held_max)
+        while (given_.size() >= held_max || (e.at_host && !given_.empty()))
             give_back();
     }
     if (status == STATUS_NOT_FOUND) {
@@ -342,10 +446,14 @@ void Schedule::check_reads()
     totals_.guesses += guesses.issued;
     totals_.streamed += c.stream.streamed_steps;
     totals_.now_ns += m_.world.now;
-    if (!plan_.has_host) {
+    totals_.fenced += m_.world.device.fenced;
+    if (!plan_.has_host) { /* a resize also cancels what has begun */
+        ASSERT_GE(submitted, memory.fetches[0] + memory.fetches[1] - memory.cancelled);
+    }
+    if (!plan_.has_host && !resized_) {
         ASSERT_EQ(submitted, memory.fetches[0] + memory.fetches[1] - memory.cancelled);
     }
-    if (cut_off_ > 0 || failed > 0 || plan_.has_host)
+    if (cut_off_ > 0 || failed > 0 || plan_.has_host || resized_)
         return;
     totals_.exact++;
     ASSERT_EQ(c.miss_bytes, bytes_);
@@ -367,15 +475,21 @@ TEST(ExpertPagerSimulation, EveryScheduleKeepsEveryInvariant)
         ASSERT_FALSE(HasFailure());
     }
     printf("%u schedules: %lu requests, %lu aborted, %lu failed; %lu hits, %lu misses, %lu joined, "
-           "%lu guesses, %lu steps streamed; reads exact in %lu\n", schedules, (unsigned long)t.requests,
+           "%lu guesses, %lu steps streamed, %lu at the host, %lu copies fenced; %lu resizes, %lu "
+           "refused, %lu journeys taken away; reads exact in %lu\n",
+           schedules, (unsigned long)t.requests,
            (unsigned long)t.aborted, (unsigned long)t.failed, (unsigned long)t.hits,
            (unsigned long)t.misses, (unsigned long)t.joined, (unsigned long)t.guesses,
-           (unsigned long)t.streamed, (unsigned long)t.exact);
+           (unsigned long)t.streamed, (unsigned long)t.at_host, (unsigned long)t.fenced,
+           (unsigned long)t.resized, (unsigned long)t.refused, (unsigned long)t.taken_away,
+           (unsigned long)t.exact);
     /* All of it really happened, and often. */
     for (uint64_t count : {t.aborted, t.failed, t.hits, t.misses})
         EXPECT_GT(count, schedules);
-    for (uint64_t count : {t.joined, t.streamed, t.exact})
+    for (uint64_t count : {t.joined, t.streamed, t.exact, t.at_host, t.fenced, t.resized})
         EXPECT_GT(count, schedules / 10);
+    EXPECT_GT(t.refused, 0u);
+    EXPECT_GT(t.taken_away, schedules / 50);
     EXPECT_GT(t.guesses, schedules / 50); /* random routing gives little reason to guess */
 }
 

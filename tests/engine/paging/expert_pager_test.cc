@@ -131,7 +131,7 @@ public:
             given.push_back(e.index);
             holding.push_back(e.index);
             if (holding.size() >= held) {
-                pager_release(pager, holding.front());
+                pager_release(pager, holding.front(), 0);
                 holding.erase(holding.begin());
             }
         }
@@ -139,7 +139,7 @@ public:
             pager_abort(pager);
         } else {
             for (uint32_t index : holding)
-                pager_release(pager, index);
+                pager_release(pager, index, 0);
             std::sort(given.begin(), given.end());
             std::vector<uint32_t> all(experts.size());
             std::iota(all.begin(), all.end(), 0);
@@ -530,7 +530,7 @@ TEST(ExpertPager, LateGuessesAreCancelled)
             enum status status;
             while ((status = pager_next(pager, &e, &error)) == STATUS_OK) {
                 ASSERT_TRUE(m.holds(layer * 16 + token[layer][e.index], e.slot));
-                pager_release(pager, e.index);
+                pager_release(pager, e.index, 0);
             }
             ASSERT_EQ(status, STATUS_NOT_FOUND) << error.text;
             memory_check(m.memory);
@@ -720,7 +720,7 @@ TEST(ExpertPagerDeathTest, CallersBugsAreCaught)
     for (int i = 0; i < 4; i++)
         ASSERT_EQ(pager_next(p.pager, &e, nullptr), STATUS_OK);
     EXPECT_DEATH((void)pager_next(p.pager, &e, nullptr), "release"); /* not an endless wait */
-    EXPECT_DEATH(pager_release(p.pager, 4), "GIVEN");
+    EXPECT_DEATH(pager_release(p.pager, 4, 0), "GIVEN");
     pager_abort(p.pager);
 }
 

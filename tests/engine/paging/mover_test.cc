@@ -62,7 +62,7 @@ protected:
         if (o.stream_layers != STREAM_OFF) {
             ASSERT_EQ(stream_open(&stream_, &stream, &error), STATUS_OK) << error.text;
         }
-        mover_init(&mover_, memory_->memory, policy_, stream_, kLayers, kExperts);
+        mover_init(&mover_, memory_->memory, policy_, stream_, fence_, kLayers, kExperts);
     }
     static const simulated::File &file()
     {
@@ -106,6 +106,14 @@ protected:
                 mover_event(&mover_, &events[i]);
         memory_check(memory_->memory);
     }
+    void resize(uint32_t device)
+    {
+        struct tier_slots slots = {};
+        slots.of_class[0] = device;
+        struct error error = {};
+        ASSERT_EQ(memory_resize(memory_->memory, MEMORY_DEVICE, &slots, 0, &error), STATUS_OK)
+            << error.text;
+    }
     enum slot_state where(page_id page, enum memory_tier tier = MEMORY_DEVICE) const
     {
         return memory_where(memory_->memory, tier, page);
@@ -134,6 +142,7 @@ protected:
     std::unique_ptr<simulated::Memory> memory_;
     struct policy *policy_ = nullptr;
     struct stream *stream_ = nullptr;
+    uint64_t fence_[kLayers] = {};
     struct mover mover_ = {};
 };
 
@@ -258,6 +267,86 @@ TEST_F(Mover, AGuessThatFailsMayBeMadeAgain)
     mover_guess(&mover_);
     settle();
     EXPECT_EQ(mover_.arrived, 2u);
+}
+
+/* A resize ends the journey of a guess: it is forgotten, at no cost, and may be made again. */
+TEST_F(Mover, AGuessThatIsTakenAwayIsForgotten)
+{
+    open({.device = 40});
+    teach();
+    foretell({2, 3});
+    mover_guess(&mover_);
+    ASSERT_EQ(mover_.guesses, 2u);
+    resize(1);
+    settle();
+    mover_resized(&mover_);
+    EXPECT_EQ(memory_->counters().cancelled, 1u);
+    EXPECT_EQ(mover_.guesses, 0u);
+    EXPECT_EQ(mover_.arrived, 1u);
+    EXPECT_EQ(there(), 1u);
+    EXPECT_EQ(counters().prefetch.issued, 1u);
+    resize(40);
+    foretell({2, 3});
+    mover_guess(&mover_);
+    EXPECT_EQ(mover_.guesses, 1u);
+    settle();
+    EXPECT_EQ(mover_.arrived, 2u);
+    EXPECT_EQ(there(), 2u);
+}
+
+/* What an event says may be over when it is told. */
+TEST_F(Mover, WhatCameAndLeftIsNotBelievedToBeThere)
+{
+    open({.device = 4, .prefetch = PREFETCH_OFF});
+    auto any = [](void *, enum memory_tier, page_id) { return true; };
+    for (bool stays : {true, false}) {
+        run(1, {1});
+        ASSERT_TRUE(mover_demand(&mover_, kExperts + 1, false));
+        struct memory_event event;
+        ASSERT_EQ(memory_poll(memory_->memory, UINT64_MAX, &event, 1), 1u);
+        ASSERT_EQ(event.status, STATUS_OK);
+        if (!stays)
+            memory_evict(memory_->memory, MEMORY_DEVICE, kExperts + 1);
+        mover_event(&mover_, &event);
+        page_id victim = policy_victim(policy_, MEMORY_DEVICE, 0, any, nullptr);
+        EXPECT_EQ(victim, stays ? kExperts + 1 : PAGE_NONE);
+        if (stays) {
+            memory_evict(memory_->memory, MEMORY_DEVICE, victim);
+            policy_resident(policy_, MEMORY_DEVICE, victim, false);
+        }
+    }
+}
+
+/* A ring that has grown is not full, and a layer half loaded is begun anew. */
+TEST_F(Mover, AResizeForgetsFullRingsAndHalfLoadedLayers)
+{
+    open({.device = kExperts, .prefetch = PREFETCH_OFF, .stream_layers = 1});
+    struct stream_step step = {.rows = 40, .distinct = 0, .next_rows = 40};
+    ASSERT_TRUE(stream_begin_step(stream_, &step));
+    for (uint32_t e = 0; e < 3; e++) { /* in the way of the layer, and they may not leave */
+        run(1, {e});
+        demand(kExperts + e);
+        memory_pin(memory_->memory, kExperts + e);
+    }
+    mover_stream(&mover_);
+    settle();
+    EXPECT_EQ(mover_.loading_layer, 0u);
+    run(2, {1});
+    demand(2 * kExperts + 1);
+    EXPECT_NE(mover_leaving(&mover_, 0), PAGE_NONE);
+    for (uint32_t e = 0; e < 3; e++)
+        memory_unpin(memory_->memory, kExperts + e);
+    uint32_t slots = 2 * kExperts;
+    resize(slots);
+    stream_resized(stream_, &slots);
+    mover_resized(&mover_);
+    EXPECT_EQ(mover_leaving(&mover_, 0), PAGE_NONE);
+    EXPECT_EQ(mover_.loading_layer, STREAM_NONE);
+    ASSERT_TRUE(stream_begin_step(stream_, &step));
+    mover_stream(&mover_);
+    settle();
+    for (uint32_t e = 0; e < kExperts; e++)
+        EXPECT_EQ(where(e), SLOT_READY);
 }
 
 /* A page's host stage has no event of its own; the policy hears of it with the device's. And one whose

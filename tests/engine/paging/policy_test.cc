@@ -74,6 +74,20 @@ public:
         while (policy_prefetch_next(policy, &pick))
             guess(pick);
     }
+    /* Pages of the highest numbers leave. */
+    void resize(uint32_t slots, bool everything_fits)
+    {
+        struct error error = {};
+        slots_ = slots;
+        for (page_id page = (page_id)there_.size(); page-- > 0 && used_ > slots_;)
+            if (there_[page]) {
+                there_[page] = false;
+                used_--;
+            }
+        EXPECT_EQ(policy_resized(policy, slots, everything_fits, &error), STATUS_OK) << error.text;
+        for (page_id page = 0; page < there_.size(); page++)
+            policy_resident(policy, MEMORY_DEVICE, page, there_[page]);
+    }
     struct policy_counters counters() const
     {
         struct policy_counters c;
@@ -335,6 +349,52 @@ TEST(Policy, NothingIsGuessedWhereEverythingFitsOrNothingFollows)
     for (int i = 0; i < 300; i++)
         one.run(0, model(0));
     EXPECT_EQ(one.counters().prefetch.issued, 0u);
+}
+
+/* Opened where everything fits, it learns to guess once that is over, stops while it is so again, and
+ * has forgotten nothing. */
+TEST(Policy, GuessesWhenNotEverythingFitsAnyMore)
+{
+    struct policy_config config = config_of(PREFETCH_ON);
+    config.everything_fits = true;
+    config.slots = kLayers * kExperts;
+    Ring ring(config), off(config_of(PREFETCH_OFF));
+    Planted model(1);
+    auto issued = [&] { return ring.counters().prefetch.issued; };
+    play(ring, [&](uint32_t layer) { return model(layer); }, 300);
+    EXPECT_EQ(issued(), 0u);
+    ring.resize(kSlots, false);
+    ring.hits = ring.misses = 0;
+    play(ring, [&](uint32_t layer) { return model(layer); }, 3000);
+    play(off, Planted(1), 3000);
+    EXPECT_GT(issued(), 1000u);
+    EXPECT_GT(ring.precision(), 0.9);
+    EXPECT_GT(ring.hit_share(), off.hit_share() + 0.2);
+    uint64_t before = issued();
+    ring.resize(kLayers * kExperts, true);
+    play(ring, [&](uint32_t layer) { return model(layer); }, 300);
+    EXPECT_EQ(issued(), before);
+    EXPECT_EQ(policy_looks_ahead(ring.policy), 0u);
+    ring.resize(kSlots, false);
+    ring.hits = ring.misses = 0;
+    play(ring, [&](uint32_t layer) { return model(layer); }, 200);
+    EXPECT_GT(issued(), before + 100);
+    EXPECT_GT(ring.hit_share(), off.hit_share());
+}
+
+/* A page that is always used has 1 / (1 - gamma) uses within the horizon, whose gamma follows the share
+ * of pages that fit. */
+TEST(Policy, TheHorizonFollowsTheSlots)
+{
+    Ring ring(config_of(PREFETCH_OFF));
+    for (uint32_t run = 0; run < 300 * kLayers; run++)
+        ring.run(run % kLayers, {3});
+    for (uint32_t slots : {kSlots, 12u, 90u, kSlots}) {
+        ring.resize(slots, false);
+        double gamma = use_value_gamma(slots, kLayers * kExperts);
+        double worth = policy_uses(ring.policy, 3, 1); /* of layer 0, which runs next */
+        EXPECT_NEAR(worth, 1 / (1 - gamma), 0.25 / (1 - gamma)) << slots << " slots";
+    }
 }
 
 TEST(Policy, LayersAheadAreBoundedByTheRound)

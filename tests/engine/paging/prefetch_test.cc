@@ -314,6 +314,34 @@ TEST(Prefetch, AQuarterOfTheSlotsAtMost)
     }
 }
 
+TEST(Prefetch, AnotherNumberOfSlotsIsAnotherQuarter)
+{
+    Planner t(PREFETCH_ON, 4, 32, 8);
+    t.save_up(0);
+    auto issue_all = [&] {
+        Pages issued;
+        struct prefetch_pick pick;
+        t.expect(1, std::vector<float>(32, 0.97f));
+        while (prefetch_next(t.p, &pick)) {
+            t.issue(pick);
+            issued.push_back(pick.page);
+        }
+        return issued;
+    };
+    Pages all = issue_all();
+    EXPECT_EQ(all.size(), 2u);
+    prefetch_resized(t.p, 20);
+    for (page_id page : issue_all())
+        all.push_back(page);
+    EXPECT_EQ(all.size(), 5u);
+    prefetch_resized(t.p, 4); /* what is under way goes on, and nothing comes on top of it */
+    for (page_id page : all) {
+        EXPECT_TRUE(issue_all().empty());
+        prefetch_dropped(t.p, page);
+    }
+    EXPECT_EQ(issue_all().size(), 1u);
+}
+
 /* The threshold rises while the budget is short and falls while it is not; it stays within bounds. */
 TEST(Prefetch, TheThresholdFollowsTheBudgetWithinBounds)
 {

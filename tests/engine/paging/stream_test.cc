@@ -315,6 +315,108 @@ TEST(Stream, EachSizeClassHasRoomForItsLayersInAnyWindow)
     EXPECT_EQ(two.status, STATUS_OK);
 }
 
+/* ---- other numbers of slots ---- */
+
+void resize(Schedule &schedule, uint32_t slots)
+{
+    stream_resized(schedule.it, &slots);
+    stream_check(schedule.it);
+}
+
+TEST(StreamResized, AFixedKBecomesTheMostThatFitsUntilItFitsAgain)
+{
+    uint32_t slots = 128;
+    struct stream_config config = config_of({24, 32, 4}, 4, &slots);
+    config.always = true;
+    Schedule schedule(config);
+    EXPECT_TRUE(schedule.begin(100));
+    EXPECT_EQ(schedule.loads(), (Layers{0, 1, 2, 3}));
+    resize(schedule, 100);
+    EXPECT_EQ(schedule.figures().slots, 3u);
+    for (uint32_t layer = 0; layer < 24; layer++)
+        EXPECT_FALSE(stream_holds(schedule.it, layer)) << "given back";
+    EXPECT_TRUE(schedule.loads().empty()) << "no step has begun";
+    EXPECT_TRUE(schedule.begin(100));
+    EXPECT_EQ(schedule.loads(), (Layers{0, 1, 2}));
+    resize(schedule, 31);
+    EXPECT_EQ(schedule.figures().slots, 0u);
+    EXPECT_FALSE(schedule.begin(100));
+    resize(schedule, 500);
+    EXPECT_EQ(schedule.figures().slots, 4u);
+    EXPECT_TRUE(schedule.begin(100));
+    EXPECT_EQ(schedule.loads(), (Layers{0, 1, 2, 3}));
+}
+
+TEST(StreamResized, WhatWasResidentIsLoadedAgain)
+{
+    for (uint32_t k : {7u, (uint32_t)STREAM_AUTO}) {
+        uint32_t slots = 7 * 32;
+        struct stream_config config = config_of({7, 32, 4}, k, &slots);
+        config.always = true;
+        Schedule schedule(config);
+        const Layers all = {0, 1, 2, 3, 4, 5, 6};
+        EXPECT_TRUE(schedule.figures().resident);
+        EXPECT_TRUE(schedule.begin(100));
+        EXPECT_EQ(schedule.loads(), all);
+        resize(schedule, slots - 1);
+        EXPECT_FALSE(schedule.figures().resident);
+        EXPECT_EQ(schedule.figures().slots, k == 7 ? 6u : 2u);
+        resize(schedule, slots);
+        EXPECT_TRUE(schedule.figures().resident);
+        EXPECT_TRUE(schedule.begin(100));
+        EXPECT_EQ(schedule.loads(), all);
+    }
+}
+
+TEST(StreamResized, AnAutomaticKFollowsTheRoom)
+{
+    uint32_t slots = 31;
+    Schedule schedule(config_of({24, 32, 4}, STREAM_AUTO, &slots));
+    const uint32_t room[][2] = {{86, 2}, {64, 0}, {24 * 32, 24}, {31, 0}, {86, 2}};
+    for (const uint32_t *r : room) {
+        resize(schedule, r[0]);
+        EXPECT_EQ(schedule.figures().slots, r[1]) << r[0] << " slots";
+        EXPECT_EQ(schedule.begin(100000), r[1] > 0);
+    }
+}
+
+/* Between any two steps, whole or cut off, with a next one planned for or not: what was measured stays,
+ * and a step that streams loads each layer once, before it is computed. */
+TEST(StreamResized, RandomRoomKeepsTheInvariantAndWhatWasMeasured)
+{
+    scratch::Random random(5);
+    uint32_t streamed = 0, refused = 0;
+    for (uint32_t k : {1u, 3u, 9u, (uint32_t)STREAM_AUTO}) {
+        uint32_t slots = 9 * 8;
+        struct stream_config config = config_of({9, 8, 2}, k, &slots);
+        config.always = true;
+        Schedule schedule(config);
+        for (int step = 0; step < 300; step++) {
+            uint32_t rows = 1 + random.below(60);
+            double known = stream_coverage(schedule.it, rows);
+            resize(schedule, 1 + random.below(9 * 8 + 10));
+            EXPECT_EQ(stream_coverage(schedule.it, rows), known);
+            bool streams = schedule.begin(rows, random.below(2) * rows);
+            EXPECT_EQ(streams, schedule.figures().slots > 0);
+            (streams ? streamed : refused)++;
+            Layers loaded;
+            uint32_t stop = random.chance(30) ? random.below(9) : 9;
+            for (uint32_t layer = 0; layer < stop; layer++) {
+                for (uint32_t l : schedule.loads())
+                    loaded.push_back(l);
+                ASSERT_TRUE(!streams || loaded.size() > layer);
+                ASSERT_TRUE(!streams || loaded[layer] == layer);
+                stream_layer_computed(schedule.it, layer);
+            }
+            struct stream_spent spent = {1000, 100, 9 * (2 + random.below(6)), 5, 50};
+            if (stop == 9)
+                stream_end_step(schedule.it, &spent);
+        }
+    }
+    EXPECT_GT(streamed, 300u);
+    EXPECT_GT(refused, 50u);
+}
+
 /* ---- simulated time ---- */
 
 /* One link, one compute stream. Streamed layers wait for their load; loads wait for the link and

@@ -29,6 +29,11 @@ public:
         history_observe(&history_, run.get());
         use_value_after(value_, run.get());
     }
+    void gamma(float gamma)
+    {
+        use_value_set_gamma(value_, gamma);
+        EXPECT_EQ(use_value_gamma_of(value_), gamma);
+    }
     const float *layer(uint32_t layer) const { return use_value_layer(value_, layer); }
 
 private:
@@ -185,6 +190,33 @@ TEST(UseValue, LayersAreApart)
     for (int i = 0; i < 20; i++)
         values.observe({0, {1, 2}});
     EXPECT_EQ(std::vector<float>(values.layer(1), values.layer(1) + 8), before);
+}
+
+// Another gamma in the middle: what was learned stays, and is then drawn to what the new one means.
+TEST(UseValueGamma, MayChange)
+{
+    const std::vector<double> p = {0.05, 0.1, 0.2, 0.4, 0.7};
+    const uint32_t n = static_cast<uint32_t>(p.size());
+    Values values(1, n, 2, 0.5f);
+    toy::Random random(3);
+    for (float gamma : {0.5f, 0.85f, 0.6f}) {
+        std::vector<float> before(values.layer(0), values.layer(0) + n);
+        values.gamma(gamma);
+        EXPECT_EQ(std::vector<float>(values.layer(0), values.layer(0) + n), before);
+        std::vector<double> sum(n);
+        for (int i = 0; i < 12000; i++) {
+            std::vector<uint32_t> used;
+            for (uint32_t e = 0; e < n; e++)
+                if (random.uniform() < p[e])
+                    used.push_back(e);
+            values.observe({0, used});
+            for (uint32_t e = 0; e < n && i >= 6000; e++)
+                sum[e] += values.layer(0)[e] / 6000;
+        }
+        for (uint32_t e = 0; e < n; e++)
+            EXPECT_NEAR(sum[e], stationary(p[e], gamma), 0.02 + 0.07 * stationary(p[e], gamma))
+                << gamma << " " << p[e];
+    }
 }
 
 TEST(UseValueGamma, LooksFurtherTheMoreFits)

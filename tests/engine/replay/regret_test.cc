@@ -71,6 +71,14 @@ public:
         held_[c].push_back(page);
         here_[page] = true;
     }
+    void resize(std::vector<uint32_t> class_slots)
+    {
+        slots_ = class_slots;
+        for (size_t c = 0; c < slots_.size(); c++)
+            for (; held_[c].size() > slots_[c]; held_[c].pop_back())
+                here_[held_[c].back()] = false;
+        regret_resized(regret, slots_.data(), resident, this);
+    }
     struct regret_figures figures() const
     {
         struct regret_figures f;
@@ -193,6 +201,43 @@ TEST(Regret, NoDemandPolicyIsAboveTheOracle)
         }
         EXPECT_GE(ring.figures().windows, 1u);
     }
+}
+
+/* Requests made with other slots say nothing: the window begins anew, from what is there now, and is
+ * judged by the new number. */
+TEST(Regret, AResizeBeginsTheWindowAnew)
+{
+    Ring ring(1, 3, {2}, 6, 6);
+    ring.bring(0);
+    ring.bring(1);
+    ring.begin();
+    for (uint32_t e : {2u, 0u, 1u, 2u, 0u}) /* all missed */
+        ring.layer(0, {e});
+    ring.resize({3});
+    for (page_id page : {0u, 1u, 2u})
+        ring.bring(page);
+    ring.resize({3});
+    for (uint32_t i = 0; i < 6; i++) {
+        EXPECT_EQ(ring.figures().windows, 0u);
+        ring.layer(0, {i % 3});
+        ring.end_step();
+    }
+    struct regret_figures f = ring.figures();
+    EXPECT_EQ(f.windows, 1u);
+    EXPECT_EQ(f.requests, 6u);
+    EXPECT_DOUBLE_EQ(f.hit_rate, 1);
+    EXPECT_DOUBLE_EQ(f.oracle_hit_rate, 1);
+    ring.layer(0, {0});
+    ring.resize({1});
+    for (uint32_t i = 0; i < 6; i++) {
+        ring.layer(0, {i % 2});
+        ring.end_step();
+    }
+    f = ring.figures();
+    EXPECT_EQ(f.windows, 2u);
+    EXPECT_EQ(f.requests, 6u);
+    EXPECT_LE(f.oracle_hit_rate, 1 / 6.0); /* one slot, two pages in turn */
+    EXPECT_LE(f.hit_rate, f.oracle_hit_rate);
 }
 
 /* Two classes are two rings: the slots of the one are of no use to the other. */

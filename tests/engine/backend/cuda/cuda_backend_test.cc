@@ -101,31 +101,68 @@ TEST_P(CudaBackend, AllocatesZeroes)
     op_->release(b_, p);
 }
 
-/* A segment asked for again works on what its arrays hold then. */
+/* A segment asked for again works on what its arrays hold then. The first time it runs as it is, so
+ * that what its kernels need is loaded outside a capture; the second time it becomes a graph. */
 TEST_P(CudaBackend, SegmentsRunAgainWithNewContents)
 {
     float *x = put(floats(1, 3 * HIDDEN));
     float *y = put(std::vector<float>(3 * HIDDEN));
     float *ones = put(std::vector<float>(HIDDEN, 1.0f));
     struct segment_key key = {1, 3, 0};
-    for (uint32_t round = 1; round <= 4; round++) {
+    for (uint32_t round = 1; round <= 7; round++) {
         std::vector<float> now = floats(round, 3 * HIDDEN);
         op_->upload(b_, x, now.data(), now.size() * sizeof(float));
+#ifdef CUDA_HOST_DOUBLE
+        struct cuda_host_counts before = cuda_host_counters();
+#endif
         bool asks = op_->segment_begin(b_, &key);
-        EXPECT_EQ(asks, round == 1 || round == 4);
+        EXPECT_EQ(asks, round <= 2 || round == 5 || round == 6);
         if (asks) {
             op_->rms_norm(b_, y, x, ones, 3, HIDDEN, 1e-6f);
             op_->rms_norm(b_, y, y, ones, 3, HIDDEN, 1e-6f);
             op_->segment_end(b_);
         }
+#ifdef CUDA_HOST_DOUBLE
+        EXPECT_EQ(cuda_host_counters().graph_launches - before.graph_launches,
+                  round != 1 && round != 5) << "round " << round;
+#endif
         std::vector<float> got = get(y, 3 * HIDDEN);
         op_->rms_norm(b_, x, x, ones, 3, HIDDEN, 1e-6f);
         op_->rms_norm(b_, x, x, ones, 3, HIDDEN, 1e-6f);
         EXPECT_EQ(got, get(x, 3 * HIDDEN)) << "round " << round;
-        if (round == 3)
+        if (round == 4)
             op_->segments_forget(b_);
     }
 }
+
+#ifdef CUDA_HOST_DOUBLE
+/* A device that is full of graphs gives up the old ones for a new one. */
+TEST_P(CudaBackend, SegmentsThatFindNoMemoryTakeThatOfOthers)
+{
+    float *x = put(floats(1, HIDDEN)), *y = put(std::vector<float>(HIDDEN));
+    std::vector<float> zeros(HIDDEN), want = floats(1, HIDDEN);
+    for (const char *call : {"cudaGraphInstantiate", "cudaGraphLaunch"})
+        for (uint32_t layer = 0; layer < 6; layer++) {
+            struct segment_key key = {layer % 3, 1, 0};
+            if (layer == 5)
+                cuda_host_fail(call, 1, cudaErrorMemoryAllocation);
+            op_->upload(b_, y, zeros.data(), HIDDEN * sizeof(float));
+            ASSERT_TRUE(op_->segment_begin(b_, &key)) << call << ", " << layer;
+            op_->copy(b_, y, x, HIDDEN * sizeof(float));
+            op_->segment_end(b_);
+            EXPECT_EQ(get(y, HIDDEN), want);
+            if (layer < 5)
+                continue;
+            op_->upload(b_, y, zeros.data(), HIDDEN * sizeof(float));
+            EXPECT_FALSE(op_->segment_begin(b_, &key)) << "it is there now";
+            EXPECT_EQ(get(y, HIDDEN), want);
+            key.layer = 0;
+            EXPECT_TRUE(op_->segment_begin(b_, &key)) << "an old one has gone";
+            op_->segment_end(b_);
+            op_->segments_forget(b_);
+        }
+}
+#endif
 
 /* Many keys: none is taken for another, also when the table has been full. */
 TEST_P(CudaBackend, SegmentsOfManyKeysStayApart)
@@ -135,7 +172,7 @@ TEST_P(CudaBackend, SegmentsOfManyKeysStayApart)
     for (size_t i = 0; i < many.size(); i++)
         many[i] = (float)i;
     float *from = put(many);
-    for (int round = 0; round < 2; round++)
+    for (int round = 0; round < 3; round++)
         for (uint32_t layer = 0; layer < 60; layer++) {
             struct segment_key key = {layer, 1 + layer % 7, layer % 3};
             if (op_->segment_begin(b_, &key)) {

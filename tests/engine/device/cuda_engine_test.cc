@@ -1,0 +1,371 @@
+/* The whole engine on a CUDA device: golden models, the same tokens whatever the ring, what a token
+ * costs in launches and waits, and what happens where there is no device. Runs on the host double,
+ * or on a GPU (MOERING_TESTS_GPU); what only the double can count or break is marked. */
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+
+#include "tests/engine/engine_harness.h"
+#include "tests/support/golden.h"
+#include "tests/support/toy_model.h"
+
+#ifndef MOERING_TESTS_GPU
+#include "tests/support/cuda_host/cuda_host.h"
+#endif
+
+namespace {
+
+using Tweak = Engine::Tweak;
+
+void on_cuda(struct engine_config &c)
+{
+    c.device = ENGINE_DEVICE_CUDA;
+    c.kv_dtype = DTYPE_F32;
+    c.max_num_seqs = 6;
+    c.max_batch_tokens = 96;
+}
+
+Tweak deterministic(uint32_t device_pages, uint32_t host_pages = 0,
+                    enum prefetch_mode prefetch = PREFETCH_AUTO)
+{
+    return [=](struct engine_config &c) {
+        on_cuda(c);
+        c.deterministic = true;
+        c.prefetch = prefetch;
+        if (device_pages)
+            c.device_experts = Engine::pages(device_pages);
+        if (host_pages)
+            c.host_experts = Engine::pages(host_pages);
+    };
+}
+
+/* Begins the host double anew. Device memory stays readable for the host here: guarding it costs
+ * most of the time, and the tests beside each source do guard it. */
+void restart(uint64_t seed = 1)
+{
+#ifndef MOERING_TESTS_GPU
+    cuda_host_reset(seed);
+    cuda_host_protect(false);
+#else
+    (void)seed;
+#endif
+}
+
+double worst_difference(const std::vector<float> &got, const std::vector<float> &want,
+                        uint32_t vocab)
+{
+    double worst = 0;
+    EXPECT_EQ(got.size(), want.size());
+    for (size_t p = 0; p + vocab <= std::min(got.size(), want.size()); p += vocab) {
+        double scale = 0, difference = 0;
+        for (size_t i = p; i < p + vocab; i++) {
+            scale = std::max(scale, std::fabs((double)want[i]));
+            difference = std::max(difference, std::fabs((double)got[i] - want[i]));
+        }
+        worst = std::max(worst, difference / scale);
+    }
+    return worst;
+}
+
+/* The double anew for each test, and nothing left open behind it. */
+class Fresh {
+  protected:
+    Fresh() { restart(); }
+    static void expect_nothing_open()
+    {
+#ifndef MOERING_TESTS_GPU
+        EXPECT_EQ(cuda_host_leaks(), std::vector<std::string>());
+#endif
+    }
+};
+
+class CudaGolden : public Fresh, public testing::TestWithParam<size_t> {
+  protected:
+    void TearDown() override { expect_nothing_open(); }
+    const golden::Model &model() const { return golden::models()[GetParam()]; }
+    Answer run(const Tweak &tweak)
+    {
+        Engine e(model().path, tweak);
+        EXPECT_STREQ(engine_info(e.engine)->backend, "cuda");
+        const golden::Prompt &prompt = model().prompts[0];
+        return e.run(job_of(prompt.prompt, (uint32_t)prompt.greedy.size()));
+    }
+};
+
+TEST_P(CudaGolden, DeterministicIsTheReference)
+{
+    Answer a = run(deterministic(0));
+    const golden::Prompt &prompt = model().prompts[0];
+    EXPECT_EQ(a.tokens, prompt.greedy);
+    double worst = worst_difference(a.logits, prompt.logits, model().vocab);
+    printf("%s: worst relative difference %.2e\n", model().name.c_str(), worst);
+    EXPECT_LE(worst, 1e-4);
+}
+
+/* top_k neighbouring experts, from where layer and position say. */
+void some_experts(void *self, uint32_t layer, uint32_t, uint32_t position, uint32_t *chosen)
+{
+    const struct router *router = static_cast<const struct router *>(self);
+    for (uint32_t k = 0; k < router->top_k; k++)
+        chosen[k] = (layer * 5 + position * 3 + k) % router->experts;
+}
+
+/* KV in 16 bits, and cuBLAS, which rounds activations to the 16 bits of the weights. Which experts
+ * are chosen is fixed: a close choice turned by rounding would hide everything else. */
+TEST_P(CudaGolden, DefaultComesClose)
+{
+    struct router router = {};
+    {
+        Engine e(model().path);
+        router.experts = engine_info(e.engine)->experts;
+        router.top_k = engine_info(e.engine)->top_k;
+    }
+    auto scripted = [&](struct engine_config &c) { c.routing = {&router, some_experts}; };
+    Answer want = run([&](auto &c) {
+        deterministic(0)(c);
+        scripted(c);
+    });
+    Answer got = run([&](auto &c) {
+        on_cuda(c);
+        scripted(c);
+        c.kv_dtype = DTYPE_F16;
+    });
+    size_t prompt = model().prompts[0].prompt.size() * model().vocab; /* the same tokens up to here */
+    got.logits.resize(prompt);
+    want.logits.resize(prompt);
+    double worst = worst_difference(got.logits, want.logits, model().vocab);
+    printf("%s: worst relative difference %.2e\n", model().name.c_str(), worst);
+    EXPECT_LE(worst, model().name.find("f32") != std::string::npos ? 5e-3 : 5e-2);
+}
+
+std::string name_of(const testing::TestParamInfo<size_t> &info)
+{
+    return golden::models()[info.param].name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, CudaGolden, testing::Range<size_t>(0, golden::models().size()),
+                         name_of);
+
+/* A small model whose layers' pages differ in size. */
+class CudaEngine : public Fresh, public testing::Test {
+  protected:
+    CudaEngine()
+    {
+        toy_.layers = 4;
+        toy_.expert = {"F32", "BF16"};
+        toy_.width = 40; /* 15 KiB and 8 KiB: two classes of slots */
+        toy::write(folder_, toy_);
+        path_ = folder_.path();
+    }
+    void TearDown() override { expect_nothing_open(); }
+    Job job(uint64_t seed, uint32_t prompt, uint32_t count, uint32_t chunk = 1 << 20) const
+    {
+        return job_of(some_prompt(seed, prompt, toy_.vocab), count, chunk);
+    }
+    /* With every page on the device. */
+    Answer resident(const Job &job, const Tweak &tweak = deterministic(0)) const
+    {
+        return Engine(path_, tweak).run(job);
+    }
+    uint32_t pages() const { return toy_.layers * toy_.experts; }
+
+    toy::Model toy_;
+    scratch::Folder folder_;
+    std::string path_;
+};
+
+/* A ring of any size, cold or warm, guessing or not, stops layers in all places. */
+TEST_F(CudaEngine, TheRingChangesNoBit)
+{
+    Job one = job(7, 9, 8, 4);
+    Answer want = resident(one);
+    uint32_t all = pages();
+    for (uint32_t held : {2u, 3u, all / 4, all / 2, all - 1})
+        for (uint32_t host : {2u, all}) {
+            SCOPED_TRACE(std::to_string(held) + " device pages, " + std::to_string(host) +
+                         " host pages");
+            restart(held * 100 + host);
+            Engine e(path_, deterministic(held, host, held % 2 ? PREFETCH_ON : PREFETCH_AUTO));
+            for (int again = 0; again < 2; again++) {
+                Answer got = e.run(one);
+                EXPECT_EQ(got.tokens, want.tokens);
+                EXPECT_TRUE(got.logits == want.logits) << "logits differ";
+            }
+            EXPECT_GT(e.stats().experts.misses, 0u);
+        }
+}
+
+/* Neighbours in the batch and the size of chunks change no bit either. */
+TEST_F(CudaEngine, NeighboursAndChunksChangeNoBit)
+{
+    Engine e(path_, deterministic(0));
+    std::vector<Job> jobs;
+    for (uint64_t seed = 1; seed <= 5; seed++)
+        jobs.push_back(job(seed, (uint32_t)(5 + 3 * seed), 5));
+    std::vector<Answer> alone;
+    for (const Job &job : jobs)
+        alone.push_back(e.run(job));
+    std::vector<Answer> together = e.run(jobs);
+    for (size_t i = 0; i < jobs.size(); i++) {
+        EXPECT_EQ(together[i].tokens, alone[i].tokens);
+        EXPECT_TRUE(together[i].logits == alone[i].logits) << "job " << i;
+        Job chunked = jobs[i];
+        chunked.chunk = 3;
+        EXPECT_TRUE(e.run(chunked).logits == alone[i].logits) << "job " << i;
+    }
+}
+
+/* Whole layers stream through the ring; so does a prompt too long to run ahead of the host. */
+TEST_F(CudaEngine, StreamingChangesNoBit)
+{
+    Job one = job(11, 80, 6);
+    Answer want = resident(one);
+    for (uint32_t k : {2u, 3u}) {
+        restart(k);
+        Engine e(path_, [&](auto &c) {
+            deterministic(toy_.experts * (k + 1))(c);
+            c.stream_layers = k;
+            c.stream_always = true;
+        });
+        EXPECT_TRUE(e.run(one).logits == want.logits) << "K = " << k;
+        EXPECT_GT(e.stats().stream.streamed_steps, 0u);
+    }
+}
+
+/* Misses computed on the host come close; where all of them are, nothing is fetched on demand. */
+TEST_F(CudaEngine, PlacementChangesLittle)
+{
+    Job one = job(13, 12, 6, 5);
+    Answer want = resident(one, on_cuda);
+    for (enum placement_mode mode : {PLACEMENT_DEVICE, PLACEMENT_HOST, PLACEMENT_AUTO}) {
+        restart(1 + mode);
+        Engine e(path_, [&](auto &c) {
+            on_cuda(c);
+            c.device_experts = Engine::pages(12);
+            c.host_experts = Engine::pages(pages());
+            c.placement = mode;
+            c.prefetch = PREFETCH_OFF;
+        });
+        e.run(one);
+        struct engine_stats cold = e.stats();
+        Answer got = e.run(one); /* the host tier is warm now */
+        EXPECT_LE(worst_difference(got.logits, want.logits, toy_.vocab), 1e-4)
+            << "placement " << mode;
+        struct engine_stats warm = e.stats();
+        EXPECT_EQ(warm.storage_bytes, cold.storage_bytes);
+        if (mode == PLACEMENT_HOST) {
+            EXPECT_EQ(warm.device_bytes, cold.device_bytes);
+        } else if (mode == PLACEMENT_DEVICE) {
+            EXPECT_GT(warm.device_bytes, cold.device_bytes);
+        }
+    }
+}
+
+/* The device draws what the host would: greedy and by seed, beside requests that it cannot draw for. */
+TEST_F(CudaEngine, DrawsWhatTheHostDraws)
+{
+    std::vector<Job> jobs;
+    for (uint64_t i = 0; i < 4; i++) {
+        jobs.push_back(job(20 + i, 6, 12));
+        jobs[i].sampling.temperature = i ? 0.8f : 0.0f;
+        jobs[i].sampling.top_k = i == 2 ? 10 : 0;
+        jobs[i].sampling.top_p = i == 3 ? 0.7f : 1.0f;
+        jobs[i].sampling.seed = 77 + i;
+        jobs[i].sampling.has_seed = true;
+    }
+    Engine e(path_, deterministic(0));
+    std::vector<Answer> on_device = e.run(jobs);
+    for (Job &job : jobs)
+        job.sampling.logprobs = true; /* only the host knows those */
+    std::vector<Answer> on_host = e.run(jobs);
+    for (size_t i = 0; i < jobs.size(); i++)
+        EXPECT_EQ(on_device[i].tokens, on_host[i].tokens) << "job " << i;
+}
+
+#ifndef MOERING_TESTS_GPU
+
+/* What a decoded token asks of the device when everything is resident. README.md of
+ * engine/backend/cuda quotes these numbers. */
+TEST_F(CudaEngine, ATokenCostsFewLaunchesAndWaits)
+{
+    Engine e(path_, deterministic(0));
+    struct sequence *s = e.open(job(3, 6, 1));
+    struct error error = {};
+    struct step_item item = {};
+    struct step_output out = {};
+    item.sequence = s;
+    struct cuda_host_counts before = {}, after = {};
+    for (int step = 0; step < 6; step++) { /* prompt, captures, then the steady state */
+        item.tokens = sequence_tokens(s) - sequence_computed(s);
+        before = cuda_host_counters();
+        ASSERT_EQ(engine_step(e.engine, &item, 1, &out, &error), STATUS_OK) << error.text;
+        after = cuda_host_counters();
+    }
+    engine_sequence_close(e.engine, s);
+    EXPECT_EQ(after.graph_launches - before.graph_launches, toy_.layers);
+    EXPECT_LE(after.launches - before.launches, 8u);
+    EXPECT_LE(after.synchronisations - before.synchronisations, toy_.layers + 1u);
+    EXPECT_EQ(after.mallocs, before.mallocs);
+    printf("a token of %u layers: %llu launches, %llu graph launches, %llu waits, %llu queries, "
+           "%llu copies\n",
+           toy_.layers, (unsigned long long)(after.launches - before.launches),
+           (unsigned long long)(after.graph_launches - before.graph_launches),
+           (unsigned long long)(after.synchronisations - before.synchronisations),
+           (unsigned long long)(after.queries - before.queries),
+           (unsigned long long)(after.copies - before.copies));
+}
+
+std::string open_error(const std::string &path, const Tweak &tweak, enum status *status)
+{
+    struct engine_config config = Engine::defaults(path);
+    struct engine *engine = nullptr;
+    struct error error = {};
+    tweak(config);
+    *status = engine_open(&engine, &config, &error);
+    EXPECT_EQ(engine, nullptr);
+    engine_close(engine);
+    return error.text;
+}
+
+TEST_F(CudaEngine, WithoutADeviceAutoComputesOnTheCpu)
+{
+    for (bool driver : {true, false}) {
+        cuda_host_set_device_count(0);
+        cuda_host_set_driver(driver);
+        {
+            Engine e(path_, [](auto &c) { c.device = ENGINE_DEVICE_AUTO; });
+            EXPECT_STREQ(engine_info(e.engine)->backend, "cpu");
+            EXPECT_EQ(e.run(job(1, 5, 3)).tokens.size(), 3u);
+        }
+        enum status status;
+        std::string text = open_error(path_, on_cuda, &status);
+        EXPECT_EQ(status, STATUS_UNSUPPORTED);
+        EXPECT_NE(text.find("--device"), std::string::npos) << text;
+        restart();
+    }
+}
+
+TEST_F(CudaEngine, TheSecondOfOneDeviceIsRefused)
+{
+    enum status status;
+    std::string text = open_error(path_, [](auto &c) {
+        on_cuda(c);
+        c.device_ordinal = 1;
+    }, &status);
+    EXPECT_EQ(status, STATUS_NOT_FOUND);
+    EXPECT_NE(text.find("--device cuda:1"), std::string::npos) << text;
+}
+
+TEST_F(CudaEngine, WhatDoesNotFitNamesTheFlag)
+{
+    enum status status;
+    cuda_host_set_memory(30 << 20); /* not even the scratch */
+    std::string text = open_error(path_, on_cuda, &status);
+    EXPECT_EQ(status, STATUS_NO_MEMORY);
+    EXPECT_NE(text.find("lower --"), std::string::npos) << text;
+}
+
+#endif
+
+} // namespace
