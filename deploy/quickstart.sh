@@ -31,13 +31,22 @@ need_packages "${BUILD_PACKAGES[@]}"
 
 build=${MOERING_BUILD:-$PWD/build/release}
 echo "moering: building in $build"
-cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMOERING_TESTS=OFF >/dev/null
+# The CUDA kernels take minutes to compile: only where there is a GPU for them.
+cuda=OFF
+if nvidia-smi -L >/dev/null 2>&1; then
+    case "$PWD$build" in
+    *[\'\"]*) echo "moering: built without CUDA: nvcc cannot read a path with a quote in it" ;;
+    *) cuda=AUTO ;;
+    esac
+fi
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMOERING_TESTS=OFF \
+    -DMOERING_CUDA=$cuda >/dev/null
 ninja -C "$build" --quiet moering moering-client
 
 log=$(mktemp)
 server=
 cleanup() {
-    trap - EXIT INT TERM
+    trap - EXIT HUP INT TERM
     if [ -n "$server" ]; then
         kill -TERM "$server" 2>/dev/null || true
         wait "$server" || true
@@ -45,6 +54,7 @@ cleanup() {
     rm -f "$log"
 }
 trap cleanup EXIT
+trap 'exit 129' HUP # the server takes it for: read the settings again
 trap 'exit 130' INT
 trap 'exit 143' TERM
 

@@ -187,15 +187,40 @@ void batcher_close(struct batcher *b)
     free(b);
 }
 
+/* ---- another budget ---- */
+
+static void preempt(struct batcher *b, const struct plan *plan)
+{
+    for (uint32_t i = 0; i < plan->preempted_count; i++)
+        if (plan->preempted[i]->sequence)
+            engine_sequence_preempt(b->config.engine, plan->preempted[i]->sequence);
+}
+
+enum status batcher_resize(struct batcher *b, const struct engine_budget *asked,
+                           struct engine_budget_result *got, uint32_t *preempted,
+                           struct error *error)
+{
+    enum status status = engine_resize(b->config.engine, asked, got, error);
+    *preempted = 0;
+    if (status == STATUS_FULL) {
+        const struct plan *plan = scheduler_resize(b->scheduler, got->after.kv_blocks);
+        *preempted = plan->preempted_count;
+        preempt(b, plan);
+        status = engine_resize(b->config.engine, asked, got, error);
+        CHECK(status != STATUS_FULL);
+    }
+    /* What is in force now, whatever came of it; nobody has to go for that any more. */
+    CHECK(scheduler_resize(b->scheduler, got->after.kv_blocks)->preempted_count == 0);
+    return status;
+}
+
 /* ---- a step ---- */
 
 /* Fills items and requests from the plan; a request whose sequence cannot be opened fails. */
 static uint32_t prepare(struct batcher *b, const struct plan *plan, uint64_t now_ns)
 {
     uint32_t planned = plan->count, count = 0;
-    for (uint32_t i = 0; i < plan->preempted_count; i++)
-        if (plan->preempted[i]->sequence)
-            engine_sequence_preempt(b->config.engine, plan->preempted[i]->sequence);
+    preempt(b, plan);
     for (uint32_t i = 0; i < planned; i++) {
         struct request *r = plan->items[i].request;
         struct error error = {0};

@@ -45,6 +45,12 @@ void batcher_submit(struct batcher *batcher, struct request *request, uint64_t n
 void batcher_cancel(struct batcher *batcher, uint64_t id);
 void batcher_pause(struct batcher *batcher, uint64_t id, bool paused);
 
+/* As engine_resize, between steps, with the requests in it: those for whom a smaller KV pool has no
+ * room wait again and are computed anew (*preempted: how many); none ends. Never FULL. */
+enum status batcher_resize(struct batcher *batcher, const struct engine_budget *asked,
+                           struct engine_budget_result *got, uint32_t *preempted,
+                           struct error *error);
+
 /* Ends what is past its deadline, then computes one step. False: nothing could be computed. */
 bool batcher_step(struct batcher *batcher, uint64_t now_ns);
 bool batcher_idle(const struct batcher *batcher);         /* no request waits or runs */

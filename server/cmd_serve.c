@@ -41,7 +41,7 @@ static void leave_while_loading(int code)
     _exit(code); /* standard error is unbuffered; nothing goes to standard output */
 }
 
-static int serve(struct config *c)
+static int serve(struct config *c, struct reload *reload)
 {
     struct error error = {0};
     if (command_model(c, &error) != STATUS_OK)
@@ -58,6 +58,7 @@ static int serve(struct config *c)
         .stall_timeout_s = c->client_stall_timeout,
         .shutdown_timeout_s = c->shutdown_timeout,
         .status_interval_s = c->status_interval,
+        .reload = reload,
     };
     set_limits(c, &config.limits);
     command_engine_config(c, &config.engine.engine);
@@ -77,13 +78,16 @@ static int serve(struct config *c)
 
 int cmd_serve(int argc, const char *const *argv)
 {
-    struct config config;
+    struct config config, started;
+    struct reload reload;
     int code = command_config(&config, CONFIG_SERVE, argc, argv);
     if (code != COMMAND_GO_ON)
         return code;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, not the end */
-    code = serve(&config);
+    started = config; /* before the built-in model takes the place of none */
+    reload_init(&reload, &started, argc, argv, environ);
+    code = serve(&config, &reload);
     config_close(&config);
     return code;
 }

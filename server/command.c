@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "memory/base/log.h"
+#include "memory/device_cuda.h"
 #include "server/builtin.h"
 
 static const struct {
@@ -99,6 +100,20 @@ static void warn_of_stray_variables(void)
             log_warn("%s", sentence);
 }
 
+/* Flags that would do nothing on this machine or beside the others. */
+static enum status check_effect(const struct config *config, struct error *error)
+{
+    struct error why = {0};
+    if (config->prefetch == PREFETCH_OFF && config_source_of(config, "predictor") == CONFIG_FLAG)
+        return error_set(error, STATUS_INVALID,
+                         "--predictor: without effect with --prefetch off; leave one out");
+    if (config->placement != PLACEMENT_AUTO && device_cuda_count(&why) == 0)
+        return error_set(error, STATUS_INVALID,
+                         "--placement: without effect where there is no GPU; leave it out (%s)",
+                         why.text);
+    return STATUS_OK;
+}
+
 int command_config(struct config *config, enum config_command command, int argc,
                    const char *const *argv)
 {
@@ -113,9 +128,8 @@ int command_config(struct config *config, enum config_command command, int argc,
         config_close(config);
         return COMMAND_OK;
     }
-    if ((command & (CONFIG_SERVE | CONFIG_RUN)) && config->prefetch == PREFETCH_OFF &&
-        config_source_of(config, "predictor") == CONFIG_FLAG) {
-        fprintf(stderr, "moering: --predictor: without effect with --prefetch off; leave one out\n");
+    if ((command & (CONFIG_SERVE | CONFIG_RUN)) && check_effect(config, &error) != STATUS_OK) {
+        fprintf(stderr, "moering: %s\n", error.text);
         config_close(config);
         return COMMAND_USAGE;
     }
@@ -140,17 +154,22 @@ enum status command_model(struct config *config, struct error *error)
 void command_engine_config(const struct config *c, struct engine_config *out)
 {
     static const enum cpu_isa isas[] = {CPU_BEST, CPU_SCALAR, CPU_AVX2, CPU_AVX512};
+    static const enum dtype kv_dtypes[] = {ENGINE_KV_DTYPE_AUTO, DTYPE_F32, DTYPE_F16};
     engine_config_init(out);
     out->model = c->model;
     out->device_experts = c->device_experts;
     out->host_experts = c->host_experts;
+    out->device = (enum engine_device)c->device.kind;
+    out->device_ordinal = c->device.ordinal;
+    out->placement = (enum placement_mode)c->placement;
+    out->deterministic = c->deterministic;
     out->threads = c->threads;
     out->isa = isas[c->isa];
     out->max_model_len = c->max_model_len;
     out->max_num_seqs = c->max_num_seqs;
     out->max_batch_tokens = c->max_num_batched_tokens;
     out->kv_bytes = c->kv_cache_bytes;
-    out->kv_dtype = c->kv_cache_dtype ? DTYPE_F16 : DTYPE_F32;
+    out->kv_dtype = kv_dtypes[c->kv_cache_dtype];
     out->evict = (enum evict_kind)c->policy;
     out->foresight = (enum foresight)c->predictor;
     out->prefetch = (enum prefetch_mode)c->prefetch;

@@ -1,23 +1,15 @@
 #include "server/config.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/paging/stream.h"
-#include "memory/base/bytes.h"
+#include "engine/engine.h"
 #include "memory/base/check.h"
 #include "server/config_flags.h"
 #include "server/stop_text.h"
 
 #define NAME_MAX_BYTES 64
-
-static void *field(struct config *c, const struct config_flag *flag)
-{
-    return (char *)c + flag->offset;
-}
 
 static const char *command_name(enum config_command command)
 {
@@ -77,23 +69,6 @@ const char *config_nearest(const char *wrong, const char *const *names)
     return nearest;
 }
 
-/* True if the space-separated `list` has the word; its index is written to *index (may be NULL). */
-static bool has_word(const char *list, const char *word, size_t bytes, uint32_t *index)
-{
-    uint32_t at = 0;
-    while (list && *list) {
-        size_t n = strcspn(list, " ");
-        if (n == bytes && memcmp(list, word, n) == 0) {
-            if (index)
-                *index = at;
-            return true;
-        }
-        list += n + strspn(list + n, " ");
-        at++;
-    }
-    return false;
-}
-
 /* The flag spelled `argument` up to `bytes`, with its dashes; NULL: none of this command. */
 static const struct config_flag *find_flag(enum config_command command, const char *argument,
                                            size_t bytes)
@@ -107,7 +82,7 @@ static const struct config_flag *find_flag(enum config_command command, const ch
         bool is_name = bytes > 2 && strncmp(argument, "--", 2) == 0 &&
                        strlen(f->name) == bytes - 2 &&
                        memcmp(argument + 2, f->name, bytes - 2) == 0;
-        if (is_name || has_word(f->aliases, argument, bytes, NULL))
+        if (is_name || config_has_word(f->aliases, argument, bytes, NULL))
             return f;
     }
     return NULL;
@@ -148,157 +123,6 @@ static const char *nearest_setting(const char *wrong)
     return config_nearest(wrong, names);
 }
 
-/* ---- values ---- */
-
-static bool parse_u64(const char *text, uint64_t *out)
-{
-    char *end;
-    if (!isdigit((unsigned char)*text))
-        return false;
-    errno = 0;
-    *out = strtoull(text, &end, 10);
-    return !errno && !*end;
-}
-
-static bool parse_bytes(const char *text, uint64_t *out)
-{
-    static const struct {
-        const char *name;
-        uint64_t bytes;
-    } units[] = {{"", 1}, {"B", 1}, {"KB", 1000}, {"MB", 1000000}, {"GB", 1000000000},
-                 {"TB", 1000000000000}, {"KiB", BYTES_KIB}, {"MiB", BYTES_MIB}, {"GiB", BYTES_GIB},
-                 {"TiB", BYTES_GIB << 10}, {"K", BYTES_KIB}, {"M", BYTES_MIB}, {"G", BYTES_GIB}};
-    char *end;
-    if (!isdigit((unsigned char)*text))
-        return false;
-    errno = 0;
-    double value = strtod(text, &end);
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
-        if (strcmp(end, units[i].name) == 0) {
-            value *= (double)units[i].bytes;
-            if (errno || !(value <= 9e18))
-                return false;
-            *out = (uint64_t)value;
-            return true;
-        }
-    return false;
-}
-
-static bool parse_switch(const char *text, bool *out)
-{
-    *out = has_word("1 on true enabled yes", text, strlen(text), NULL);
-    return *out || has_word("0 off false disabled no", text, strlen(text), NULL);
-}
-
-static enum status bad_choice(const char *choices, const char *value, const char *where,
-                              struct error *error)
-{
-    char words[128];
-    const char *names[16];
-    uint32_t n = 0;
-    snprintf(words, sizeof words, "%s", choices);
-    char *rest = words;
-    for (char *word; n < 15 && (word = strsep(&rest, " "));)
-        names[n++] = word;
-    names[n] = NULL;
-    return error_set(error, STATUS_INVALID, "%s: '%s' is none of: %s; did you mean '%s'?", where,
-                     value, choices, config_nearest(value, names));
-}
-
-static enum status set_u32(const struct config_flag *f, uint32_t *out, const char *value,
-                           const char *where, struct error *error)
-{
-    uint64_t n;
-    if (!parse_u64(value, &n) || (double)n < f->min || (double)n > f->max)
-        return error_set(error, STATUS_INVALID, "%s: '%s' is not a whole number from %.0f to %.0f",
-                         where, value, f->min, f->max);
-    *out = (uint32_t)n;
-    return STATUS_OK;
-}
-
-static enum status set_layers(const struct config_flag *f, uint32_t *out, const char *value,
-                              const char *where, struct error *error)
-{
-    uint64_t n;
-    if (strcmp(value, "auto") == 0)
-        *out = STREAM_AUTO;
-    else if (strcmp(value, "off") == 0)
-        *out = STREAM_OFF;
-    else if (parse_u64(value, &n) && (double)n >= f->min && (double)n <= f->max)
-        *out = (uint32_t)n;
-    else
-        return error_set(error, STATUS_INVALID,
-                         "%s: '%s' is neither auto, off nor a whole number from %.0f to %.0f", where,
-                         value, f->min, f->max);
-    return STATUS_OK;
-}
-
-static enum status set_real(const struct config_flag *f, double *out, const char *value,
-                            const char *where, struct error *error)
-{
-    char *end;
-    double x = strtod(value, &end);
-    bool above = f->kind == KIND_SHARE; /* as a float too, which is what the sampler gets */
-    if (end == value || *end || !isfinite(x) || x > f->max ||
-        (above ? (float)x <= (float)f->min : x < f->min))
-        return error_set(error, STATUS_INVALID, "%s: '%s' is not a number %s %g %s %g", where,
-                         value, above ? "above" : "from", f->min, above ? "and up to" : "to",
-                         f->max);
-    *out = x;
-    return STATUS_OK;
-}
-
-static enum status set_texts(struct config_texts *texts, const char *value, const char *where,
-                             struct error *error)
-{
-    if (texts->count == CONFIG_TEXTS_MAX)
-        return error_set(error, STATUS_INVALID, "%s: given more than %d times", where,
-                         CONFIG_TEXTS_MAX);
-    texts->text[texts->count++] = value;
-    return STATUS_OK;
-}
-
-static enum status set_flag(struct config *c, const struct config_flag *f, const char *value,
-                            const char *where, struct error *error)
-{
-    void *at = field(c, f);
-    switch (f->kind) {
-    case KIND_STRING:
-        *(const char **)at = value;
-        return STATUS_OK;
-    case KIND_TEXTS:
-        return set_texts(at, value, where, error);
-    case KIND_U32:
-        return set_u32(f, at, value, where, error);
-    case KIND_LAYERS:
-        return set_layers(f, at, value, where, error);
-    case KIND_REAL:
-    case KIND_SHARE:
-        return set_real(f, at, value, where, error);
-    case KIND_U64:
-        if (!parse_u64(value, at))
-            return error_set(error, STATUS_INVALID,
-                             "%s: '%s' is not a whole number of at most 64 bits", where, value);
-        return STATUS_OK;
-    case KIND_BYTES:
-        if (!parse_bytes(value, at))
-            return error_set(error, STATUS_INVALID,
-                             "%s: '%s' is not a size such as 1048576, 64MiB or 2GB", where, value);
-        return STATUS_OK;
-    case KIND_ROOM:
-        return room_parse(where, value, at, error);
-    case KIND_CHOICE:
-        if (!has_word(f->choices, value, strlen(value), at))
-            return bad_choice(f->choices, value, where, error);
-        return STATUS_OK;
-    case KIND_SWITCH:
-        if (!parse_switch(value, at))
-            return bad_choice("on off", value, where, error);
-        return STATUS_OK;
-    }
-    return STATUS_INTERNAL;
-}
-
 static uint32_t flag_index(const struct config_flag *f)
 {
     uint32_t count;
@@ -322,7 +146,7 @@ enum status config_set(struct config *c, const char *name, const char *value,
     /* One file may serve several subcommands: what is not of this one is checked, then ignored. */
     struct config ignored = {0};
     bool ours = (f->commands & (unsigned)c->command) && c->source[flag_index(f)] <= source;
-    enum status status = set_flag(ours ? c : &ignored, f, value, where, error);
+    enum status status = config_set_value(ours ? c : &ignored, f, value, where, error);
     if (status == STATUS_OK && ours)
         c->source[flag_index(f)] = source;
     return status;
@@ -348,7 +172,8 @@ static void set_defaults(struct config *c)
     const struct config_flag *flags = config_flags(&count);
     for (uint32_t i = 0; i < count; i++)
         if (flags[i].standard)
-            CHECK(set_flag(c, &flags[i], flags[i].standard, flags[i].name, NULL) == STATUS_OK);
+            CHECK(config_set_value(c, &flags[i], flags[i].standard, flags[i].name, NULL) ==
+                  STATUS_OK);
 }
 
 /* MOERING_MAX_NUM_SEQS for max-num-seqs. */
@@ -376,7 +201,7 @@ static enum status read_environment(struct config *c, char *const *environment, 
             if (strncmp(*e, name, bytes) != 0 || (*e)[bytes] != '=' || !(*e)[bytes + 1] ||
                 c->source[i] > CONFIG_ENVIRONMENT)
                 continue;
-            enum status status = set_flag(c, f, *e + bytes + 1, name, error);
+            enum status status = config_set_value(c, f, *e + bytes + 1, name, error);
             if (status != STATUS_OK)
                 return status;
             c->source[i] = CONFIG_ENVIRONMENT;
@@ -395,7 +220,7 @@ bool config_variable_stray(const char *entry, char *out, size_t out_bytes)
     const struct config_flag *flags = config_flags(&count);
     size_t bytes = strcspn(entry, "=");
     if (strncmp(entry, "MOERING_", 8) != 0 || !entry[bytes] || !entry[bytes + 1] ||
-        has_word(others, entry, bytes, NULL))
+        config_has_word(others, entry, bytes, NULL))
         return false;
     for (uint32_t i = 0; i < count; i++) {
         variable_name(flags[i].name, names[i], sizeof names[i]);
@@ -428,7 +253,8 @@ static enum status flag_value(const struct config_flag *f, const char *argument,
     bool state;
     if (argument[name_bytes] == '=')
         *value = argument + name_bytes + 1;
-    else if (f->kind == KIND_SWITCH && (*i + 1 == argc || !parse_switch(argv[*i + 1], &state)))
+    else if (f->kind == KIND_SWITCH &&
+             (*i + 1 == argc || !config_parse_switch(argv[*i + 1], &state)))
         *value = "on";
     else if (*i + 1 < argc)
         *value = argv[++*i];
@@ -498,7 +324,7 @@ static enum status read_flags(struct config *c, int argc, const char *const *arg
             return status;
         char where[NAME_MAX_BYTES];
         snprintf(where, sizeof where, "--%s", f->name);
-        status = set_flag(c, f, value, where, error);
+        status = config_set_value(c, f, value, where, error);
         if (status != STATUS_OK)
             return status;
         c->source[flag_index(f)] = CONFIG_FLAG;
@@ -509,11 +335,18 @@ static enum status read_flags(struct config *c, int argc, const char *const *arg
 /* What only the whole can tell. Flags alone set --stop, so its name is the right one to give. */
 static enum status check_together(const struct config *c, struct error *error)
 {
-    if (c->max_num_seqs > c->max_num_batched_tokens)
+    if (c->max_num_batched_tokens && c->max_num_seqs > c->max_num_batched_tokens)
         return error_set(error, STATUS_INVALID,
                          "--max-num-seqs %u is more than --max-num-batched-tokens %u: every "
                          "running sequence needs room for one token in each step",
                          c->max_num_seqs, c->max_num_batched_tokens);
+    if (c->deterministic && c->placement == PLACEMENT_HOST)
+        return error_set(error, STATUS_INVALID,
+                         "--deterministic: runs every expert on the device; --placement host says the "
+                         "contrary, leave one out");
+    if (c->device.kind == ENGINE_DEVICE_CPU && c->placement != PLACEMENT_AUTO)
+        return error_set(error, STATUS_INVALID,
+                         "--placement: without effect with --device cpu; leave one out");
     if (c->min_tokens > c->max_tokens && c->command == CONFIG_RUN)
         return error_set(error, STATUS_INVALID, "--min-tokens %u is more than --max-tokens %u",
                          c->min_tokens, c->max_tokens);

@@ -45,6 +45,14 @@ struct config_texts {
     const char *text[CONFIG_TEXTS_MAX];
 };
 
+#define CONFIG_DEVICES_MAX 64u
+
+/* The value of --device. */
+struct config_device {
+    uint32_t kind;    /* as enum engine_device */
+    uint32_t ordinal; /* of a CUDA device */
+};
+
 /* Values, by the name of their flag. Texts belong to argv, the environment or the config. */
 struct config {
     enum config_command command;
@@ -56,12 +64,15 @@ struct config {
     /* memory */
     struct room device_experts, host_experts;
     uint64_t kv_cache_bytes;
-    uint32_t kv_cache_dtype; /* 0: f32, 1: f16 */
+    uint32_t kv_cache_dtype; /* 0: auto, 1: f32, 2: f16 */
     uint32_t policy, predictor, prefetch; /* as enum evict_kind, foresight, prefetch_mode */
     uint32_t stream_layers; /* layers, STREAM_AUTO or STREAM_OFF */
     uint32_t io; /* 0: thread, 1: sync */
     uint32_t io_threads;
     /* compute */
+    struct config_device device;
+    uint32_t placement; /* as enum placement_mode */
+    bool deterministic;
     uint32_t threads;
     uint32_t isa; /* 0: auto, then as enum cpu_isa + 1 */
     /* scheduling */
@@ -126,6 +137,11 @@ enum status config_set(struct config *config, const char *name, const char *valu
                        enum config_source source, const char *where, struct error *error);
 /* Reads one YAML mapping of flag names to plain values, each name once. */
 enum status config_file_read(struct config *config, const char *path, struct error *error);
+/* A number of bytes as flags take it: "1048576", "64MiB". INVALID: the sentence begins with `where`. */
+enum status config_bytes(const char *where, const char *text, uint64_t *out, struct error *error);
+/* Names of the flags whose values differ in two configurations of one command; their number.
+ * names[CONFIG_FLAGS_MAX]. */
+uint32_t config_changed(const struct config *a, const struct config *b, const char **names);
 /* Keeps a copy of `text` alive as long as the config. NULL: out of memory. */
 const char *config_keep(struct config *config, const char *text);
 

@@ -30,8 +30,8 @@ static const struct config_flag flags[] = {
      "room for experts in the host tier behind it"},
     {"kv-cache-bytes", NULL, KIND_BYTES, ENGINE, AT(kv_cache_bytes), "0", 0, 0, NULL, "BYTES",
      "KV cache pool; 0: enough for max-num-seqs sequences, within reason"},
-    {"kv-cache-dtype", "-ctk", KIND_CHOICE, ENGINE, AT(kv_cache_dtype), "f32", 0, 0, "f32 f16",
-     NULL, "number format of the KV cache"},
+    {"kv-cache-dtype", "-ctk", KIND_CHOICE, ENGINE, AT(kv_cache_dtype), "auto", 0, 0,
+     "auto f32 f16", NULL, "number format of the KV cache; auto: f32 on the CPU, f16 on a GPU"},
     {"policy", NULL, KIND_CHOICE, ENGINE | REPLAYS, AT(policy), "learned", 0, 0,
      "learned round lru lfu forecast random", NULL, "which page leaves when room is needed"},
     {"predictor", NULL, KIND_CHOICE, ENGINE | REPLAYS, AT(predictor), "auto", 0, 0,
@@ -52,6 +52,14 @@ static const struct config_flag flags[] = {
     {"trace-out", NULL, KIND_STRING, ENGINE, AT(trace_out), NULL, 0, 0, NULL, "FILE",
      "record which experts every token chose: for `moering trace info`"},
 
+    {"device", NULL, KIND_DEVICE, ENGINE, AT(device), "auto", 0, 0, NULL, "auto|cpu|cuda[:N]",
+     "what computes; auto: the first CUDA device if there is one, else the CPU"},
+    {"placement", NULL, KIND_CHOICE, ENGINE, AT(placement), "auto", 0, 0, "auto device host", NULL,
+     "with a GPU, experts whose pages lie in host memory: fetched and run on the device, run on the "
+     "host, or whichever is measured to be faster"},
+    {"deterministic", NULL, KIND_SWITCH, ENGINE, AT(deterministic), "off", 0, 0, NULL, "on|off",
+     "the same bits on every run: with a GPU, nothing that was measured decides where an expert runs; "
+     "on the CPU it is always so"},
     {"threads", "-t", KIND_U32, ENGINE, AT(threads), "0", 0, 1024, NULL, "N",
      "compute threads; 0: all that the process may use"},
     {"isa", NULL, KIND_CHOICE, ENGINE, AT(isa), "auto", 0, 0, "auto scalar avx2 avx512", NULL,
@@ -59,8 +67,8 @@ static const struct config_flag flags[] = {
 
     {"max-num-seqs", "-np --parallel", KIND_U32, ENGINE, AT(max_num_seqs), "64", 1, 65536, NULL,
      "N", "sequences computed at once"},
-    {"max-num-batched-tokens", NULL, KIND_U32, ENGINE, AT(max_num_batched_tokens), "512", 1,
-     1048576, NULL, "N", "tokens in one step; longer prompts go in chunks"},
+    {"max-num-batched-tokens", NULL, KIND_U32, ENGINE, AT(max_num_batched_tokens), "0", 0,
+     1048576, NULL, "N", "tokens in one step; longer prompts go in chunks; 0: chosen for the device"},
     {"max-queue", NULL, KIND_U32, S, AT(max_queue), "4096", 0, 1048576, NULL, "N",
      "requests that may wait; more are refused with RESOURCE_EXHAUSTED"},
 

@@ -17,6 +17,7 @@ enum config_kind {
     KIND_REAL,
     KIND_SHARE,  /* a real above min: 0 is none of it */
     KIND_ROOM,   /* see room_parse */
+    KIND_DEVICE, /* struct config_device: "auto", "cpu", "cuda" or "cuda:N" */
     KIND_LAYERS, /* u32: "auto" is STREAM_AUTO, "off" STREAM_OFF, or a number */
     KIND_CHOICE, /* u32: index into choices */
     KIND_SWITCH, /* bool */
@@ -36,6 +37,13 @@ struct config_flag {
 };
 
 const struct config_flag *config_flags(uint32_t *count);
+
+/* Writes the value of a flag. INVALID: `value` is none; the sentence begins with `where`. */
+enum status config_set_value(struct config *config, const struct config_flag *flag,
+                             const char *value, const char *where, struct error *error);
+bool config_parse_switch(const char *text, bool *out);
+/* True if the space-separated `list` has the word; its index is written to *index (may be NULL). */
+bool config_has_word(const char *list, const char *word, size_t bytes, uint32_t *index);
 
 #ifdef __cplusplus
 }

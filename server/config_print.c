@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "engine/paging/stream.h"
+#include "engine/engine.h"
 #include "memory/base/bytes.h"
 #include "memory/base/check.h"
 #include "server/config.h"
@@ -77,6 +77,14 @@ static void print_room(const struct room *room, FILE *out)
     }
 }
 
+static void print_device(const struct config_device *device, FILE *out)
+{
+    if (device->kind == ENGINE_DEVICE_CUDA)
+        fprintf(out, "cuda:%u", device->ordinal);
+    else
+        fprintf(out, "%s", device->kind == ENGINE_DEVICE_CPU ? "cpu" : "auto");
+}
+
 static void print_choice(const char *choices, uint32_t index, FILE *out)
 {
     for (; index; index--)
@@ -111,6 +119,7 @@ static void print_value(const struct config *c, const struct config_flag *f, FIL
     case KIND_REAL:
     case KIND_SHARE: fprintf(out, "%g", *(const double *)at); break;
     case KIND_ROOM: print_room(at, out); break;
+    case KIND_DEVICE: print_device(at, out); break;
     case KIND_CHOICE: print_choice(f->choices, *(const uint32_t *)at, out); break;
     case KIND_SWITCH: fprintf(out, "%s", *(const bool *)at ? "on" : "off"); break;
     }

@@ -13,12 +13,15 @@
 #include "memory/base/log.h"
 #include "memory/base/queue.h"
 
-enum message_kind { MESSAGE_SUBMIT, MESSAGE_CANCEL, MESSAGE_PAUSE, MESSAGE_RESUME, MESSAGE_STOP };
+enum message_kind {
+    MESSAGE_SUBMIT, MESSAGE_CANCEL, MESSAGE_PAUSE, MESSAGE_RESUME, MESSAGE_RESIZE, MESSAGE_STOP
+};
 
 struct message {
     enum message_kind kind;
     uint64_t id;
     struct request *request; /* SUBMIT */
+    struct request_event *change; /* RESIZE */
 };
 
 #define STATS_WORDS ((sizeof(struct engine_thread_stats) + 7) / 8)
@@ -40,6 +43,7 @@ struct engine_thread {
     struct batcher *batcher;
     struct engine_thread_stats stats;
     uint32_t told_percent;
+    struct request_event *changes, **changes_end; /* done, not told yet */
 
     /* shared: written by the engine thread, `state` last */
     struct error error;
@@ -90,6 +94,14 @@ static void post_state(struct engine_thread *t)
 static void deliver(struct engine_thread *t)
 {
     struct request_event *e;
+    while ((e = t->changes)) {
+        struct request_event *next = e->change->next; /* once pushed it is the front's */
+        if (queue_push(t->events, &e) != STATUS_OK)
+            break;
+        t->changes = next;
+    }
+    if (!t->changes)
+        t->changes_end = &t->changes;
     while ((e = batcher_outbox(t->batcher)) && queue_push(t->events, &e) == STATUS_OK)
         batcher_taken(t->batcher);
 }
@@ -148,13 +160,23 @@ static bool load(struct engine_thread *t)
 /* How long to wait for a message when there is nothing to compute. */
 static uint64_t patience_ns(struct engine_thread *t)
 {
-    if (batcher_outbox(t->batcher))
+    if (t->changes || batcher_outbox(t->batcher))
         return OUTBOX_RETRY_NS;
     uint64_t deadline = batcher_deadline(t->batcher);
     if (!deadline)
         return QUEUE_WAIT_FOREVER;
     uint64_t now = clock_now_ns();
     return deadline > now ? deadline - now : 1;
+}
+
+static void resize(struct engine_thread *t, struct request_event *e)
+{
+    struct budget_change *c = e->change;
+    uint64_t begin = clock_now_ns();
+    e->status = batcher_resize(t->batcher, &c->asked, &c->got, &c->preempted, &e->error);
+    c->ns = clock_now_ns() - begin;
+    *t->changes_end = e;
+    t->changes_end = &c->next;
 }
 
 /* Handles one message; false: stop. */
@@ -170,6 +192,9 @@ static bool handle(struct engine_thread *t, const struct message *m)
     case MESSAGE_PAUSE:
     case MESSAGE_RESUME:
         batcher_pause(t->batcher, m->id, m->kind == MESSAGE_PAUSE);
+        return true;
+    case MESSAGE_RESIZE:
+        resize(t, m->change);
         return true;
     case MESSAGE_STOP:
         break;
@@ -213,6 +238,7 @@ enum status engine_thread_open(struct engine_thread **out,
     if (!t)
         goto fail;
     t->config = *config;
+    t->changes_end = &t->changes;
     uint32_t submits = config->submit_capacity
                            ? config->submit_capacity
                            : config->max_queue + config->engine.max_num_seqs + 64;
@@ -266,6 +292,13 @@ void engine_thread_flush(struct engine_thread *t)
 enum status engine_thread_submit(struct engine_thread *t, struct request *request)
 {
     struct message m = {.kind = MESSAGE_SUBMIT, .id = request->id, .request = request};
+    engine_thread_flush(t);
+    return t->backlog_count ? STATUS_FULL : queue_push(t->submits, &m);
+}
+
+enum status engine_thread_resize(struct engine_thread *t, struct request_event *change)
+{
+    struct message m = {.kind = MESSAGE_RESIZE, .change = change};
     engine_thread_flush(t);
     return t->backlog_count ? STATUS_FULL : queue_push(t->submits, &m);
 }
@@ -324,7 +357,13 @@ void engine_thread_close(struct engine_thread *t)
     while (t->submits && queue_pop(t->submits, &m))
         if (m.kind == MESSAGE_SUBMIT)
             request_close(m.request);
+        else if (m.kind == MESSAGE_RESIZE)
+            request_event_close(m.change);
     struct request_event *e;
+    while ((e = t->changes)) {
+        t->changes = e->change->next;
+        request_event_close(e);
+    }
     while (t->events && queue_pop(t->events, &e))
         request_event_close(e);
     queue_close(t->submits);

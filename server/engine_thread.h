@@ -1,11 +1,12 @@
 /* The one thread that owns the engine, and the two queues between it and the front.
  *
- *     front --- submit, cancel, pause, resume, stop ---> submit queue ---> engine thread
+ *     front -- submit, cancel, pause, resume, resize, stop --> submit queue --> engine thread
  *     front <--- events: output, ends, state changes --- event queue <---- engine thread
  *
  * Neither side ever waits for room in the other's queue, so they cannot lock each other out:
- *  - a submit that finds no room is refused (FULL: the client sees RESOURCE_EXHAUSTED); the other
- *    messages wait in a backlog of the front until engine_thread_flush finds room;
+ *  - a submit or a resize that finds no room is refused (FULL: the client sees
+ *    RESOURCE_EXHAUSTED); the other messages wait in a backlog of the front until
+ *    engine_thread_flush finds room;
  *  - an event that finds no room stays with its request, whose next output is added to it.
  *
  * The thread opens the model itself, so that the port can be open from the first moment. Everything
@@ -56,6 +57,10 @@ enum status engine_thread_submit(struct engine_thread *thread, struct request *r
 /* No event of it will be made from the next step on; those already queued still come. */
 void engine_thread_cancel(struct engine_thread *thread, uint64_t id);
 void engine_thread_pause(struct engine_thread *thread, uint64_t id, bool paused);
+/* Gives the engine another budget between two steps (batcher_resize). `change` is of
+ * request_event_open_change and comes back as an event when it is done, with status and error filled
+ * in. FULL: it is still the caller's. While the model is loading it waits for the end of that. */
+enum status engine_thread_resize(struct engine_thread *thread, struct request_event *change);
 /* Sends what waits in the backlog; call it now and then. */
 void engine_thread_flush(struct engine_thread *thread);
 

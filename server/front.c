@@ -32,7 +32,7 @@ struct front {
     struct reflection *reflection;
     struct grpc_server *server;
     struct engine_thread *engine;
-    struct event *news, *tick, *deadline, *sigterm, *sigint;
+    struct event *news, *tick, *deadline, *sigterm, *sigint, *sighup;
     struct front_status status;
     enum front_state state;
     int exit_code;
@@ -143,6 +143,40 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
         event_base_loopbreak(f->base); /* somebody does not read; we owe nothing any more */
 }
 
+/* ---- another budget ---- */
+
+static void on_hangup(evutil_socket_t number, short what, void *arg)
+{
+    struct front *f = arg;
+    struct engine_budget asked;
+    struct error error = {0};
+    bool any = false;
+    if (f->state == FRONT_DRAINING || f->state == FRONT_FLUSHING)
+        return;
+    front_status_end_bar(&f->status);
+    if (reload_read(f->config.reload, &asked, &error) != STATUS_OK) {
+        log_warn("SIGHUP: nothing is changed: %s", error.text);
+        return;
+    }
+    for (int i = 0; i < ENGINE_ROOMS; i++)
+        any |= asked.set[i];
+    if (!any)
+        return;
+    struct request_event *change = request_event_open_change(0, &asked);
+    if (change && engine_thread_resize(f->engine, change) == STATUS_OK)
+        return;
+    log_warn("SIGHUP: nothing is changed: %s; send it again",
+             change ? "the submit queue is full" : "out of memory");
+    request_event_close(change);
+}
+
+static void on_changed(struct front *f, const struct request_event *e)
+{
+    if (!e->request && e->status == STATUS_OK)
+        reload_applied(f->config.reload, &e->change->asked);
+    moering_v1_event(f->service, e);
+}
+
 /* ---- the loop's callbacks ---- */
 
 static void on_news(evutil_socket_t fd, short what, void *arg)
@@ -153,7 +187,9 @@ static void on_news(evutil_socket_t fd, short what, void *arg)
         struct request_event *e = engine_thread_next(f->engine);
         if (!e)
             break;
-        if (e->request)
+        if (e->change)
+            on_changed(f, e);
+        else if (e->request)
             moering_v1_event(f->service, e);
         else
             look_at_engine(f);
@@ -218,8 +254,9 @@ static enum status open_signals(struct front *f, struct error *error)
 {
     f->sigterm = evsignal_new(f->base, SIGTERM, on_signal, f);
     f->sigint = evsignal_new(f->base, SIGINT, on_signal, f);
-    if (!f->sigterm || !f->sigint || event_add(f->sigterm, NULL) != 0 ||
-        event_add(f->sigint, NULL) != 0)
+    f->sighup = evsignal_new(f->base, SIGHUP, on_hangup, f);
+    if (!f->sigterm || !f->sigint || !f->sighup || event_add(f->sigterm, NULL) != 0 ||
+        event_add(f->sigint, NULL) != 0 || event_add(f->sighup, NULL) != 0)
         return error_set(error, STATUS_NO_MEMORY, "out of memory for the signals");
     return STATUS_OK;
 }
@@ -292,6 +329,7 @@ void front_close(struct front *f)
     drop(f->deadline);
     drop(f->sigterm);
     drop(f->sigint);
+    drop(f->sighup);
     grpc_server_close(f->server);
     engine_thread_close(f->engine);
     moering_v1_close(f->service);

@@ -5,6 +5,8 @@
  *        +-- failed: exit 1                                second signal, timeout: cut off, exit 1
  *        +-- SIGTERM, SIGINT: exit 0, within a second and without waiting for the load
  *
+ * SIGHUP reads the settings file again (reload.h); what it changes waits for the end of a load.
+ *
  * The port opens before the model does; until it is open, calls are answered UNAVAILABLE with the
  * progress and health says NOT_SERVING. A drain first tells health, then refuses new work, then
  * waits for the requests it has accepted. */
@@ -13,6 +15,7 @@
 
 #include "server/engine_thread.h"
 #include "server/grpc.h"
+#include "server/reload.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,6 +31,7 @@ struct front_config {
     const char *served_name;
     uint32_t stall_timeout_s, shutdown_timeout_s;
     uint32_t status_interval_s; /* 0: no status lines */
+    struct reload *reload;      /* what SIGHUP reads again; borrowed */
 };
 
 /* Opens the port, says so on standard error ("moering: gRPC on HOST:PORT"), and starts loading.

@@ -23,6 +23,8 @@ void front_status_progress(struct front_status *s, const char *phase, double fra
     bool new_phase = strcmp(s->phase, phase) != 0;
     if (!*phase || (!new_phase && percent < s->percent + (s->bar ? 1 : STEP_PERCENT)))
         return;
+    if (s->bar && !s->bar_open && !percent)
+        return; /* the lines that come before the weights, such as the budget, do not get into it */
     snprintf(s->phase, sizeof s->phase, "%s", phase);
     s->percent = percent;
     if (!s->bar) {
@@ -45,16 +47,36 @@ void front_status_end_bar(struct front_status *s)
     s->bar_open = false;
 }
 
+void front_status_backend(char *out, size_t out_bytes, const struct engine_info *info)
+{
+    if (!info->threads)
+        snprintf(out, out_bytes, "%s", info->backend);
+    else
+        snprintf(out, out_bytes, "%s%s %s, %u threads", info->backend, info->device ? " and cpu" : "",
+                 info->isa, info->threads);
+}
+
 void front_status_ready(struct front_status *s, const struct engine_info *info)
 {
-    char ring[16], all[16];
+    static const char *const places[] = {
+        [PLACEMENT_AUTO] = "where it is faster",
+        [PLACEMENT_DEVICE] = "on the device",
+        [PLACEMENT_HOST] = "on the host where their pages lie there",
+    };
+    char ring[16], all[16], backend[FRONT_STATUS_BACKEND_MAX];
     front_status_end_bar(s);
+    front_status_backend(backend, sizeof backend, info);
     log_info("serving %s (%s): %u layers x %u experts, top-%u; %s of %s of experts fit in %u "
-             "device slots; %s %s, %u threads", info->model_name, info->architecture, info->layers,
-             info->experts, info->top_k,
+             "device slots; %s", info->model_name, info->architecture, info->layers, info->experts,
+             info->top_k,
              bytes_format(info->device_slot_bytes, ring, sizeof ring),
              bytes_format(info->page_bytes_total, all, sizeof all), info->device_slots,
-             info->backend, info->isa, info->threads);
+             backend);
+    if (info->device)
+        log_info("device %s: %.1f GB/s from host memory, %.1f GB/s while it computes; experts run "
+                 "%s%s", info->device, info->link_idle_bytes_per_s / 1e9,
+                 info->link_loaded_bytes_per_s / 1e9, places[info->placement],
+                 info->deterministic ? ", deterministic" : "");
 }
 
 static double percent_of(uint64_t part, uint64_t whole)

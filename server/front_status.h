@@ -9,6 +9,8 @@
 extern "C" {
 #endif
 
+#define FRONT_STATUS_BACKEND_MAX 96
+
 struct front_status {
     uint32_t interval_s;  /* 0: no lines */
     bool bar;             /* standard error is a terminal */
@@ -22,10 +24,13 @@ struct front_status {
 
 void front_status_init(struct front_status *status, uint32_t interval_s, bool terminal,
                        uint64_t now_ns);
-/* A bar on a terminal; elsewhere a log line per phase and per 5 %. */
+/* A bar on a terminal, from the first percent on; elsewhere a log line per phase and per 5 %. */
 void front_status_progress(struct front_status *status, const char *phase, double fraction);
 void front_status_end_bar(struct front_status *status);
 void front_status_ready(struct front_status *status, const struct engine_info *info);
+/* What computes: "cpu avx512, 2 threads", "cuda", or with experts that run on the host
+ * "cuda and cpu avx512, 2 threads". */
+void front_status_backend(char *out, size_t out_bytes, const struct engine_info *info);
 /* Prints the line if the interval has passed and there was anything to do in it. */
 void front_status_line(struct front_status *status, uint64_t now_ns,
                        const struct batcher_stats *batcher, const struct engine_stats *engine);

@@ -257,6 +257,10 @@ static void log_end(const struct generate_call *c, const struct request_event *e
 
 void moering_v1_event(struct moering_v1 *s, const struct request_event *e)
 {
+    if (e->change) {
+        moering_v1_budget_changed(s, e);
+        return;
+    }
     struct grpc_call *call = grpc_server_find(s->server, e->request);
     struct generate_call *c = call ? grpc_call_user(call) : NULL;
     if (!c || !c->live)
@@ -330,6 +334,8 @@ void moering_v1_methods(struct moering_v1 *s, struct grpc_method *out)
          .message = moering_v1_get_model},
         {.path = "/" MOERING_V1_SERVICE "/GetStats", .context = s,
          .message = moering_v1_get_stats},
+        {.path = "/" MOERING_V1_SERVICE "/SetBudget", .context = s,
+         .message = moering_v1_set_budget},
     };
     memcpy(out, methods, sizeof methods);
 }

@@ -20,7 +20,7 @@ extern "C" {
 
 struct moering_v1;
 
-#define MOERING_V1_METHODS 5
+#define MOERING_V1_METHODS 6
 #define MOERING_V1_SERVICE "moering.v1.Moering"
 
 struct moering_v1_config {
@@ -38,7 +38,8 @@ void moering_v1_attach(struct moering_v1 *service, struct grpc_server *server,
 /* After the grpc server. Accepts NULL. */
 void moering_v1_close(struct moering_v1 *service);
 
-/* Hands on what the engine thread has posted about a request. The event stays the caller's. */
+/* Hands on what the engine thread has posted about a request or a change of budget. The event stays
+ * the caller's. */
 void moering_v1_event(struct moering_v1 *service, const struct request_event *event);
 /* Now and then: cuts off stalled clients. */
 void moering_v1_tick(struct moering_v1 *service, uint64_t now_ns);

@@ -6,10 +6,11 @@
 
 #include "engine/tokenizer/detokenize.h"
 #include "memory/base/clock.h"
+#include "server/front_status.h"
 #include "server/moering_v1_service.h"
 #include "server/stats_encode.h"
 
-static void send_and_finish(struct grpc_call *call, const ProtobufCMessage *message)
+void moering_v1_answer(struct grpc_call *call, const ProtobufCMessage *message)
 {
     if (pb_send(call, message) == STATUS_NO_MEMORY)
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory for the answer");
@@ -73,7 +74,7 @@ void moering_v1_tokenize(struct grpc_call *call, const uint8_t *bytes, size_t si
     if (m->with_pieces && !add_pieces(&answer, tokenizer, &out))
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory for the pieces");
     else
-        send_and_finish(call, &out.base);
+        moering_v1_answer(call, &out.base);
 done:
     token_list_reset(&list);
     pb_arena_reset(&arena);
@@ -134,7 +135,7 @@ void moering_v1_detokenize_call(struct grpc_call *call, const uint8_t *bytes, si
     Moering__V1__DetokenizeResponse out = MOERING__V1__DETOKENIZE_RESPONSE__INIT;
     out.text.data = (uint8_t *)text;
     out.text.len = text_bytes;
-    send_and_finish(call, &out.base);
+    moering_v1_answer(call, &out.base);
 done:
     free(text);
     pb_arena_reset(&arena);
@@ -147,8 +148,10 @@ void moering_v1_get_model(struct grpc_call *call, const uint8_t *bytes, size_t s
     if (!engine)
         return;
     const struct engine_info *info = engine_info(engine);
-    char backend[96];
-    snprintf(backend, sizeof backend, "%s %s, %u threads", info->backend, info->isa, info->threads);
+    struct engine_stats stats;
+    char backend[FRONT_STATUS_BACKEND_MAX];
+    engine_stats_read(engine, &stats, NULL);
+    front_status_backend(backend, sizeof backend, info);
     Moering__V1__GetModelResponse out = MOERING__V1__GET_MODEL_RESPONSE__INIT;
     out.name = (char *)moering_v1_model_name(s);
     out.architecture = (char *)info->architecture;
@@ -167,16 +170,23 @@ void moering_v1_get_model(struct grpc_call *call, const uint8_t *bytes, size_t s
     out.expert_pages = info->pages;
     out.expert_bytes = info->page_bytes_total;
     out.dense_bytes = info->dense_bytes;
-    out.device_slots = info->device_slots;
-    out.device_slot_bytes = info->device_slot_bytes;
-    out.host_slots = info->host_slots;
-    out.host_slot_bytes = info->host_slot_bytes;
-    out.kv_bytes = info->kv_bytes;
+    out.device_slots = stats.sizes.slots[MEMORY_DEVICE];
+    out.device_slot_bytes = stats.sizes.slot_bytes[MEMORY_DEVICE];
+    out.host_slots = stats.sizes.slots[MEMORY_HOST];
+    out.host_slot_bytes = stats.sizes.slot_bytes[MEMORY_HOST];
+    out.kv_bytes = stats.sizes.kv_bytes;
     out.max_num_seqs = info->max_num_seqs;
     out.max_num_batched_tokens = info->max_batch_tokens;
     out.backend = backend;
     out.version = (char *)MOERING_VERSION;
-    send_and_finish(call, &out.base);
+    if (info->device) {
+        out.device = (char *)info->device;
+        out.placement = (char *)placement_mode_name(info->placement);
+    }
+    out.link_idle_bytes_per_s = info->link_idle_bytes_per_s;
+    out.link_loaded_bytes_per_s = info->link_loaded_bytes_per_s;
+    out.deterministic = info->deterministic || !info->device; /* on the CPU it always is */
+    moering_v1_answer(call, &out.base);
 }
 
 static void fill_requests(const struct moering_v1 *s, Moering__V1__GetStatsResponse *out)
@@ -223,6 +233,6 @@ void moering_v1_get_stats(struct grpc_call *call, const uint8_t *bytes, size_t s
     if (engine && !fill_engine(engine, &arena, &out))
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory for the answer");
     else
-        send_and_finish(call, &out.base);
+        moering_v1_answer(call, &out.base);
     pb_arena_reset(&arena);
 }

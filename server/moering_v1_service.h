@@ -1,5 +1,5 @@
 /* Inside of the service moering.v1.Moering, shared by moering_v1.c (Generate and the life of a
- * call) and moering_v1_info.c (the unary methods). */
+ * call), moering_v1_info.c (the unary methods) and moering_v1_budget.c (SetBudget). */
 #ifndef MOERING_SERVER_MOERING_V1_SERVICE_H
 #define MOERING_SERVER_MOERING_V1_SERVICE_H
 
@@ -36,6 +36,12 @@ char *moering_v1_detokenize(const struct tokenizer *tokenizer, const uint32_t *i
 void moering_v1_tokenize(struct grpc_call *call, const uint8_t *bytes, size_t size);
 void moering_v1_detokenize_call(struct grpc_call *call, const uint8_t *bytes, size_t size);
 void moering_v1_get_model(struct grpc_call *call, const uint8_t *bytes, size_t size);
+void moering_v1_set_budget(struct grpc_call *call, const uint8_t *bytes, size_t size);
+/* The engine thread has dealt with a change, whoever asked for it: logs it, ends the call if there
+ * is one. */
+void moering_v1_budget_changed(struct moering_v1 *service, const struct request_event *event);
+/* Sends the one message of a unary call and ends it. */
+void moering_v1_answer(struct grpc_call *call, const ProtobufCMessage *message);
 void moering_v1_get_stats(struct grpc_call *call, const uint8_t *bytes, size_t size);
 
 #ifdef __cplusplus

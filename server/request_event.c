@@ -11,12 +11,28 @@ struct request_event *request_event_open(uint64_t request)
     return e;
 }
 
+struct request_event *request_event_open_change(uint64_t request,
+                                                const struct engine_budget *asked)
+{
+    struct request_event *e = request_event_open(request);
+    struct budget_change *change = calloc(1, sizeof *change);
+    if (!e || !change) {
+        free(change);
+        request_event_close(e);
+        return NULL;
+    }
+    change->asked = *asked;
+    e->change = change;
+    return e;
+}
+
 void request_event_close(struct request_event *e)
 {
     if (!e)
         return;
     free(e->text);
     free(e->tokens);
+    free(e->change);
     free(e);
 }
 

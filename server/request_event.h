@@ -1,5 +1,5 @@
 /* What the engine thread tells the front about one request: more output, the end, a failure; or
- * that the engine's own state has changed (request 0).
+ * that the engine's own state has changed (request 0), or what came of a change of its budget.
  *
  * An event grows while it waits: when the event queue is full it stays with its request and the
  * next step's output is added to it, so nothing is lost and nobody waits for the other thread. Made
@@ -27,8 +27,19 @@ struct request_usage {
     uint64_t queue_ns, prefill_ns, decode_ns;
 };
 
+/* A change of the memory budget that was asked for, and what came of it. */
+struct budget_change {
+    struct engine_budget asked;
+    struct engine_budget_result got;
+    uint32_t preempted;        /* requests that wait again, to be computed anew */
+    uint64_t ns;               /* what it took */
+    struct request_event *next; /* while it waits to be told */
+};
+
 struct request_event {
     uint64_t request;          /* 0: look at engine_thread_state */
+    struct budget_change *change; /* not NULL: the answer to engine_thread_resize, with `status` and
+                                     `error`; `request` is who asked, 0: nobody on the wire */
     char *text;                /* whole UTF-8 characters */
     size_t text_bytes, text_capacity;
     struct sampled *tokens;
@@ -44,6 +55,9 @@ struct request_event {
 };
 
 struct request_event *request_event_open(uint64_t request); /* NULL: out of memory */
+/* An event with a change to ask for. NULL: out of memory. */
+struct request_event *request_event_open_change(uint64_t request,
+                                                const struct engine_budget *asked);
 void request_event_close(struct request_event *event);      /* accepts NULL */
 /* False: out of memory, the event is as before. */
 bool request_event_add_text(struct request_event *event, const char *text, size_t bytes);

@@ -402,6 +402,24 @@ void scheduler_commit(struct scheduler *s, struct request *r, bool sampled)
     r->schedule.known += sampled;
 }
 
+const struct plan *scheduler_resize(struct scheduler *s, uint32_t kv_blocks)
+{
+    CHECK(kv_blocks >= blocks_of(s, s->config.max_model_len));
+    s->plan.count = s->plan.tokens = s->plan.preempted_count = 0;
+    while (s->config.kv_blocks - s->free_blocks > kv_blocks) {
+        struct request *victim = victim_for(s, NULL);
+        for (uint32_t i = s->running_count; !victim && i-- > 0;)
+            if (may_give(s->running[i]))
+                victim = s->running[i];
+        CHECK(victim);
+        preempt(s, victim);
+    }
+    running_compact(s);
+    s->free_blocks = kv_blocks - (s->config.kv_blocks - s->free_blocks);
+    s->config.kv_blocks = kv_blocks;
+    return &s->plan;
+}
+
 struct scheduler_counts scheduler_count(const struct scheduler *s)
 {
     struct scheduler_counts counts = {

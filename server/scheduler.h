@@ -15,6 +15,9 @@
  *  6. A request that could never fit is refused at submit; so is one too many in the queue.
  * A paused request (its client does not read) takes part in no step but keeps its seat.
  *
+ * The pool may change its size between two steps (scheduler_resize); since it always holds one
+ * request of max_model_len, who was accepted still fits.
+ *
  * Invariants (scheduler_check): the blocks of all requests plus the free ones are the pool; waiting
  * requests hold none; both lists are in rank order; seats are at most max_num_seqs. */
 #ifndef MOERING_SERVER_SCHEDULER_H
@@ -82,6 +85,12 @@ uint64_t scheduler_deadline(const struct scheduler *scheduler);
 const struct plan *scheduler_plan(struct scheduler *scheduler, uint64_t now_ns);
 /* The item's tokens are computed; `sampled`: and one more is known. */
 void scheduler_commit(struct scheduler *scheduler, struct request *request, bool sampled);
+
+/* The KV pool has `kv_blocks` from now on, at least what max_model_len tokens take (CHECKed). Those
+ * for whom no blocks are left are preempted as when the pool runs dry, a paused one first, then the
+ * lowest in rank: they stand in plan->preempted and give their blocks back before the pool shrinks.
+ * Not between a plan and its commits. */
+const struct plan *scheduler_resize(struct scheduler *scheduler, uint32_t kv_blocks);
 
 struct scheduler_counts scheduler_count(const struct scheduler *scheduler);
 void scheduler_check(const struct scheduler *scheduler); /* CHECKs every invariant */

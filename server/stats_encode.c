@@ -14,20 +14,20 @@ struct single {
     Moering__V1__PrefetchStats prefetch;
     Moering__V1__ForesightStats foresight;
     Moering__V1__StreamStats stream;
+    Moering__V1__PlacementStats placement;
     Moering__V1__RegretStats regret;
 };
 
-static void fill_tiers(struct single *m, const struct engine_info *info,
-                       const struct engine_stats *e)
+static void fill_tiers(struct single *m, const struct engine_stats *e)
 {
     m->device = (Moering__V1__TierStats)MOERING__V1__TIER_STATS__INIT;
     m->device.name = (char *)"device";
-    m->device.slots = info->device_slots;
+    m->device.slots = e->sizes.slots[MEMORY_DEVICE];
     m->device.resident_pages = e->resident_pages;
     m->device.resident_bytes = e->resident_bytes;
     m->host = (Moering__V1__TierStats)MOERING__V1__TIER_STATS__INIT;
     m->host.name = (char *)"host";
-    m->host.slots = info->host_slots;
+    m->host.slots = e->sizes.slots[MEMORY_HOST];
     m->host.resident_pages = e->host_pages;
     m->host.resident_bytes = e->host_bytes;
     m->tiers[0] = &m->device;
@@ -53,7 +53,8 @@ static void fill_policy(struct single *m, const struct policy_counters *policy)
     m->foresight.lookahead_loss = policy->foresight_loss[FORESIGHT_LOOKAHEAD];
 }
 
-static void fill_rest(struct single *m, const struct engine_stats *e)
+static void fill_rest(struct single *m, const struct engine_info *info,
+                      const struct engine_stats *e)
 {
     m->experts = (Moering__V1__ExpertUsage)MOERING__V1__EXPERT_USAGE__INIT;
     m->experts.hits = e->experts.hits;
@@ -65,6 +66,14 @@ static void fill_rest(struct single *m, const struct engine_stats *e)
     m->stream.streamed_steps = e->stream.streamed_steps;
     m->stream.demand_steps = e->stream.demand_steps;
     m->stream.threshold = e->stream.threshold;
+    m->stream.break_even_rows = e->stream.break_even_rows;
+    m->placement = (Moering__V1__PlacementStats)MOERING__V1__PLACEMENT_STATS__INIT;
+    if (e->host_compute)
+        m->placement.mode = (char *)placement_mode_name(info->placement);
+    m->placement.at_device = e->placement.at_device;
+    m->placement.at_host = e->placement.at_host;
+    m->placement.tried = e->placement.tried;
+    m->placement.error = e->placement.error;
     m->regret = (Moering__V1__RegretStats)MOERING__V1__REGRET_STATS__INIT;
     m->regret.windows = e->regret.windows;
     m->regret.requests = e->regret.requests;
@@ -136,9 +145,9 @@ bool stats_encode(struct pb_arena *arena, const struct engine_info *info,
     struct single *m = pb_arena_alloc(arena, sizeof *m);
     if (!m)
         return false;
-    fill_tiers(m, info, e);
+    fill_tiers(m, e);
     fill_policy(m, &e->policy);
-    fill_rest(m, e);
+    fill_rest(m, info, e);
     out->experts = &m->experts;
     out->prefetch = &m->prefetch;
     out->prefetch_issued = m->prefetch.issued;
@@ -147,6 +156,9 @@ bool stats_encode(struct pb_arena *arena, const struct engine_info *info,
     out->foresight = &m->foresight;
     out->stream = &m->stream;
     out->regret = &m->regret;
+    out->placement = &m->placement;
+    uint64_t layers = e->steps * info->layers;
+    out->stall_layer_ms = layers ? (double)e->experts.stall_ns / 1e6 / (double)layers : 0;
     out->page_ms = (double)e->page_ns / 1e6;
     out->layer_ms = (double)e->layer_ns / 1e6;
     out->evictions = e->evictions;

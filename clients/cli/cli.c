@@ -14,7 +14,8 @@ static const struct {
     int (*run)(const struct cli_options *options);
 } commands[] = {
     {"generate", cli_generate}, {"tokenize", cli_tokenize}, {"detokenize", cli_detokenize},
-    {"model", cli_model},       {"stats", cli_stats},       {"health", cli_health},
+    {"model", cli_model},       {"stats", cli_stats},       {"budget", cli_budget},
+    {"health", cli_health},
 };
 
 int cli_main(int argc, char **argv)

@@ -45,6 +45,7 @@ struct cli_options {
     float temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     uint64_t seed;
     int32_t priority;
+    const char *device_experts, *host_experts, *kv_cache_bytes; /* NULL: unchanged */
     bool ignore_eos, include_stop, no_special, keep_special, echo, logprobs, pieces;
 };
 
@@ -64,6 +65,7 @@ int cli_tokenize(const struct cli_options *options);
 int cli_detokenize(const struct cli_options *options);
 int cli_model(const struct cli_options *options);
 int cli_stats(const struct cli_options *options);
+int cli_budget(const struct cli_options *options);
 int cli_health(const struct cli_options *options);
 
 /* Connects, after waiting for the server if --wait asks for it. NULL: told on standard error. */

@@ -156,7 +156,13 @@ int cli_model(const struct cli_options *o)
         print_bytes("device tier", m->device_slot_bytes);
         print_bytes("host tier", m->host_slot_bytes);
         print_bytes("KV cache", m->kv_bytes);
-        printf("%-20s %s\n%-20s %s\n", "backend", m->backend, "server version", m->version);
+        printf("%-20s %s\n", "backend", m->backend);
+        if (*m->device)
+            printf("%-20s %s, %.1f GB/s from host memory, %.1f GB/s while it computes; placement "
+                   "%s%s\n", "device", m->device, m->link_idle_bytes_per_s / 1e9,
+                   m->link_loaded_bytes_per_s / 1e9, m->placement,
+                   m->deterministic ? ", deterministic" : "");
+        printf("%-20s %s\n", "server version", m->version);
     }
     protobuf_c_message_free_unpacked(&m->base, NULL);
     return CLI_OK;
@@ -208,6 +214,10 @@ static void print_prefetch(const Moering__V1__GetStatsResponse *s)
     if (s->stream && s->stream->layers)
         printf("%-20s %" PRIu64 " steps of whole layers, %" PRIu64 " on demand; room for %u\n",
                "streaming", s->stream->streamed_steps, s->stream->demand_steps, s->stream->layers);
+    const Moering__V1__PlacementStats *place = s->placement;
+    if (place && place->mode[0])
+        printf("%-20s %s: %" PRIu64 " missing experts fetched, %" PRIu64 " computed on the host\n",
+               "placement", place->mode, place->at_device, place->at_host);
 }
 
 /* Layers of one phase in one state, as ranges: "0-5,9". */
@@ -315,5 +325,52 @@ int cli_stats(const struct cli_options *o)
     else
         print_stats(s);
     protobuf_c_message_free_unpacked(&s->base, NULL);
+    return CLI_OK;
+}
+
+static void print_sizes(const char *name, const Moering__V1__Budget *b)
+{
+    if (b)
+        printf("%-20s device %u slots, %.1f MiB; host %u slots, %.1f MiB; KV cache %u blocks, %.1f "
+               "MiB\n", name, b->device_slots, (double)b->device_bytes / (1 << 20), b->host_slots,
+               (double)b->host_bytes / (1 << 20), b->kv_blocks, (double)b->kv_bytes / (1 << 20));
+}
+
+int cli_budget(const struct cli_options *o)
+{
+    Moering__V1__SetBudgetRequest request = MOERING__V1__SET_BUDGET_REQUEST__INIT;
+    if (!o->device_experts && !o->host_experts && !o->kv_cache_bytes) {
+        fprintf(stderr, "moering-client: budget needs --device-experts, --host-experts or "
+                        "--kv-cache-bytes\n");
+        return CLI_USAGE;
+    }
+    if (o->device_experts) {
+        request._device_experts_case =
+            MOERING__V1__SET_BUDGET_REQUEST___DEVICE_EXPERTS_DEVICE_EXPERTS;
+        request.device_experts = (char *)o->device_experts;
+    }
+    if (o->host_experts) {
+        request._host_experts_case = MOERING__V1__SET_BUDGET_REQUEST___HOST_EXPERTS_HOST_EXPERTS;
+        request.host_experts = (char *)o->host_experts;
+    }
+    if (o->kv_cache_bytes) {
+        request._kv_cache_bytes_case =
+            MOERING__V1__SET_BUDGET_REQUEST___KV_CACHE_BYTES_KV_CACHE_BYTES;
+        request.kv_cache_bytes = (char *)o->kv_cache_bytes;
+    }
+    Moering__V1__SetBudgetResponse *m = (Moering__V1__SetBudgetResponse *)cli_unary(
+        o, "/moering.v1.Moering/SetBudget", &request.base,
+        &moering__v1__set_budget_response__descriptor);
+    if (!m)
+        return CLI_ERROR;
+    if (o->json) {
+        print_json(message_json(&m->base));
+    } else {
+        print_sizes("before", m->before);
+        print_sizes("after", m->after);
+        printf("%-20s %u requests wait again, no step for %.1f ms\n", "meanwhile",
+               m->preempted_requests, m->elapsed_ms);
+    }
+    protobuf_c_message_free_unpacked(&m->base, NULL);
     return CLI_OK;
 }

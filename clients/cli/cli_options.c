@@ -13,10 +13,14 @@ enum flag_id {
     F_CONNECT, F_TIMEOUT, F_WAIT, F_JSON, F_PROMPT, F_TOKENS, F_STOP_IDS, F_STOP, F_MODEL,
     F_REQUEST_ID, F_SERVICE, F_MAX_TOKENS, F_MIN_TOKENS, F_TEMPERATURE, F_TOP_K, F_TOP_P, F_MIN_P,
     F_REPETITION, F_PRESENCE, F_FREQUENCY, F_SEED, F_PRIORITY, F_IGNORE_EOS, F_INCLUDE_STOP,
-    F_NO_SPECIAL, F_KEEP_SPECIAL, F_ECHO, F_LOGPROBS, F_TOP_LOGPROBS, F_PIECES, F_HELP,
+    F_NO_SPECIAL, F_KEEP_SPECIAL, F_ECHO, F_LOGPROBS, F_TOP_LOGPROBS, F_PIECES, F_DEVICE_EXPERTS,
+    F_HOST_EXPERTS, F_KV_CACHE_BYTES, F_HELP,
 };
 
-enum { GENERATE = 1, TOKENIZE = 2, DETOKENIZE = 4, MODEL = 8, STATS = 16, HEALTH = 32, ALL = 63 };
+enum {
+    GENERATE = 1, TOKENIZE = 2, DETOKENIZE = 4, MODEL = 8, STATS = 16, HEALTH = 32, BUDGET = 64,
+    ALL = 127
+};
 
 struct command {
     const char *name;
@@ -25,8 +29,8 @@ struct command {
 
 static const struct command commands[] = {
     {"generate", GENERATE}, {"tokenize", TOKENIZE}, {"detokenize", DETOKENIZE},
-    {"model", MODEL},       {"stats", STATS},       {"health", HEALTH},
-    {"help", 0},
+    {"model", MODEL},       {"stats", STATS},       {"budget", BUDGET},
+    {"health", HEALTH},     {"help", 0},
 };
 
 struct flag {
@@ -69,6 +73,9 @@ static const struct flag flags[] = {
     {"model", 0, true, F_MODEL, GENERATE},
     {"pieces", 0, false, F_PIECES, TOKENIZE},
     {"service", 0, true, F_SERVICE, HEALTH},
+    {"device-experts", 0, true, F_DEVICE_EXPERTS, BUDGET},
+    {"host-experts", 0, true, F_HOST_EXPERTS, BUDGET},
+    {"kv-cache-bytes", 0, true, F_KV_CACHE_BYTES, BUDGET},
     {"help", 'h', false, F_HELP, ALL},
 };
 
@@ -84,6 +91,7 @@ void cli_help(FILE *out)
         "  detokenize  text of --tokens\n"
         "  model       what is being served\n"
         "  stats       what the server has done\n"
+        "  budget      give experts and KV cache other amounts of memory\n"
         "  health      exits 0 if the server is serving\n\n"
         "All commands:\n"
         "  --connect HOST:PORT       server (127.0.0.1:8001)\n"
@@ -114,6 +122,10 @@ void cli_help(FILE *out)
         "  TEXT or --text TEXT       default: standard input\n"
         "  --pieces                  the bytes of each token too\n"
         "  --no-special              do not add the model's leading tokens\n\n"
+        "budget, as the server's flags, at least one of:\n"
+        "  --device-experts SIZE     4GiB, 512 (pages), 25% or auto\n"
+        "  --host-experts SIZE       the same\n"
+        "  --kv-cache-bytes BYTES    4GiB; 0: as much as the server would choose\n\n"
         "detokenize: --tokens 1,2,3, --keep-special\n"
         "health: --service NAME\n",
         out);
@@ -226,6 +238,9 @@ static bool set_option(struct cli_options *o, enum flag_id flag, const char *val
     case F_REQUEST_ID: o->request_id = value; return true;
     case F_SERVICE: o->service = value; return true;
     case F_PROMPT: o->text = value; return true;
+    case F_DEVICE_EXPERTS: o->device_experts = value; return true;
+    case F_HOST_EXPERTS: o->host_experts = value; return true;
+    case F_KV_CACHE_BYTES: o->kv_cache_bytes = value; return true;
     case F_TIMEOUT: return parse_ms(value, &o->timeout_ms) && o->timeout_ms > 0;
     case F_WAIT: return parse_ms(value, &o->wait_ms);
     case F_TOKENS: return cli_parse_ids(value, &o->tokens);

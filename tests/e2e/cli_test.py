@@ -4,6 +4,7 @@
 """
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -122,7 +123,7 @@ def run_obeys_its_flags(_):
     assert "--max-model-len" in r.stderr, r.stderr
     small = ("-p", "x", "-n", 1, "--device-experts", "25%", "--stream-layers")
     r = run(MOERING, "run", TINY, *small, 2, code=1)
-    assert r.stderr.startswith("moering: --stream-layers 2: the expert slots hold at most 1 "), r
+    assert "\nmoering: --stream-layers 2: the expert slots hold at most 1 " in "\n" + r.stderr, r
     for fits in (1, "off", "auto"):
         run(MOERING, "run", TINY, *small, fits)
 
@@ -294,6 +295,38 @@ def a_predictor_without_prefetch_is_refused(_):
     for command in ("run", "serve"):
         r = run(MOERING, command, TINY, "--predictor", "previous", "--prefetch", "off", code=2)
         assert "--predictor: without effect with --prefetch off" in r.stderr, r.stderr
+
+
+def who_computes_is_told_once(_):
+    """With every GPU hidden, so that no machine has one; and only by what computes."""
+    blind, one = {"CUDA_VISIBLE_DEVICES": ""}, ("run", TINY, "-p", PROMPT, "-n", 3)
+    r = run(MOERING, *one, "-p", "x", env=blind)
+    assert len(re.findall(r"^\S+ INFO computing on the CPU: \w.+$", r.stderr, re.M)) == 1, r.stderr
+    for words in ((*one, "--device", "cpu"), (*one, "--log-level", "warn"), ("inspect", TINY),
+                  ("tokenize", TINY, "x"), ("plan", TINY), ("run", "--help"), ("version",)):
+        assert "computing on" not in run(MOERING, *words, env=blind).stderr, words
+    for device in ("cuda", "cuda:1"):
+        r = run(MOERING, *one, "--device", device, env=blind, code=1)
+        assert re.fullmatch(r"moering: --device cuda: \w.+\n", r.stderr) and not r.stdout, r
+    r = run(MOERING, "serve", TINY, "--grpc-port", 0, "--device", "cuda", env=blind, code=1)
+    assert len(re.findall(r"^.*--device cuda: .*$", r.stderr, re.M)) == 1, r.stderr
+    assert r.stderr.splitlines()[-1].startswith("moering: --device cuda: "), r.stderr
+
+
+def placement_without_a_gpu_is_refused(_):
+    blind = {"CUDA_VISIBLE_DEVICES": ""}
+    for command in (("run", TINY, "-p", PROMPT, "-n", 3), ("serve", TINY, "--grpc-port", 0)):
+        for place in ("device", "host"):
+            r = run(MOERING, *command, "--placement", place, env=blind, code=2)
+            assert r.stderr.startswith(
+                "moering: --placement: without effect where there is no GPU; leave it out ("), r
+            r = run(MOERING, *command, "--device", "cpu", env={"MOERING_PLACEMENT": place}, code=2)
+            assert r.stderr == ("moering: --placement: without effect with --device cpu; leave one "
+                                "out\n"), r
+    plain = answer("-p", PROMPT, "-n", 3, env=blind)["tokens"]
+    assert answer("-p", PROMPT, "-n", 3, "--placement", "auto", "--deterministic",
+                  env=blind)["tokens"] == plain
+    assert "on the CPU it is always so" in " ".join(run(MOERING, "run", "-h").stdout.split())
 
 
 def a_killed_recording_is_recovered(_):
@@ -543,7 +576,8 @@ def help_is_complete(_):
     for flag in ("--host", "--grpc-port", "--max-model-len", "--max-num-seqs",
                  "--max-num-batched-tokens", "--device-experts", "--host-experts", "--threads",
                  "--shutdown-timeout", "--config", "--prefetch", "--kv-cache-dtype", "--policy",
-                 "--predictor", "--stream-layers K|auto|off"):
+                 "--predictor", "--stream-layers K|auto|off", "--device auto|cpu|cuda[:N]",
+                 "--placement auto|device|host", "--deterministic"):
         assert flag in text, flag
     assert "\n  --device-experts --moe-expert-cache-size BYTES|N|N%\n" + 47 * " " + "room" in text
     assert run(MOERING, "version").stdout.startswith("moering ")
@@ -560,7 +594,10 @@ def wrong_words_name_the_nearest(_):
              (("run", "--temprature", "1"), "temperature"),
              (("serve", "--grpc-port", "99999"), "from 0 to 65535"),
              (("serve", "--device-experts", "lots"), "--device-experts"),
-             (("serve", "--max-num-seqs", "600"), "--max-num-batched-tokens 512")]
+             (("run", "--device", "gpu"), "none of: auto, cpu, cuda, cuda:N"),
+             (("serve", "--placement", "hots"), "'host'"),
+             (("serve", "--max-num-seqs", "600", "--max-num-batched-tokens", "512"),
+              "--max-num-batched-tokens 512")]
     for words, says in cases:
         r = run(MOERING, *words, code=2)
         assert says in r.stderr, (words, r.stderr)
@@ -693,6 +730,7 @@ def main():
         tokenize_prints_ids, the_builtin_model_is_found, lost_output_is_a_failure,
         stray_variables_are_told, signals_end_a_load_at_once, routing_is_recorded,
         a_file_that_may_not_grow_costs_no_answer, a_predictor_without_prefetch_is_refused,
+        who_computes_is_told_once, placement_without_a_gpu_is_refused,
         a_killed_recording_is_recovered, a_trace_is_replayed, a_recorded_run_is_replayed,
         replays_sweep_over_sizes, memory_is_planned, a_load_forecast_is_trained_and_used,
         replays_name_what_is_wrong, help_is_complete,

@@ -55,6 +55,8 @@ class Stub:
         self.detokenize = of("unary_unary", ours + "Detokenize", pb.DetokenizeRequest,
                              pb.DetokenizeResponse)
         self.model = of("unary_unary", ours + "GetModel", pb.GetModelRequest, pb.GetModelResponse)
+        self.budget = of("unary_unary", ours + "SetBudget", pb.SetBudgetRequest,
+                         pb.SetBudgetResponse)
         self.stats_call = of("unary_unary", ours + "GetStats", pb.GetStatsRequest,
                              pb.GetStatsResponse)
         health = "/grpc.health.v1.Health/"

@@ -167,6 +167,8 @@ def model_and_stats_tell(server):
     m = server.stub.model(pb.GetModelRequest())
     assert m.name == "tiny" and m.architecture == "qwen3_moe"
     assert m.layers * m.experts_per_layer == m.expert_pages
+    assert m.placement == ("auto" if m.device else "") and m.deterministic == (not m.device), m
+    assert sum("computing on the CPU: " in line for line in server.log) == (not m.device)
     before = server.stub.stats()
     a = ask(server, text=PROMPT, max_tokens=5, ignore_eos=True)
     after = server.stub.stats()
@@ -577,6 +579,127 @@ def paging_flags_do_not_change_answers(server):
         other.stop()
 
 
+# ---- another budget while it serves ----
+
+def budget_fails(server, code, says, **kw):
+    try:
+        server.stub.budget(pb.SetBudgetRequest(**kw), timeout=60)
+    except grpc.RpcError as e:
+        assert e.code() == code and says in e.details(), (kw, e.code(), e.details())
+        return
+    raise AssertionError("SetBudget(%s) succeeded" % kw)
+
+
+def budgets_change_under_load(server):
+    prompts = [b"Q: What is %d + %d?\nA:" % (21 + i, 63 - i) for i in range(12)]
+    sizes = (("5", "2MiB"), ("100%", "8MiB"), ("25%", "1MiB"), ("1", "1MiB"), ("60", "4MiB"))
+
+    def each(ask_one):
+        with concurrent.futures.ThreadPoolExecutor(len(prompts)) as pool:
+            return list(pool.map(ask_one, prompts))
+    expected = each(lambda p: ask(server, text=p, max_tokens=120, ignore_eos=True, logprobs=True))
+    other = Server(MOERING, "--max-model-len", 300, "--host-experts", 20, "--threads", 1)
+    stop, answers = threading.Event(), []
+
+    def change():
+        for i in range(10000):
+            if stop.is_set() and i >= 2 * len(sizes):
+                break
+            ring, kv = sizes[i % len(sizes)]
+            answers.append(other.stub.budget(pb.SetBudgetRequest(
+                device_experts=ring, kv_cache_bytes=kv, host_experts=str(1 + i % 50)), timeout=120))
+            time.sleep(0.03)  # a few steps
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        got = each(lambda p: ask(other, text=p, max_tokens=120, ignore_eos=True, logprobs=True))
+    finally:
+        stop.set()
+        changer.join(120)
+    for a, b in zip(expected, got):
+        assert a.tokens == b.tokens
+        assert [d.logprob for d in a.logprobs] == [d.logprob for d in b.logprobs]
+    preempted = sum(a.preempted_requests for a in answers)
+    assert preempted > 0 and sum(a.usage.preemptions for a in got) >= preempted, preempted
+    for before, after in zip(answers, answers[1:]):
+        assert before.after == after.before, (before, after)
+    pages = other.stub.model(pb.GetModelRequest()).expert_pages
+    assert {a.after.device_slots for a in answers} == {5, pages, pages // 4, 1, 60}, answers[0]
+    last, model, stats = answers[-1].after, other.stub.model(pb.GetModelRequest()), other.stub.stats()
+    assert (model.device_slots, model.device_slot_bytes, model.host_slots, model.kv_bytes) == (
+        last.device_slots, last.device_bytes, last.host_slots, last.kv_bytes), (model, last)
+    assert [t.slots for t in stats.tiers] == [last.device_slots, last.host_slots], stats.tiers
+    assert stats.kv_blocks == last.kv_blocks and stats.requests_failed == 0, stats
+    assert any("memory budget: device slots " in line for line in other.log), other.log[-5:]
+    other.stop()
+
+
+def bad_budgets_change_nothing(_):
+    server = Server(MOERING, "--device-experts", 40, "--max-model-len", 300, "--max-num-seqs", 4)
+    invalid, exhausted = CODE.INVALID_ARGUMENT, CODE.RESOURCE_EXHAUSTED
+    before = server.stub.model(pb.GetModelRequest())
+    budget_fails(server, invalid, "none of device_experts, host_experts and kv_cache_bytes")
+    budget_fails(server, invalid, "device_experts: '101%' is above 100%", device_experts="101%")
+    budget_fails(server, invalid, "--device-experts: 0 pages", device_experts="0")
+    budget_fails(server, invalid, "--host-experts: the tier was not there", host_experts="25%")
+    budget_fails(server, invalid, "one sequence of --max-model-len 300", kv_cache_bytes="4KiB")
+    budget_fails(server, exhausted, "--kv-cache-bytes", kv_cache_bytes="100TB", device_experts="9")
+    assert server.stub.model(pb.GetModelRequest()) == before
+    done = subprocess.run([CLIENT, "budget", "--device-experts", "25%", "--connect",
+                           server.address], text=True, capture_output=True, timeout=60, check=True)
+    assert re.search(r"^before +device 40 slots.*\nafter +device 48 slots", done.stdout), done
+    done = subprocess.run([CLIENT, "budget", "--kv-cache-bytes", "8MiB", "--json", "--connect",
+                           server.address], text=True, capture_output=True, timeout=60, check=True)
+    told = json.loads(done.stdout)
+    assert told["after"]["kv_bytes"] <= 8 << 20 and told["after"]["device_slots"] == 48, told
+    for words, code, says in ((("--host-experts", "3"), 1, "INVALID_ARGUMENT: --host-experts"),
+                              ((), 2, "budget needs --device-experts")):
+        done = subprocess.run([CLIENT, "budget", *words, "--connect", server.address], text=True,
+                              capture_output=True, timeout=60, check=False)
+        assert done.returncode == code and says in done.stderr and not done.stdout, done
+    server.stop()
+
+
+def hangup_reads_the_settings_again(server):
+    def slots():
+        return other.stub.model(pb.GetModelRequest()).device_slots
+
+    def hang_up(text, *says):
+        if text is not None:
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+        seen = len(other.log)
+        other.process.send_signal(signal.SIGHUP)
+        until(lambda: all(any(s in line for line in other.log[seen:]) for s in says), 60,
+              "%s in the log" % (says,))
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "m.yaml")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("device-experts: 30\nmax-num-seqs: 4\n")
+        other = Server(MOERING, "--config", path, "--max-model-len", 1000)
+        assert slots() == 30
+        call = endless(other)
+        first = next(call)
+        hang_up("device-experts: 5\nkv-cache-bytes: 4MiB\nmax-num-seqs: 5\nhost: 10.0.0.1\n",
+                "memory budget: device slots 30 -> 5",
+                "these settings have changed and wait for a restart: max-num-seqs, host")
+        assert slots() == 5
+        hang_up("device-experts: 5\nkv-cache-bytes: 4MiB\nmax-num-seqs: 4\n",
+                "read again, no size in it has changed")
+        hang_up("device-experts: 0\nkv-cache-bytes: 4MiB\n", "the memory budget stays as it is: --d")
+        hang_up("device-experts: x\n", "SIGHUP: nothing is changed: " + path + ":1: device-experts")
+        os.unlink(path)
+        hang_up(None, "SIGHUP: nothing is changed: --config " + path)
+        assert slots() == 5
+        hang_up("device-experts: 50%\nkv-cache-bytes: 4MiB\n", "device slots 5 -> 96")
+        tokens = list(first.tokens) + [t for c in call for t in c.tokens]
+        assert tokens == ask(server, text=STORY, max_tokens=900, ignore_eos=True).tokens
+        other.stop()
+    other = Server(MOERING)
+    hang_up(None, "SIGHUP: nothing is changed: there is no settings file (--config) to read again")
+    other.stop()
+
+
 # ---- moering-client ----
 
 def client_refuses_what_has_no_use(server):
@@ -741,7 +864,8 @@ def main():
         full_queue_is_told, priority_overtakes_the_queue, drain_loses_nothing,
         new_work_is_refused_while_draining, second_signal_cuts_off, shutdown_timeout_cuts_off,
         loading_is_watched, a_broken_model_is_named, client_refuses_what_has_no_use,
-        client_shows_pieces,
+        client_shows_pieces, budgets_change_under_load, bad_budgets_change_nothing,
+        hangup_reads_the_settings_again,
     ], server)
     server.wait_idle()
     server.stop()

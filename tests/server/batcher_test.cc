@@ -202,6 +202,96 @@ TEST(batcher, unread_news_grow_instead_of_piling_up)
     EXPECT_EQ(nullptr, batcher_outbox(b.batcher));
 }
 
+// Rooms of random sizes every few steps, beside cancellations and a pool that is too small for all:
+// those who are not cancelled get the tokens and the logits that they get alone.
+TEST(batcher, resizes_under_load_change_nothing)
+{
+    for (bool host : {false, true}) {
+        Bench alone, crowded;
+        constexpr uint64_t requests = 24;
+        if (host) {
+            crowded.folder.config.host_experts.kind = ROOM_PAGES;
+            crowded.folder.config.host_experts.pages = 5;
+        }
+        ASSERT_NO_FATAL_FAILURE(alone.open());
+        ASSERT_NO_FATAL_FAILURE(crowded.open(192, 1000, 5));
+        for (uint64_t id = 1; id <= requests; id++) {
+            alone.submit(id, 1 + id % 30, 2 + id % 33);
+            alone.run();
+            crowded.submit(id, 1 + id % 30, 2 + id % 33);
+        }
+        scratch::Random random(host ? 3 : 4);
+        uint32_t shrunk = 0, preempted = 0, pages = engine_info(crowded.engine)->pages;
+        uint32_t seats = batcher_stats_read(crowded.batcher).now.kv_blocks;
+        EXPECT_EQ(12u, seats);
+        for (int i = 0; i < 20000 && !batcher_idle(crowded.batcher); i++) {
+            struct engine_budget asked = {};
+            struct engine_budget_result got;
+            struct error error = {};
+            uint32_t out = 0;
+            asked.set[ENGINE_ROOM_DEVICE] = random.chance(60);
+            asked.device_experts.kind = ROOM_PAGES;
+            asked.device_experts.pages = 1 + random.below(pages);
+            asked.set[ENGINE_ROOM_HOST] = host && random.chance(40);
+            asked.host_experts = asked.device_experts;
+            asked.set[ENGINE_ROOM_KV] = random.chance(60);
+            asked.kv_bytes = (uint64_t)(64 + 16 * random.below(10)) * 3 * 2 * 2 * 8 * 4;
+            if (random.chance(40)) {
+                ASSERT_EQ(STATUS_OK, batcher_resize(crowded.batcher, &asked, &got, &out, &error))
+                    << error.text;
+                shrunk += got.after.kv_blocks < got.before.kv_blocks;
+                preempted += out;
+                ASSERT_EQ(got.after.kv_blocks, batcher_stats_read(crowded.batcher).now.kv_blocks);
+            }
+            if (i == 30)
+                for (uint64_t id : {1, 9, 17}) // wherever they are
+                    batcher_cancel(crowded.batcher, id);
+            batcher_step(crowded.batcher, clock_now_ns());
+            crowded.take();
+        }
+        ASSERT_TRUE(batcher_idle(crowded.batcher));
+        crowded.take();
+        EXPECT_GT(shrunk, 10u);
+        EXPECT_GT(preempted, 5u);
+        for (uint64_t id = 1; id <= requests; id++) {
+            if (crowded.outcomes[id].finish == FINISH_NONE)
+                continue; // cancelled
+            EXPECT_EQ(FINISH_LENGTH, crowded.outcomes[id].finish) << id;
+            EXPECT_EQ(alone.outcomes[id].tokens, crowded.outcomes[id].tokens) << id;
+            size_t rows = id % 30 + 2 + id % 33;
+            ASSERT_EQ(0, memcmp(alone.logits[id].data(), crowded.logits[id].data(), rows * 96 * 4))
+                << id;
+        }
+        struct batcher_stats stats = batcher_stats_read(crowded.batcher);
+        EXPECT_EQ(requests, stats.finished + stats.cancelled);
+        EXPECT_LE(stats.cancelled, 3u);
+        EXPECT_EQ(0u, stats.now.kv_blocks_used);
+        EXPECT_EQ(stats.now.kv_blocks, engine_kv_blocks_free(crowded.engine));
+    }
+}
+
+TEST(batcher, a_refused_budget_leaves_everything)
+{
+    Bench b;
+    ASSERT_NO_FATAL_FAILURE(b.open(192));
+    for (uint64_t id = 1; id <= 4; id++)
+        b.submit(id, 20, 20);
+    batcher_step(b.batcher, clock_now_ns());
+    struct engine_budget asked = {};
+    struct engine_budget_result got;
+    struct error error = {};
+    uint32_t preempted = 9;
+    asked.set[ENGINE_ROOM_KV] = true;
+    asked.kv_bytes = 3 * 16 * 3 * 2 * 2 * 8 * 4; // a block less than max_model_len
+    EXPECT_EQ(STATUS_INVALID, batcher_resize(b.batcher, &asked, &got, &preempted, &error));
+    EXPECT_NE(std::string::npos, std::string(error.text).find("--kv-cache-bytes")) << error.text;
+    EXPECT_EQ(0u, preempted);
+    EXPECT_EQ(12u, batcher_stats_read(b.batcher).now.kv_blocks);
+    b.run();
+    for (uint64_t id = 1; id <= 4; id++)
+        EXPECT_EQ(20u, b.outcomes[id].tokens.size());
+}
+
 // Two pages of the file are gone: a request fails if it comes to want one of them, at the very token
 // at which it would fail alone, and the others never notice. Once the file is whole again all is well.
 TEST(batcher, an_unreadable_page_fails_those_who_want_it)

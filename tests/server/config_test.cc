@@ -58,7 +58,10 @@ TEST(config, defaults)
     EXPECT_STREQ("127.0.0.1", p.config.host);
     EXPECT_EQ(8001u, p.config.grpc_port);
     EXPECT_EQ(64u, p.config.max_num_seqs);
-    EXPECT_EQ(512u, p.config.max_num_batched_tokens);
+    EXPECT_EQ(0u, p.config.max_num_batched_tokens);
+    EXPECT_EQ(ENGINE_DEVICE_AUTO, p.config.device.kind);
+    EXPECT_EQ(PLACEMENT_AUTO, p.config.placement);
+    EXPECT_FALSE(p.config.deterministic);
     EXPECT_EQ(4u << 20, p.config.grpc_max_message_bytes);
     EXPECT_EQ(ROOM_AUTO, p.config.device_experts.kind);
     EXPECT_EQ(EVICT_LEARNED, p.config.policy);
@@ -229,7 +232,15 @@ TEST(config, bad_values_are_refused_with_what_would_do)
         {{"--device-experts", "101%"}, "--device-experts"},
         {{"--host"}, "--host needs a value: ADDRESS"},
         {{"a", "b"}, "unexpected word 'b'"},
-        {{"--max-num-seqs", "513"}, "more than --max-num-batched-tokens 512"},
+        {{"--max-num-seqs", "513", "--max-num-batched-tokens", "512"},
+         "more than --max-num-batched-tokens 512"},
+        {{"--device", "gpu"}, "'gpu' is none of: auto, cpu, cuda, cuda:N with N below 64"},
+        {{"--device", "cuda:"}, "'cuda:' is none of"},
+        {{"--device", "cuda:64"}, "'cuda:64' is none of"},
+        {{"--device", "cuda:-1"}, "'cuda:-1' is none of"},
+        {{"--placement", "hots"}, "did you mean 'host'?"},
+        {{"--deterministic", "--placement", "host"}, "--placement host says the contrary"},
+        {{"--device", "cpu", "--placement", "device"}, "without effect with --device cpu"},
     };
     for (auto &c : cases) {
         Parsed p(CONFIG_SERVE, c.args);

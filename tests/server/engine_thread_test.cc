@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "memory/base/clock.h"
 #include "tests/server/toy_engine.h"
@@ -18,9 +19,31 @@ struct Front {
     toy_engine::Folder folder;
     struct engine_thread *thread = nullptr;
     std::map<uint64_t, uint32_t> tokens;
+    std::map<uint64_t, std::vector<uint32_t>> sequence;
     std::map<uint64_t, enum finish_reason> ends;
     std::map<uint64_t, std::string> errors;
     uint32_t state_events = 0;
+    struct Change {
+        enum status status;
+        std::string error;
+        struct engine_sizes sizes;
+    };
+    std::map<uint64_t, std::vector<Change>> changes; // by who asked
+
+    enum status resize(uint64_t who, uint64_t pages, uint64_t kv_bytes = 0)
+    {
+        struct engine_budget asked = {};
+        asked.set[ENGINE_ROOM_DEVICE] = true;
+        asked.device_experts.kind = ROOM_PAGES;
+        asked.device_experts.pages = pages;
+        asked.set[ENGINE_ROOM_KV] = kv_bytes != 0;
+        asked.kv_bytes = kv_bytes;
+        struct request_event *e = request_event_open_change(who, &asked);
+        enum status status = engine_thread_resize(thread, e);
+        if (status != STATUS_OK)
+            request_event_close(e);
+        return status;
+    }
 
     void open(uint32_t submit_capacity = 0, uint32_t event_capacity = 0)
     {
@@ -41,11 +64,15 @@ struct Front {
         poll(&p, 1, ms);
         engine_thread_flush(thread);
         while (struct request_event *e = engine_thread_next(thread)) {
-            if (!e->request) {
+            if (e->change) {
+                changes[e->request].push_back({e->status, e->error.text, e->change->got.after});
+            } else if (!e->request) {
                 state_events++;
             } else {
                 EXPECT_EQ(0u, ends.count(e->request)) << "news after the end";
                 tokens[e->request] += e->token_count;
+                for (uint32_t i = 0; i < e->token_count; i++)
+                    sequence[e->request].push_back(e->tokens[i].token);
                 if (e->finish != FINISH_NONE)
                     ends[e->request] = e->finish;
                 if (e->finish == FINISH_FAILED)
@@ -213,6 +240,54 @@ TEST(engine_thread, deadlines_wake_an_idle_thread)
     engine_thread_pause(f.thread, 1, true); // nothing else keeps the thread busy
     f.until([&] { return f.ends.count(1) == 1; });
     EXPECT_EQ(FINISH_FAILED, f.ends[1]);
+}
+
+TEST(engine_thread, budgets_change_while_requests_run)
+{
+    Front still, moved;
+    ASSERT_NO_FATAL_FAILURE(still.open());
+    ASSERT_NO_FATAL_FAILURE(moved.open(0, 2)); // answers wait for room, and come
+    ASSERT_EQ(STATUS_OK, moved.resize(500, 5)); // while it is loading
+    ASSERT_NO_FATAL_FAILURE(still.ready());
+    ASSERT_NO_FATAL_FAILURE(moved.ready());
+    uint64_t block = engine_info(engine_thread_engine(moved.thread))->kv_bytes /
+                     engine_info(engine_thread_engine(moved.thread))->kv_blocks;
+    for (uint64_t id = 1; id <= 12; id++)
+        for (Front *f : {&still, &moved})
+            ASSERT_EQ(STATUS_OK, engine_thread_submit(f->thread, toy_engine::make(id, 20, 60)));
+    for (uint64_t who = 501; who <= 530; who++) {
+        ASSERT_EQ(STATUS_OK, moved.resize(who, 1 + who % 20, (8 + who % 9) * block));
+        moved.poll_events(1);
+    }
+    ASSERT_EQ(STATUS_OK, moved.resize(600, 0)); // refused
+    ASSERT_EQ(STATUS_OK, moved.resize(0, 7));   // nobody on the wire
+    still.until([&] { return still.ends.size() == 12; });
+    moved.until([&] { return moved.ends.size() == 12 && moved.changes.size() == 33; });
+    EXPECT_EQ(still.sequence, moved.sequence);
+    for (uint64_t who = 501; who <= 530; who++) {
+        ASSERT_EQ(1u, moved.changes[who].size());
+        EXPECT_EQ(STATUS_OK, moved.changes[who][0].status) << moved.changes[who][0].error;
+        EXPECT_EQ(1 + who % 20, moved.changes[who][0].sizes.slots[MEMORY_DEVICE]);
+        EXPECT_EQ(8 + who % 9, moved.changes[who][0].sizes.kv_blocks);
+    }
+    EXPECT_EQ(STATUS_INVALID, moved.changes[600][0].status);
+    EXPECT_NE(std::string::npos, moved.changes[600][0].error.find("--device-experts"));
+    EXPECT_EQ(7u, moved.changes[0][0].sizes.slots[MEMORY_DEVICE]);
+    EXPECT_EQ(12u, moved.stats().batcher.finished);
+    EXPECT_EQ(0u, moved.stats().batcher.failed);
+}
+
+TEST(engine_thread, a_full_queue_refuses_a_budget)
+{
+    Front f;
+    ASSERT_NO_FATAL_FAILURE(f.open(1, 8)); // nothing is taken out while it is loading
+    uint32_t refused = 0;
+    for (uint64_t who = 1; who <= 50; who++)
+        refused += f.resize(who, 5) == STATUS_FULL;
+    ASSERT_NO_FATAL_FAILURE(f.ready());
+    f.until([&] { return f.changes.size() == 50 - refused; });
+    for (uint64_t who = 100; who < 103; who++) // unread when it closes
+        f.resize(who, 6);
 }
 
 TEST(engine_thread, close_in_the_middle)

@@ -74,6 +74,53 @@ TEST(front_status, quiet_when_idle_and_between_intervals)
     EXPECT_EQ("", testing::internal::GetCapturedStderr());
 }
 
+TEST(front_status, what_computes_is_told)
+{
+    struct engine_info info = {};
+    char text[FRONT_STATUS_BACKEND_MAX];
+    info.backend = "cpu";
+    info.isa = "avx512";
+    info.threads = 2;
+    front_status_backend(text, sizeof text, &info);
+    EXPECT_STREQ("cpu avx512, 2 threads", text);
+    info.backend = "cuda";
+    info.device = "Some GPU";
+    front_status_backend(text, sizeof text, &info);
+    EXPECT_STREQ("cuda and cpu avx512, 2 threads", text);
+    info.isa = "";
+    info.threads = 0;
+    front_status_backend(text, sizeof text, &info);
+    EXPECT_STREQ("cuda", text);
+}
+
+TEST(front_status, ready_names_the_device_if_there_is_one)
+{
+    struct front_status s;
+    struct engine_info info = {};
+    info.model_name = "m";
+    info.architecture = "olmoe";
+    info.backend = "cuda";
+    info.isa = "";
+    info.link_idle_bytes_per_s = 25e9;
+    info.link_loaded_bytes_per_s = 20.5e9;
+    info.placement = PLACEMENT_DEVICE;
+    info.deterministic = true;
+    front_status_init(&s, 0, false, 0);
+    testing::internal::CaptureStderr();
+    front_status_ready(&s, &info);
+    std::string text = testing::internal::GetCapturedStderr();
+    EXPECT_NE(std::string::npos, text.find("serving m (olmoe): ")) << text;
+    EXPECT_EQ(std::string::npos, text.find("INFO device")) << text;
+    info.device = "Some GPU";
+    testing::internal::CaptureStderr();
+    front_status_ready(&s, &info);
+    text = testing::internal::GetCapturedStderr();
+    EXPECT_NE(std::string::npos, text.find("device Some GPU: 25.0 GB/s from host memory, 20.5 GB/s "
+                                           "while it computes; experts run on the device, "
+                                           "deterministic\n"))
+        << text;
+}
+
 TEST(front_status, progress_in_steps_or_as_a_bar)
 {
     struct front_status s;
@@ -88,12 +135,18 @@ TEST(front_status, progress_in_steps_or_as_a_bar)
     EXPECT_NE(std::string::npos, text.find("loading: weights 5 %"));
     front_status_init(&s, 0, true, 0);
     testing::internal::CaptureStderr();
+    front_status_progress(&s, "headers", 0);
+    front_status_progress(&s, "weights", 0);
+    EXPECT_FALSE(s.bar_open);
     front_status_progress(&s, "weights", 0.5);
+    EXPECT_TRUE(s.bar_open);
     front_status_end_bar(&s);
     front_status_end_bar(&s);
     text = testing::internal::GetCapturedStderr();
     EXPECT_NE(std::string::npos,
               text.find("\rloading [###############---------------]  50 % weights"));
+    EXPECT_EQ('\r', text.front());
+    EXPECT_EQ(std::string::npos, text.find("headers"));
     EXPECT_EQ('\n', text.back());
 }
 

@@ -104,7 +104,7 @@ class MoeringV1 : public wire::ServerTest {
         auto *self = static_cast<MoeringV1 *>(arg);
         engine_thread_flush(self->engine_);
         while (struct request_event *e = engine_thread_next(self->engine_)) {
-            if (e->request)
+            if (e->request || e->change)
                 moering_v1_event(self->service_, e);
             request_event_close(e);
         }
@@ -255,7 +255,7 @@ TEST_F(MoeringV1, AFullQueueIsRefused)
     ASSERT_TRUE(Run([&] {
         return std::all_of(ids.begin(), ids.end(),
                            [&](int32_t id) { return client.answer(id).closed; });
-    }, 30));
+    }, 120));
     int ok = 0, full = 0;
     for (int32_t id : ids) {
         ok += client.answer(id).status() == GRPC_OK && Tokens(client.answer(id)) == endless;
@@ -277,8 +277,102 @@ TEST_F(MoeringV1, DrainRefusesNewWorkAndFinishesTheOld)
     moering_v1_drain(service_);
     Answer late = Unary(client, generate_path, Generate(2).bytes());
     EXPECT_EQ(GRPC_UNAVAILABLE, late.status());
-    EXPECT_TRUE(Run([&] { return client.answer(old).closed; }));
+    EXPECT_TRUE(Run([&] { return client.answer(old).closed; }, 60));
     EXPECT_EQ(endless, Tokens(client.answer(old)));
+}
+
+struct Budget {
+    Moering__V1__SetBudgetRequest m;
+    Budget() { moering__v1__set_budget_request__init(&m); }
+    Budget &Device(const char *text)
+    {
+        m._device_experts_case = MOERING__V1__SET_BUDGET_REQUEST___DEVICE_EXPERTS_DEVICE_EXPERTS;
+        m.device_experts = const_cast<char *>(text);
+        return *this;
+    }
+    Budget &Host(const char *text)
+    {
+        m._host_experts_case = MOERING__V1__SET_BUDGET_REQUEST___HOST_EXPERTS_HOST_EXPERTS;
+        m.host_experts = const_cast<char *>(text);
+        return *this;
+    }
+    Budget &Kv(const char *text)
+    {
+        m._kv_cache_bytes_case =
+            MOERING__V1__SET_BUDGET_REQUEST___KV_CACHE_BYTES_KV_CACHE_BYTES;
+        m.kv_cache_bytes = const_cast<char *>(text);
+        return *this;
+    }
+    std::string bytes() const { return Pack(m.base); }
+};
+
+const char budget_path[] = "/moering.v1.Moering/SetBudget";
+
+TEST_F(MoeringV1, ABudgetChangesUnderARequest)
+{
+    folder_.config.max_model_len = 1600;
+    ASSERT_NO_FATAL_FAILURE(Start());
+    ASSERT_NO_FATAL_FAILURE(Ready());
+    wire::Client &client = Connect();
+    int32_t id = client.Call(generate_path, Framed(Generate(endless).bytes()));
+    ASSERT_TRUE(Run([&] { return !client.answer(id).messages().empty(); }));
+    Answer a = Unary(client, budget_path, Budget().Device("6").Kv("1MiB").bytes());
+    ASSERT_EQ(GRPC_OK, a.status()) << a.fields["grpc-message"];
+    ASSERT_EQ(1u, a.messages().size());
+    std::string bytes = a.messages()[0];
+    Moering__V1__SetBudgetResponse *m = moering__v1__set_budget_response__unpack(
+        nullptr, bytes.size(), reinterpret_cast<const uint8_t *>(bytes.data()));
+    ASSERT_NE(nullptr, m);
+    EXPECT_EQ(6u, m->after->device_slots);
+    EXPECT_NE(m->before->device_slots, m->after->device_slots);
+    EXPECT_EQ(170u, m->after->kv_blocks); // 1 MiB of 6,144 bytes
+    EXPECT_EQ(170u * 6144, m->after->kv_bytes);
+    EXPECT_EQ(0u, m->preempted_requests);
+    EXPECT_GT(m->elapsed_ms, 0);
+    moering__v1__set_budget_response__free_unpacked(m, nullptr);
+    Moering__V1__GetModelRequest ask = MOERING__V1__GET_MODEL_REQUEST__INIT;
+    Answer model = Unary(client, "/moering.v1.Moering/GetModel", Pack(ask.base));
+    ASSERT_EQ(GRPC_OK, model.status());
+    bytes = model.messages()[0];
+    Moering__V1__GetModelResponse *told = moering__v1__get_model_response__unpack(
+        nullptr, bytes.size(), reinterpret_cast<const uint8_t *>(bytes.data()));
+    ASSERT_NE(nullptr, told);
+    EXPECT_EQ(6u, told->device_slots);
+    EXPECT_EQ(170u * 6144, told->kv_bytes);
+    moering__v1__get_model_response__free_unpacked(told, nullptr);
+    EXPECT_TRUE(Run([&] { return client.answer(id).closed; }, 60));
+    EXPECT_EQ(endless, Tokens(client.answer(id)));
+}
+
+TEST_F(MoeringV1, ABadBudgetIsNamed)
+{
+    ASSERT_NO_FATAL_FAILURE(Start());
+    ASSERT_NO_FATAL_FAILURE(Ready());
+    wire::Client &client = Connect();
+    std::string longest(64, '1'), longer(65, '1');
+    struct {
+        Budget budget;
+        int code;
+        const char *says;
+    } cases[] = {
+        {Budget(), GRPC_INVALID_ARGUMENT, "none of device_experts"},
+        {Budget().Device("lots"), GRPC_INVALID_ARGUMENT, "device_experts: 'lots' is not a size"},
+        {Budget().Device(longest.c_str()), GRPC_INVALID_ARGUMENT, "are more than any model has"},
+        {Budget().Device(longer.c_str()), GRPC_INVALID_ARGUMENT, "has 65 bytes, allowed are 64"},
+        {Budget().Host(longer.c_str()), GRPC_INVALID_ARGUMENT, "host_experts has 65 bytes"},
+        {Budget().Kv("25%"), GRPC_INVALID_ARGUMENT, "kv_cache_bytes: '25%25' is not a size"},
+        {Budget().Kv(""), GRPC_INVALID_ARGUMENT, "kv_cache_bytes: '' is not a size"},
+        {Budget().Kv("1"), GRPC_INVALID_ARGUMENT, "one sequence of --max-model-len 128"},
+        {Budget().Host("25%"), GRPC_INVALID_ARGUMENT, "--host-experts"},
+        {Budget().Kv("1000TB"), GRPC_RESOURCE_EXHAUSTED, "--kv-cache-bytes"},
+    };
+    for (auto &c : cases) {
+        Answer a = Unary(client, budget_path, c.budget.bytes());
+        EXPECT_EQ(c.code, a.status()) << c.says;
+        EXPECT_NE(std::string::npos, a.fields["grpc-message"].find(c.says))
+            << a.fields["grpc-message"];
+    }
+    EXPECT_EQ(GRPC_OK, Unary(client, generate_path, Generate(3).bytes()).status());
 }
 
 TEST_F(MoeringV1, CutOffTellsEveryClient)
@@ -328,6 +422,11 @@ TEST_F(MoeringV1, ModelAndStats)
     ASSERT_NE(nullptr, model);
     EXPECT_STREQ("toy", model->name);
     EXPECT_EQ(24u, model->expert_pages);
+    bool device = *model->device;
+    EXPECT_STREQ(device ? "auto" : "", model->placement);
+    EXPECT_EQ(!device, model->deterministic);
+    EXPECT_EQ(device, model->link_idle_bytes_per_s > 0);
+    EXPECT_EQ(0, strncmp(device ? "cuda" : "cpu ", model->backend, 4)) << model->backend;
     moering__v1__get_model_response__free_unpacked(model, nullptr);
     Unary(client, generate_path, Generate(7).bytes());
     a = Unary(client, "/moering.v1.Moering/GetStats", "");

@@ -31,4 +31,19 @@ TEST(request_event, grows_by_any_piece)
     request_event_close(nullptr);
 }
 
+TEST(request_event, carries_a_change_of_the_budget)
+{
+    struct engine_budget asked = {};
+    asked.set[ENGINE_ROOM_KV] = true;
+    asked.kv_bytes = 12345;
+    struct request_event *e = request_event_open_change(7, &asked);
+    ASSERT_NE(nullptr, e);
+    EXPECT_EQ(7u, e->request);
+    ASSERT_NE(nullptr, e->change);
+    EXPECT_EQ(12345u, e->change->asked.kv_bytes);
+    EXPECT_TRUE(e->change->asked.set[ENGINE_ROOM_KV]);
+    EXPECT_EQ(nullptr, e->change->next);
+    request_event_close(e);
+}
+
 } // namespace

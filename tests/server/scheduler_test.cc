@@ -196,6 +196,69 @@ TEST(scheduler, preempts_the_youngest_and_finishes_all)
     EXPECT_EQ((std::vector<uint64_t>{a->id, b->id, d->id}), w.finished);
 }
 
+TEST(scheduler, a_smaller_pool_preempts_the_lowest_in_rank)
+{
+    struct scheduler_config c = small();
+    c.kv_blocks = 64; // of 4 tokens
+    World w(c);
+    struct request *low = w.submit(12, 80, -1), *a = w.submit(12, 80), *b = w.submit(12, 80),
+                   *high = w.submit(12, 80, 1);
+    while (low->schedule.computed < 30)
+        w.step();
+    uint32_t used = scheduler_count(w.s).kv_blocks_used;
+    EXPECT_EQ(used, low->schedule.blocks + a->schedule.blocks + b->schedule.blocks +
+                        high->schedule.blocks);
+    scheduler_pause(w.s, a, true);
+    const struct plan *plan = scheduler_resize(w.s, used - 1);
+    ASSERT_EQ(1u, plan->preempted_count);
+    EXPECT_EQ(a, plan->preempted[0]); // nobody reads it
+    EXPECT_EQ(used - 1, scheduler_count(w.s).kv_blocks);
+    scheduler_check(w.s);
+    EXPECT_EQ(0u, scheduler_resize(w.s, 64)->preempted_count);
+    while (scheduler_count(w.s).kv_blocks_used < 27)
+        w.step();
+    used = scheduler_count(w.s).kv_blocks_used;
+    EXPECT_EQ(0u, scheduler_resize(w.s, used)->preempted_count);
+    plan = scheduler_resize(w.s, used - 1);
+    ASSERT_EQ(1u, plan->preempted_count);
+    EXPECT_EQ(low, plan->preempted[0]);
+    scheduler_check(w.s);
+    scheduler_pause(w.s, a, false);
+    for (int i = 0; i < 1000 && !w.idle(); i++)
+        w.step();
+    EXPECT_EQ(4u, w.finished.size());
+    EXPECT_EQ(0u, high->schedule.preemptions);
+}
+
+// Whatever the pool does between two steps, everybody ends, and nobody is thrown out who had room.
+TEST(scheduler, a_pool_that_keeps_changing_loses_nobody)
+{
+    for (unsigned seed = 1; seed <= 12; seed++) {
+        std::mt19937 random(seed);
+        World w(small());
+        uint32_t submitted = 0, shrunk = 0;
+        for (int i = 0; i < 5000 && (submitted < 60 || !w.idle()); i++) {
+            if (submitted < 60 && random() % 3 == 0) {
+                w.submit(1 + random() % 60, 1 + random() % 39, (int32_t)(random() % 3));
+                submitted++;
+            }
+            if (random() % 4 == 0) {
+                uint32_t blocks = 25 + random() % 20;
+                uint32_t used = scheduler_count(w.s).kv_blocks_used;
+                const struct plan *plan = scheduler_resize(w.s, blocks);
+                EXPECT_EQ(used > blocks, plan->preempted_count > 0);
+                shrunk += plan->preempted_count > 0;
+                EXPECT_EQ(blocks, scheduler_count(w.s).kv_blocks);
+                EXPECT_LE(scheduler_count(w.s).kv_blocks_used, blocks);
+                scheduler_check(w.s);
+            }
+            w.step();
+        }
+        EXPECT_EQ(60u, w.finished.size()) << seed;
+        EXPECT_GT(shrunk, 0u) << seed;
+    }
+}
+
 TEST(scheduler, high_priority_takes_blocks_from_low)
 {
     struct scheduler_config c = small();

@@ -30,7 +30,8 @@ struct Case {
     Case() : loads(3 * LOAD_PHASES)
     {
         info.layers = 3;
-        info.device_slots = 5;
+        stats.sizes.slots[MEMORY_DEVICE] = 5;
+        stats.sizes.slots[MEMORY_HOST] = 3;
         stats.experts = {30, 10, 4096, 2500000};
         stats.policy.prefetch.issued = 9;
         stats.policy.prefetch.used = 6;
@@ -47,6 +48,10 @@ struct Case {
         stats.stream.streamed_steps = 4;
         stats.stream.demand_steps = 40;
         stats.stream.threshold = 0.75;
+        stats.stream.break_even_rows = 1200;
+        stats.steps = 5;
+        stats.placement = {70, 30, 2, 0, 0, 0.125};
+        info.placement = PLACEMENT_AUTO;
         stats.page_ns = 1500000;
         stats.layer_ns = 250000;
         stats.regret = {2, 8200, 0.6, 0.8, 0.75, 16384};
@@ -95,6 +100,13 @@ TEST(stats_encode, says_what_was_counted)
     EXPECT_EQ(4u, e.out.stream->streamed_steps);
     EXPECT_EQ(40u, e.out.stream->demand_steps);
     EXPECT_DOUBLE_EQ(0.75, e.out.stream->threshold);
+    EXPECT_DOUBLE_EQ(1200, e.out.stream->break_even_rows);
+    EXPECT_DOUBLE_EQ(2.5 / (5 * 3), e.out.stall_layer_ms);
+    EXPECT_EQ(70u, e.out.placement->at_device);
+    EXPECT_EQ(30u, e.out.placement->at_host);
+    EXPECT_EQ(2u, e.out.placement->tried);
+    EXPECT_DOUBLE_EQ(0.125, e.out.placement->error);
+    EXPECT_STREQ("", e.out.placement->mode);
     EXPECT_EQ(2u, e.out.regret->windows);
     EXPECT_EQ(8200u, e.out.regret->requests);
     EXPECT_DOUBLE_EQ(0.6, e.out.regret->hit_rate);

@@ -48,6 +48,17 @@ TEST(cli_options, a_whole_request)
     EXPECT_FALSE(p.o.has_top_p);
 }
 
+TEST(cli_options, a_budget)
+{
+    Parsed p({"budget", "--device-experts", "25%", "--kv-cache-bytes=4GiB"});
+    ASSERT_EQ(CLI_OK, p.code) << p.said;
+    EXPECT_STREQ("25%", p.o.device_experts);
+    EXPECT_STREQ("4GiB", p.o.kv_cache_bytes);
+    EXPECT_EQ(nullptr, p.o.host_experts);
+    EXPECT_EQ(CLI_USAGE, Parsed({"budget", "-p", "x"}).code);
+    EXPECT_EQ(CLI_USAGE, Parsed({"stats", "--device-experts", "1"}).code);
+}
+
 TEST(cli_options, flags_may_come_first)
 {
     Parsed p({"--connect", "h:1", "stats"});

@@ -55,14 +55,16 @@ TEST(cli, help_goes_where_it_was_asked_for)
 
 TEST(cli, every_command_runs)
 {
-    for (const char *command : {"generate", "tokenize", "detokenize", "model", "stats", "health"}) {
+    for (const char *command : {"generate", "tokenize", "detokenize", "model", "stats", "budget",
+                                "health"}) {
         std::string out, err;
         bool by_text = std::string(command) == "generate" || std::string(command) == "tokenize";
         std::vector<std::string> words = {"moering-client", command, "--connect", "nowhere"};
         if (by_text)
             words.push_back("text");
         int code = run(words, &out, &err);
-        EXPECT_EQ(std::string(command) == "detokenize" ? CLI_USAGE : CLI_ERROR, code) << err;
+        bool needs = std::string(command) == "detokenize" || std::string(command) == "budget";
+        EXPECT_EQ(needs ? CLI_USAGE : CLI_ERROR, code) << err;
         EXPECT_NE("", err) << command;
     }
 }
