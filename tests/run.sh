@@ -26,6 +26,12 @@ esac
 need_packages "${BUILD_PACKAGES[@]}" libgtest-dev libgmock-dev \
     python3 python3-grpcio python3-protobuf python3-h2 git
 
+# The release build compiles the CUDA sources for GPUs where nvcc is; every build runs them on the
+# host double.
+PATH=$PATH:/usr/local/cuda/bin
+if ! command -v nvcc >/dev/null; then
+    echo "skipped: compiling for GPUs (no nvcc in PATH or /usr/local/cuda/bin)"
+fi
 jobs=$(nproc)
 fuzz_seconds=${MOERING_FUZZ_SECONDS:-20}
 root=${MOERING_BUILD:-$PWD/build}
@@ -41,9 +47,9 @@ run_preset() {
     ctest --test-dir "$build" --output-on-failure -j "$jobs" "$@"
 }
 
-# Under ASan every test runs; under TSan those in which threads meet. The release build fuzzes only
-# briefly: there a fault would often go unseen.
+# Under ASan every test runs; under TSan those in which threads meet (the host double of CUDA has no
+# threads). The release build fuzzes only briefly: there a fault would often go unseen.
 if [ "$what" = all ] || [ "$what" = fast ]; then run_preset release 1 "$@"; fi
 if [ "$what" = all ] || [ "$what" = asan ]; then run_preset asan "$fuzz_seconds" "$@"; fi
-if [ "$what" = all ] || [ "$what" = tsan ]; then run_preset tsan 1 -LE "fuzz|static" "$@"; fi
+if [ "$what" = all ] || [ "$what" = tsan ]; then run_preset tsan 1 -LE "fuzz|static|cuda" "$@"; fi
 echo "moering: all tests of '$what' passed"
