@@ -13,6 +13,7 @@
 #include "engine/replay/trace_writer.h"
 #include "engine/resize.h"
 #include "engine/sequence.h"
+#include "engine/step_sampler.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
 #include "memory/base/log.h"
@@ -23,12 +24,7 @@ enum { LOOKAHEAD_RECORDED = 2 }; /* layers, in the trace */
 struct engine {
     struct engine_parts parts;
     struct batch batch;
-    float *logits;                       /* [max_num_seqs][vocab] */
-    uint32_t *logit_rows;                /* [max_num_seqs] */
-    uint32_t *sample_rows;               /* [max_num_seqs] */
-    struct draw *draws;                  /* [max_num_seqs] what the device draws by, */
-    uint32_t *drawn_item, *drawn;        /* for which items, and what it drew */
-    struct sampler_candidate *candidates; /* [vocab] */
+    struct step_sampler sampler;
     uint32_t sequences;
     uint64_t serial;                     /* of the next sequence */
     struct trace_writer *trace;          /* NULL: nothing is recorded */
@@ -78,16 +74,12 @@ enum status engine_open(struct engine **out, const struct engine_config *config,
     if (status != STATUS_OK)
         goto fail;
     status = STATUS_NO_MEMORY;
-    e->logits = malloc((size_t)info->max_num_seqs * info->vocab * sizeof *e->logits);
-    e->logit_rows = malloc(info->max_num_seqs * sizeof *e->logit_rows);
-    e->candidates = malloc(info->vocab * sizeof *e->candidates);
-    e->sample_rows = malloc(info->max_num_seqs * sizeof *e->sample_rows);
-    e->drawn_item = malloc(info->max_num_seqs * sizeof *e->drawn_item);
-    e->drawn = malloc(info->max_num_seqs * sizeof *e->drawn);
-    e->draws = malloc(info->max_num_seqs * sizeof *e->draws);
     e->loads = calloc((size_t)info->layers * LOAD_PHASES, sizeof *e->loads);
-    if (!e->logits || !e->logit_rows || !e->candidates || !e->loads || !e->sample_rows ||
-        !e->drawn_item || !e->drawn || !e->draws)
+    if (!e->loads)
+        goto fail;
+    status = step_sampler_open(&e->sampler, &e->parts.transformer, info->max_num_seqs, info->vocab,
+                               error);
+    if (status != STATUS_OK)
         goto fail;
     status = open_regret(e, error);
     if (status != STATUS_OK)
@@ -115,14 +107,8 @@ void engine_close(struct engine *e)
     if (engine_trace_finish(e, &error) != STATUS_OK)
         log_error("%s", error.text);
     batch_close(&e->batch);
+    step_sampler_close(&e->sampler);
     parts_close(&e->parts);
-    free(e->logits);
-    free(e->logit_rows);
-    free(e->candidates);
-    free(e->sample_rows);
-    free(e->drawn_item);
-    free(e->drawn);
-    free(e->draws);
     free(e->trace_items);
     free(e->loads);
     regret_close(e->regret);
@@ -326,6 +312,15 @@ static bool on_device(void *self, page_id page)
     return state == SLOT_READY || state == SLOT_LOADING;
 }
 
+/* Of each class; returns how many classes there are. */
+static uint32_t device_slots(const struct memory *memory, uint32_t slots[STORE_CLASSES_MAX])
+{
+    uint32_t classes = store_classes(memory_store(memory));
+    for (uint32_t c = 0; c < classes; c++)
+        slots[c] = memory_slots(memory, MEMORY_DEVICE, c);
+    return classes;
+}
+
 static enum status open_regret(struct engine *e, struct error *error)
 {
     const struct store *store = memory_store(e->parts.memory);
@@ -336,8 +331,7 @@ static enum status open_regret(struct engine *e, struct error *error)
     enum status status = STATUS_NO_MEMORY;
     if (!classes)
         goto done;
-    for (uint32_t c = 0; c < config.classes; c++)
-        slots[c] = memory_slots(e->parts.memory, MEMORY_DEVICE, c);
+    device_slots(e->parts.memory, slots);
     for (page_id page = 0; page < pages; page++)
         classes[page] = (uint8_t)store_page(store, page)->size_class;
     config.page_class = classes;
@@ -363,9 +357,8 @@ enum status engine_resize(struct engine *e, const struct engine_budget *asked,
                           struct engine_budget_result *got, struct error *error)
 {
     const struct engine_parts *p = &e->parts;
-    uint32_t slots[STORE_CLASSES_MAX] = {0};
-    for (uint32_t c = 0; c < store_classes(memory_store(p->memory)); c++)
-        slots[c] = memory_slots(p->memory, MEMORY_DEVICE, c);
+    uint32_t slots[STORE_CLASSES_MAX], before[STORE_CLASSES_MAX];
+    device_slots(p->memory, before);
     struct resize resize = {.memory = p->memory, .pager = p->pager, .kv = p->kv,
                             .backend = p->backend, .max_model_len = p->info.max_model_len,
                             .max_num_seqs = p->info.max_num_seqs, .one_memory = !p->gpu,
@@ -376,12 +369,7 @@ enum status engine_resize(struct engine *e, const struct engine_budget *asked,
         resize.device_available = gpu.free_bytes;
     }
     enum status status = resize_apply(&resize, asked, got, error);
-    bool changed = false;
-    for (uint32_t c = 0; c < store_classes(memory_store(p->memory)); c++) {
-        changed |= slots[c] != memory_slots(p->memory, MEMORY_DEVICE, c);
-        slots[c] = memory_slots(p->memory, MEMORY_DEVICE, c);
-    }
-    if (changed)
+    if (memcmp(before, slots, device_slots(p->memory, slots) * sizeof *slots) != 0)
         regret_resized(e->regret, slots, on_device, e);
     publish(e);
     return status;
@@ -466,77 +454,6 @@ static void fill_batch(struct engine *e, const struct step_item *items, uint32_t
     }
 }
 
-/* All positions of one item, in portions of the logits buffer. */
-static void copy_logits(struct engine *e, const struct step_item *item, uint32_t first_row)
-{
-    uint32_t vocab = e->parts.info.vocab, portion = e->parts.info.max_num_seqs;
-    for (uint32_t done = 0; done < item->tokens; done += portion) {
-        uint32_t n = item->tokens - done < portion ? item->tokens - done : portion;
-        for (uint32_t i = 0; i < n; i++)
-            e->logit_rows[i] = first_row + done + i;
-        transformer_logits(&e->parts.transformer, e->logit_rows, n,
-                           item->logits + (size_t)done * vocab);
-    }
-}
-
-/* Items whose next token the device can draw by itself; only a number each comes to the host. Takes
- * them off `rows_of` (UINT32_MAX where nothing is to be sampled). */
-static void draw_on_device(struct engine *e, const struct step_item *items, uint32_t count,
-                           uint32_t *rows_of, struct step_output *outputs, struct error *error)
-{
-    uint32_t wanted = 0;
-    if (!e->parts.backend->ops->draw)
-        return;
-    for (uint32_t i = 0; i < count; i++) {
-        if (rows_of[i] == UINT32_MAX || items[i].banned_count > 0 ||
-            !sampler_draw(items[i].sequence->sampler, &e->draws[wanted]))
-            continue;
-        e->drawn_item[wanted] = i;
-        e->logit_rows[wanted++] = rows_of[i];
-        rows_of[i] = UINT32_MAX;
-    }
-    if (wanted == 0)
-        return;
-    transformer_draw(&e->parts.transformer, e->logit_rows, e->draws, wanted, e->drawn);
-    for (uint32_t n = 0; n < wanted; n++) {
-        struct step_output *out = &outputs[e->drawn_item[n]];
-        out->token = (struct sampled){.token = e->drawn[n]};
-        out->sampled = e->drawn[n] != DRAW_NONE;
-        if (!out->sampled)
-            out->status = error_set(error, STATUS_INTERNAL,
-                                    "no token can be drawn: the logits hold a NaN or an infinity, "
-                                    "or every token is excluded");
-    }
-}
-
-/* Logits of the last row of every item that has caught up, then one draw each. */
-static void sample_all(struct engine *e, const struct step_item *items, uint32_t count,
-                       struct step_output *outputs, struct error *error)
-{
-    uint32_t vocab = e->parts.info.vocab, wanted = 0, row = 0, next = 0;
-    uint32_t *rows_of = e->sample_rows;
-    for (uint32_t i = 0; i < count; row += items[i++].tokens) {
-        const struct sequence *s = items[i].sequence;
-        bool caught_up = s->computed + items[i].tokens == s->count;
-        rows_of[i] = caught_up ? row + items[i].tokens - 1 : UINT32_MAX;
-    }
-    draw_on_device(e, items, count, rows_of, outputs, error);
-    for (uint32_t i = 0; i < count; i++)
-        if (rows_of[i] != UINT32_MAX)
-            e->logit_rows[wanted++] = rows_of[i];
-    if (wanted > 0)
-        transformer_logits(&e->parts.transformer, e->logit_rows, wanted, e->logits);
-    for (uint32_t i = 0; i < count; i++) {
-        struct step_output *out = &outputs[i];
-        if (rows_of[i] == UINT32_MAX)
-            continue;
-        out->status = sampler_sample(items[i].sequence->sampler, e->logits + (size_t)next++ * vocab,
-                                     items[i].banned, items[i].banned_count, e->candidates,
-                                     &out->token, error);
-        out->sampled = out->status == STATUS_OK;
-    }
-}
-
 static void count_tokens(struct engine *e, const struct step_item *items, uint32_t count,
                          const struct step_output *outputs)
 {
@@ -588,8 +505,8 @@ enum status engine_step(struct engine *e, const struct step_item *items, uint32_
     uint32_t row = 0;
     for (uint32_t i = 0; i < count; row += items[i++].tokens)
         if (items[i].logits)
-            copy_logits(e, &items[i], row);
-    sample_all(e, items, count, outputs, error);
+            step_sampler_logits(&e->sampler, &items[i], row);
+    step_sampler_draw(&e->sampler, items, count, outputs, error);
     if (e->trace)
         record_step(e, items, count);
     count_tokens(e, items, count, outputs);

@@ -15,6 +15,8 @@ enum {
     BATCH_TOKENS_STEP = 512,
     BATCH_TOKENS_MOST = 8192, /* above it activations would eat what the ring lives on */
     PASSING_PAGES = 64,       /* host slots where every page stays on the device: they only pass */
+    LIBRARIES_BYTES = 256 << 20, /* device memory of cuBLAS, kernels as they are loaded, graphs */
+    LIBRARIES_SHARE = 64,        /* and at most one part in so many of a small device */
 };
 
 /* What a multiprocessor sustains in large 16-bit matrix products, operations a second: about half of
@@ -258,9 +260,14 @@ static void add_fixed(struct plan *plan, struct budget *near)
     budget_add(near, "dense weights", NULL, plan->model.dense_bytes);
     budget_add(near, "activations", "--max-num-batched-tokens",
                transformer_bytes(h, plan->max_batch_tokens, config->max_num_seqs));
-    if (plan->cuda)
+    if (plan->cuda) {
+        uint64_t share = plan->gpu.total_bytes / LIBRARIES_SHARE;
         budget_add(near, "kernel scratch", "--max-num-batched-tokens",
                    cuda_backend_bytes(&plan->backend));
+        /* Taken after this budget is made, in a step, where the lack of it would be fatal. */
+        budget_add(near, "libraries and graphs", NULL,
+                   share < LIBRARIES_BYTES ? share : LIBRARIES_BYTES);
+    }
     budget_add(host, "sequences", "--max-num-seqs",
                (uint64_t)config->max_num_seqs *
                    (plan->max_model_len + (uint64_t)h->vocab) * sizeof(uint32_t));

@@ -220,13 +220,15 @@ void transformer_logits(struct transformer *d, const uint32_t *rows, uint32_t co
                      (size_t)count * d->model->hparams.vocab * sizeof(float));
 }
 
-bool transformer_draw(struct transformer *d, const uint32_t *rows, const struct draw *draws,
+bool transformer_draws(const struct transformer *d)
+{
+    return d->model->backend->ops->draw != NULL;
+}
+
+void transformer_draw(struct transformer *d, const uint32_t *rows, const struct draw *draws,
                       uint32_t count, uint32_t *tokens)
 {
     struct backend *b = d->model->backend;
-    if (!b->ops->draw)
-        return false;
     compute_logits(d, rows, count);
     b->ops->draw(b, d->logits, d->model->hparams.vocab, draws, count, tokens);
-    return true;
 }

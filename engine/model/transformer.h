@@ -54,9 +54,10 @@ enum status transformer_forward(struct transformer *transformer, struct batch *b
 /* Logits of some rows of the last forward, `count` <= logits_max, to host memory [count][vocab]. */
 void transformer_logits(struct transformer *transformer, const uint32_t *rows, uint32_t count,
                         float *out);
-/* The same, but only one token drawn from each comes to the host (backend.h: draw, DRAW_NONE). False:
- * the backend does not draw, nothing was done. */
-bool transformer_draw(struct transformer *transformer, const uint32_t *rows,
+/* The same, but only one token drawn from each comes to the host (backend.h: draw, DRAW_NONE); for
+ * backends that draw. */
+bool transformer_draws(const struct transformer *transformer);
+void transformer_draw(struct transformer *transformer, const uint32_t *rows,
                       const struct draw *draws, uint32_t count, uint32_t *tokens);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
-/* A layer's choices lie at a fixed address in backend memory, so that a captured segment copies what
- * the step at hand has put there. */
+/* For so many rows a layer's choices lie at one address in backend memory, so that a captured segment
+ * copies what the step at hand has put there. */
 #include "engine/moe/routing_script.h"
 
 #include <stdlib.h>
@@ -33,20 +33,17 @@ void scripted_routing_begin(struct scripted_routing *s, const struct batch *batc
 {
     struct backend *b = s->backend;
     size_t layer_words = (size_t)batch->rows * s->top_k;
-    for (uint32_t l = 0; l < s->layers; l++) {
-        uint32_t *chosen = s->host + l * layer_words;
+    for (uint32_t l = 0; l < s->layers; l++)
         for (uint32_t r = 0; r < batch->rows; r++)
             s->script.choices(s->script.self, l, batch->item[r], batch->places[r].position,
-                              chosen + (size_t)r * s->top_k);
-        b->ops->upload(b, s->device + (size_t)l * s->rows_max * s->top_k, chosen,
-                       layer_words * sizeof *chosen);
-    }
+                              s->host + l * layer_words + (size_t)r * s->top_k);
+    b->ops->upload(b, s->device, s->host, s->layers * layer_words * sizeof *s->host);
 }
 
 void scripted_routing_apply(const struct scripted_routing *s, uint32_t layer, uint32_t rows,
                             uint32_t *chosen)
 {
     struct backend *b = s->backend;
-    b->ops->copy(b, chosen, s->device + (size_t)layer * s->rows_max * s->top_k,
-                 (size_t)rows * s->top_k * sizeof *chosen);
+    size_t words = (size_t)rows * s->top_k;
+    b->ops->copy(b, chosen, s->device + layer * words, words * sizeof *chosen);
 }

@@ -23,7 +23,7 @@ struct scripted_routing {
     struct routing_script script;
     uint32_t layers, rows_max, top_k;
     uint32_t *host;          /* [layers][rows][top_k] of the step */
-    uint32_t *device;        /* [layers][rows_max][top_k], backend memory */
+    uint32_t *device;        /* the same, backend memory; room for rows_max */
 };
 
 enum status scripted_routing_open(struct scripted_routing *s, struct backend *backend,

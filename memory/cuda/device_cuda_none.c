@@ -7,8 +7,7 @@
 static enum status without_cuda(struct error *error)
 {
     return error_set(error, STATUS_UNSUPPORTED,
-                     "this program was built without CUDA: build it where CMake finds the CUDA "
-                     "toolkit, or use --device cpu");
+                     "this program was built without CUDA");
 }
 
 uint32_t device_cuda_count(struct error *why)

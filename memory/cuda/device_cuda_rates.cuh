@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* What is measured on; all of it idle, and lent. */
 struct device_cuda_link {

@@ -35,7 +35,7 @@ ENGINE_ORDER = [
     ["attention", "paging", "batch"],
     ["sequence", "moe", "replay", "sampler", "sampler_row", "sampler_select"],
     ["model"],
-    ["parts_plan", "parts", "resize", "engine"],
+    ["parts_plan", "parts", "resize", "step_sampler", "engine"],
 ]
 
 # A header of a library and the only files that may see it.

@@ -18,9 +18,8 @@
 #define CUDA_FEW_ROWS 8
 #define CUDA_WARP 32
 
-/* Dynamic shared memory of the block, as `type name[]`; 32-byte aligned, as
- * tiles of tensor cores want it. Ends with a semicolon of
- * the caller's. */
+/* Dynamic shared memory of the block, as `type name[]`; 32-byte aligned, as tiles of tensor cores
+ * want it. Ends with a semicolon of the caller's. */
 #ifdef CUDA_HOST_DOUBLE
 #define CUDA_DYNAMIC_SHARED(type, name)                                                            \
     type *name = static_cast<type *>(cuda_host_dynamic_shared())

@@ -357,6 +357,22 @@ TEST_F(CudaEngine, TheSecondOfOneDeviceIsRefused)
     EXPECT_NE(text.find("--device cuda:1"), std::string::npos) << text;
 }
 
+/* What cuBLAS, modules and graphs take later is kept free: a 64th of the double's GiB. */
+TEST_F(CudaEngine, TheRingLeavesRoomForLibrariesAndGraphs)
+{
+    std::string lines;
+    Engine e(path_, [&](auto &c) {
+        on_cuda(c);
+        c.arg = &lines;
+        c.budget_line = [](const char *text, void *arg) {
+            *static_cast<std::string *>(arg) += std::string(text) + "\n";
+        };
+    });
+    size_t at = lines.find("libraries and graphs");
+    ASSERT_NE(at, std::string::npos) << lines;
+    EXPECT_NE(lines.find("16.0 MiB", at), std::string::npos) << lines;
+}
+
 TEST_F(CudaEngine, WhatDoesNotFitNamesTheFlag)
 {
     enum status status;
