@@ -7,7 +7,8 @@
  * and engine_stats_read, which any thread may call after open.
  *
  * Same tokens (invariant 1): the logits of a position depend on the tokens before it alone, bit for
- * bit: not on ring size, prefetching, chunking, batch neighbours or thread count. */
+ * bit: not on ring size, prefetching, chunking, batch neighbours or thread count; on a GPU if the
+ * configuration says `deterministic`. */
 #ifndef MOERING_ENGINE_ENGINE_H
 #define MOERING_ENGINE_ENGINE_H
 
