@@ -283,6 +283,45 @@ TEST_F(CudaEngine, DrawsWhatTheHostDraws)
         EXPECT_EQ(on_device[i].tokens, on_host[i].tokens) << "job " << i;
 }
 
+/* A page that cannot be read fails the step in which a layer stopped for it; the step is then tried
+ * again and nothing of the first try shows. */
+TEST_F(CudaEngine, AFailedReadLeavesTheStepToBeTriedAgain)
+{
+    Job one = job(17, 5, 0);
+    Answer want = resident(job(17, 5, 7));
+    std::string name = "model.safetensors", bytes = test_support::read_file(path_ + "/" + name);
+    restart(3);
+    Engine e(path_, deterministic(6, 6, PREFETCH_OFF));
+    struct sequence *s = e.open(one);
+    std::vector<uint32_t> tokens;
+    std::vector<float> logits(want.logits.size());
+    uint32_t failures = 0;
+    while (tokens.size() < 7) {
+        struct step_item item = {};
+        struct step_output out = {};
+        struct error error = {};
+        uint32_t computed = sequence_computed(s);
+        item.sequence = s;
+        item.tokens = sequence_tokens(s) - computed;
+        item.logits = logits.data() + (size_t)computed * toy_.vocab;
+        folder_.truncate(name, 4096);
+        enum status status = engine_step(e.engine, &item, 1, &out, &error);
+        folder_.append(name, bytes.data() + 4096, bytes.size() - 4096);
+        if (status != STATUS_OK) {
+            failures++;
+            ASSERT_EQ(status, STATUS_IO) << error.text;
+            ASSERT_EQ(sequence_computed(s), computed);
+            ASSERT_EQ(engine_step(e.engine, &item, 1, &out, &error), STATUS_OK) << error.text;
+        }
+        ASSERT_TRUE(out.sampled);
+        tokens.push_back(out.token.token);
+    }
+    EXPECT_GT(failures, 3u);
+    EXPECT_EQ(tokens, want.tokens);
+    EXPECT_TRUE(logits == want.logits);
+    engine_sequence_close(e.engine, s);
+}
+
 #ifndef MOERING_TESTS_GPU
 
 /* What a decoded token asks of the device when everything is resident. README.md of
