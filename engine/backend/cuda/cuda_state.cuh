@@ -10,7 +10,7 @@
 #define CUDA_RESIDENT_ROWS 64      /* rows up to which layers run ahead of the host */
 #define CUDA_STAGE_BYTES (4u << 20) /* pinned ring through which small host arrays travel */
 #define CUDA_OWNED_MAX 32
-#define CUDA_SEGMENTS_MAX 4096     /* of which three quarters are known; then all are forgotten */
+#define CUDA_SEGMENTS_MAX 16384    /* of which three quarters are known; then all are forgotten */
 
 /* Pinned memory handed out in a circle. A piece is written again only when the copy that read it is
  * done: each half has a fence. */
