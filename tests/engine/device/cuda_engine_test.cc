@@ -181,19 +181,19 @@ TEST_F(CudaEngine, TheRingChangesNoBit)
     Job one = job(7, 9, 8, 4);
     Answer want = resident(one);
     uint32_t all = pages();
-    for (uint32_t held : {2u, 3u, all / 4, all / 2, all - 1})
-        for (uint32_t host : {2u, all}) {
-            SCOPED_TRACE(std::to_string(held) + " device pages, " + std::to_string(host) +
-                         " host pages");
-            restart(held * 100 + host);
-            Engine e(path_, deterministic(held, host, held % 2 ? PREFETCH_ON : PREFETCH_AUTO));
-            for (int again = 0; again < 2; again++) {
-                Answer got = e.run(one);
-                EXPECT_EQ(got.tokens, want.tokens);
-                EXPECT_TRUE(got.logits == want.logits) << "logits differ";
-            }
-            EXPECT_GT(e.stats().experts.misses, 0u);
+    const uint32_t rooms[][2] = {{2, 2}, {3, all}, {all / 4, 2}, {all / 2, all}, {all - 1, 2}};
+    for (auto [held, host] : rooms) {
+        SCOPED_TRACE(std::to_string(held) + " device pages, " + std::to_string(host) +
+                     " host pages");
+        restart(held * 100 + host);
+        Engine e(path_, deterministic(held, host, held % 2 ? PREFETCH_ON : PREFETCH_AUTO));
+        for (int again = 0; again < 2; again++) {
+            Answer got = e.run(one);
+            EXPECT_EQ(got.tokens, want.tokens);
+            EXPECT_TRUE(got.logits == want.logits) << "logits differ";
         }
+        EXPECT_GT(e.stats().experts.misses, 0u);
+    }
 }
 
 /* Neighbours in the batch and the size of chunks change no bit either. */
