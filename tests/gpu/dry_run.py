@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The whole chain of run.sh without a GPU: tiny models of all three kinds, traces for them, bench_gpu on
 the host double of CUDA, and the table. Speeds mean nothing here; what is checked is that every figure
-of the table is there, positive and not 'not measured', so that a run on a lent GPU is not wasted.
+of the table is there, positive and not 'not measured', so that time on a GPU is not wasted.
 
     dry_run.py MAKE_RANDOM_MODEL BENCH_GPU        (run by ctest)"""
 
