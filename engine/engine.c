@@ -140,6 +140,9 @@ static void count_paging(struct engine *e)
     t->stream = pager.stream;
     t->placement = pager.placement;
     t->host_compute = e->parts.host_backend != NULL;
+    struct backend *b = e->parts.backend;
+    t->device_wait_ns = b->ops->waited_ns ? b->ops->waited_ns(b) : 0;
+    t->host_experts_ns = pager.host_ns;
     t->page_ns = pager.page_ns;
     t->layer_ns = pager.layer_ns;
     regret_figures(e->regret, &t->regret);

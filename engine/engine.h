@@ -144,6 +144,8 @@ struct engine_stats {
     struct policy_counters policy;  /* prefetch planner and foresight */
     struct stream_figures stream;   /* slots 0: off */
     struct placement_figures placement;
+    uint64_t device_wait_ns;        /* of step_ns: waiting for the GPU; 0 on the CPU */
+    uint64_t host_experts_ns;       /* of step_ns: computing experts where they lie, on the host */
     bool host_compute;              /* experts can be computed where they lie; else placement is zeros */
     uint64_t page_ns, layer_ns;     /* measured: as pager_counters; 0: not yet */
     struct regret_figures regret;

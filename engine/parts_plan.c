@@ -3,6 +3,7 @@
  * activations, the ring) and the host's (experts behind the ring, everything that decides). */
 #include "engine/parts_plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/model/transformer.h"
@@ -235,8 +236,13 @@ static enum status plan_kv(struct plan *plan, uint64_t available, struct error *
 static enum status finish_budget(const struct plan *plan, struct error *error)
 {
     const struct engine_config *config = plan->config;
-    if (config->budget_line && plan->cuda)
+    if (config->budget_line && plan->cuda) {
+        char line[sizeof plan->gpu.name + 16];
+        snprintf(line, sizeof line, "memory of the %s:", plan->gpu.name);
+        config->budget_line(line, config->arg);
         budget_print(&plan->device_budget, config->budget_line, config->arg);
+        config->budget_line("memory of this machine:", config->arg);
+    }
     if (config->budget_line)
         budget_print(&plan->budget, config->budget_line, config->arg);
     enum status status = budget_check(&plan->device_budget, error);

@@ -180,10 +180,10 @@ enum status budget_slots(const struct store *store, const struct room *room, uin
         uint64_t bytes = budget_slots_bytes(store, &given);
         char text[32];
         return error_set(error, STATUS_INVALID,
-                         "%s: %" PRIu64 " %s do not hold %u expert pages of each of %u page sizes; "
-                         "at least %u pages, %" PRIu64 "B (%s), are needed",
-                         flag, shares.amount, shares.in_bytes ? "bytes" : "pages", least,
-                         store_classes(store), budget_slots_count(store, &given), bytes,
+                         "%s: %" PRIu64 " %s are too few; this model takes at least %u expert "
+                         "pages (%u of each page size): %" PRIu64 "B (%s)",
+                         flag, shares.amount, shares.in_bytes ? "bytes" : "pages",
+                         budget_slots_count(store, &given), least, bytes,
                          bytes_format(bytes, text, sizeof text));
     }
     uint32_t c;

@@ -158,6 +158,8 @@ bool stats_encode(struct pb_arena *arena, const struct engine_info *info,
     out->regret = &m->regret;
     out->placement = &m->placement;
     uint64_t layers = e->steps * info->layers;
+    out->device_wait_ms = (double)e->device_wait_ns / 1e6;
+    out->host_experts_ms = (double)e->host_experts_ns / 1e6;
     out->stall_layer_ms = layers ? (double)e->experts.stall_ns / 1e6 / (double)layers : 0;
     out->page_ms = (double)e->page_ns / 1e6;
     out->layer_ms = (double)e->layer_ns / 1e6;

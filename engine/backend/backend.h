@@ -187,6 +187,8 @@ struct backend_ops {
     uint64_t (*fence)(struct backend *b);
     bool (*reached)(struct backend *b, uint64_t fence, bool wait);
     void (*sync)(struct backend *b); /* until everything asked for is done */
+    /* Time that the operations above have waited for the machine since open; NULL: they never do. */
+    uint64_t (*waited_ns)(struct backend *b);
     const struct resident_ops *resident; /* NULL: layers wait for the host */
     uint32_t experts_at_once; /* in one call of `experts` that pay; 1: give slots back one by one */
     void (*close)(struct backend *b);

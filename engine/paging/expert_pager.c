@@ -514,6 +514,7 @@ void pager_measured(struct expert_pager *p, uint32_t index, uint64_t ns)
 {
     CHECK(index < p->want_count && p->wants[index].state == WANT_GIVEN && p->wants[index].at_host);
     pager_place_ran_at_host(p->place, index, ns);
+    p->counters.host_ns += ns;
 }
 
 bool pager_samples(const struct expert_pager *p)

@@ -53,6 +53,7 @@ struct pager_config {
 struct pager_counters {
     uint64_t hits, misses;   /* of request, each distinct expert once */
     uint64_t stall_ns;       /* spent in the pager while a page was missing: waiting, or reading it */
+    uint64_t host_ns;        /* spent computing experts where they lie, on the host */
     uint64_t miss_bytes;     /* read from storage for pages that a request waited for */
     struct policy_counters policy;
     struct stream_figures stream; /* zeros: off */

@@ -117,7 +117,15 @@ static void put_split(struct bench *b, const struct spent *s)
     uint64_t stall = to->experts.stall_ns - from->experts.stall_ns;
     uint64_t copied = to->device_bytes - from->device_bytes;
     put(b, "step_ms", s->seconds * 1e3 / steps);
+    uint64_t waited = to->device_wait_ns - from->device_wait_ns;
+    uint64_t hosted = to->host_experts_ns - from->host_experts_ns;
+    /* What is left of a step is the host's own work: asking for kernels and copies, and deciding. */
+    double rest = s->seconds - (double)(stall + waited + hosted) / 1e9;
     put(b, "stall_ms", (double)stall / 1e6 / steps);
+    put(b, "device_wait_ms", (double)waited / 1e6 / steps);
+    put(b, "host_experts_ms", (double)hosted / 1e6 / steps);
+    put(b, "asking_ms", fmax(rest, 0) * 1e3 / steps);
+    put(b, "at_host", (double)(to->placement.at_host - from->placement.at_host) / steps);
     put(b, "copied_mb", (double)copied / 1e6 / steps);
     put(b, "storage_mb", (double)(to->storage_bytes - from->storage_bytes) / 1e6 / steps);
     put(b, "misses", (double)misses / steps);

@@ -99,11 +99,16 @@ class Table:
         return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def split(figure):
+def split(figure, floors):
     """Where a step's time went, as far as the counters tell."""
-    return "step %.2f ms, of it stall %.2f; %.1f misses, %.1f MB copied; hit rate %s" % (
-        figure["step_ms"], figure["stall_ms"], figure["misses"], figure["copied_mb"],
-        percent(figure.get("hit_rate", 1)))
+    link = floors.get("copy_gb_s")
+    busy = "%.2f" % (figure["copied_mb"] / link) if link else "?"
+    return ("step %.2f ms: compute %.2f, stall %.2f, experts on the host %.2f, asking %.2f; link busy "
+            "%s; %.1f misses, %.1f of them on the host, %.1f MB copied; hit rate %s") % (
+                figure["step_ms"], figure["device_wait_ms"], figure["stall_ms"],
+                figure["host_experts_ms"], figure["asking_ms"], busy,
+                figure["misses"], figure["at_host"], figure["copied_mb"],
+                percent(figure.get("hit_rate", 1)))
 
 
 def rows_of_floors(table, figures):
@@ -118,22 +123,23 @@ def rows_of_floors(table, figures):
 
 
 def rows_of_decode(table, figures):
-    floor = figures.get("floors", {}).get("read_gb_s")
+    floors = figures.get("floors", {})
+    floor = floors.get("read_gb_s")
     for batch in BATCHES:
         f = figures.get("decode.resident.b%d" % batch)
         table.row("decode, resident, batch %d" % batch,
-                  f and "%.0f tokens/s" % f["tokens_per_s"],
+                  f and "%.0f tokens/s; %s" % (f["tokens_per_s"], split(f, floors)),
                   f and "%.0f GB/s of weights and KV" % f["read_gb_s"],
                   f and ratio_of(f["read_gb_s"], floor), 0.70 if batch == 1 else None)
     for how in ("auto", "device"):
         for share, goal in SHARES:
             f = figures.get("decode.%s.%g" % (how, share))
             table.row("decode, %g %% of the experts, placement %s" % (share, how),
-                      f and "%.0f tokens/s; %s" % (f["tokens_per_s"], split(f)),
+                      f and "%.0f tokens/s; %s" % (f["tokens_per_s"], split(f, floors)),
                       f and "resident %.0f tokens/s" % f["resident_tokens_per_s"],
                       f and f["ratio"], goal / 100 if how == "auto" else None)
     f = figures.get("decode.device.12.5", {})
-    floor = figures.get("floors", {}).get("copy_gb_s")
+    floor = floors.get("copy_gb_s")
     rate = f.get("copied_gb_per_stall_s")
     table.row("copy while misses are outstanding", rate and "%.1f GB/s of stall" % rate,
               "%.1f GB/s of all time" % f["copied_gb_per_s"] if rate else "",

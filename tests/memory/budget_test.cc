@@ -184,7 +184,8 @@ TEST_F(BudgetSlots, TooLittleSaysWhatWouldDo)
         EXPECT_EQ(share(text), STATUS_INVALID);
         std::string sentence = error_.text;
         EXPECT_NE(sentence.find("--device-experts"), std::string::npos) << sentence;
-        EXPECT_NE(sentence.find("at least 3 pages, 36864B"), std::string::npos) << sentence;
+        EXPECT_NE(sentence.find("at least 3 expert pages (1 of each page size): 36864B"),
+                  std::string::npos) << sentence;
         EXPECT_EQ(out_.of_class[0], 77u);
     }
     /* What the sentence names does do. */

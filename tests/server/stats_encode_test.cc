@@ -50,6 +50,8 @@ struct Case {
         stats.stream.threshold = 0.75;
         stats.stream.break_even_rows = 1200;
         stats.steps = 5;
+        stats.device_wait_ns = 4000000;
+        stats.host_experts_ns = 500000;
         stats.placement = {70, 30, 2, 0, 0, 0.125};
         info.placement = PLACEMENT_AUTO;
         stats.page_ns = 1500000;
@@ -102,6 +104,8 @@ TEST(stats_encode, says_what_was_counted)
     EXPECT_DOUBLE_EQ(0.75, e.out.stream->threshold);
     EXPECT_DOUBLE_EQ(1200, e.out.stream->break_even_rows);
     EXPECT_DOUBLE_EQ(2.5 / (5 * 3), e.out.stall_layer_ms);
+    EXPECT_DOUBLE_EQ(4, e.out.device_wait_ms);
+    EXPECT_DOUBLE_EQ(0.5, e.out.host_experts_ms);
     EXPECT_EQ(70u, e.out.placement->at_device);
     EXPECT_EQ(30u, e.out.placement->at_host);
     EXPECT_EQ(2u, e.out.placement->tried);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "memory/base/bytes.h"
+#include "memory/base/clock.h"
 #include "memory/device_cuda.h"
 
 #define WORKSPACE_BYTES ((size_t)32 << 20) /* what cuBLAS asks for on the newest devices */
@@ -24,6 +25,22 @@ static void *cuda_alloc(struct backend *base, size_t bytes)
     if (p)
         CUDA_CALL(cudaMemsetAsync(p, 0, bytes, b->stream));
     return p;
+}
+
+/* Until everything asked for is done. */
+static void wait_for_all(struct cuda_backend *b)
+{
+    uint64_t begin = clock_now_ns();
+    CUDA_CALL(cudaStreamSynchronize(b->stream));
+    b->waited_ns += clock_now_ns() - begin;
+}
+
+static bool wait_for_fence(struct cuda_backend *b, uint64_t fence)
+{
+    uint64_t begin = clock_now_ns();
+    bool reached = b->device->ops->reached(b->device, fence, true);
+    b->waited_ns += clock_now_ns() - begin;
+    return reached;
 }
 
 static void cuda_release(struct backend *base, void *p)
@@ -79,7 +96,7 @@ static void cuda_download(struct backend *base, void *to_host, const void *from,
         uint8_t *piece = stage_take(b, n);
         CUDA_CALL(cudaMemcpyAsync(piece, (const uint8_t *)from + done, n, cudaMemcpyDeviceToHost,
                                   b->stream));
-        CUDA_CALL(cudaStreamSynchronize(b->stream));
+        wait_for_all(b);
         memcpy((uint8_t *)to_host + done, piece, n);
         done += n;
     }
@@ -93,7 +110,12 @@ static void cuda_copy(struct backend *base, void *to, const void *from, size_t b
 
 static void cuda_sync(struct backend *base)
 {
-    CUDA_CALL(cudaStreamSynchronize(cuda_backend_of(base)->stream));
+    wait_for_all(cuda_backend_of(base));
+}
+
+static uint64_t cuda_waited_ns(struct backend *base)
+{
+    return cuda_backend_of(base)->waited_ns;
 }
 
 static uint64_t cuda_fence(struct backend *base)
@@ -105,7 +127,7 @@ static uint64_t cuda_fence(struct backend *base)
 static bool cuda_reached(struct backend *base, uint64_t fence, bool wait)
 {
     struct cuda_backend *b = cuda_backend_of(base);
-    return b->device->ops->reached(b->device, fence, wait);
+    return wait ? wait_for_fence(b, fence) : b->device->ops->reached(b->device, fence, false);
 }
 
 /* ---- operations ---- */
@@ -441,6 +463,7 @@ static struct backend_ops make_table(void)
     ops.fence = cuda_fence;
     ops.reached = cuda_reached;
     ops.sync = cuda_sync;
+    ops.waited_ns = cuda_waited_ns;
     ops.resident = &cuda_resident_ops;
     ops.experts_at_once = 64;
     ops.close = op_close;

@@ -34,6 +34,7 @@ struct cuda_backend {
     struct cuda_gemm gemm;       /* handle, workspace, conversions */
     void *workspace;             /* of cuBLAS */
     struct cuda_stage stage;
+    uint64_t waited_ns;          /* by the host, for the device */
 
     /* The step, cuda_rows.cu. Two layouts: of few rows (graphs) and of many. */
     uint32_t *step;              /* [tokens | positions | table_of | tables] */

@@ -254,9 +254,13 @@ TEST_F(CudaEngine, PlacementChangesLittle)
             << "placement " << mode;
         struct engine_stats warm = e.stats();
         EXPECT_EQ(warm.storage_bytes, cold.storage_bytes);
+        EXPECT_GT(warm.device_wait_ns, cold.device_wait_ns);
+        EXPECT_LE(warm.device_wait_ns + warm.host_experts_ns + warm.experts.stall_ns, warm.step_ns);
         if (mode == PLACEMENT_HOST) {
+            EXPECT_GT(warm.host_experts_ns, cold.host_experts_ns);
             EXPECT_EQ(warm.device_bytes, cold.device_bytes);
         } else if (mode == PLACEMENT_DEVICE) {
+            EXPECT_EQ(warm.host_experts_ns, 0u);
             EXPECT_GT(warm.device_bytes, cold.device_bytes);
         }
     }

@@ -283,6 +283,29 @@ TEST_P(CudaBackend, TokensOutsideTheTableAreACallersBug)
 }
 
 #ifdef CUDA_HOST_DOUBLE
+/* Call, file, line, cause, and what to do. */
+TEST_P(CudaBackend, AnErrorOfTheDeviceStopsWithItsSentence)
+{
+    float *x = put(floats(1, HIDDEN)), *ones = put(std::vector<float>(HIDDEN, 1.0f));
+    const struct {
+        cudaError_t error;
+        const char *says;
+    } cases[] = {
+        {cudaErrorIllegalAddress, "cuda_kernel.cuh:[0-9]+: .*cudaLaunchKernelEx.*"
+                                  "\\(cudaErrorIllegalAddress\\); .*compute-sanitizer"},
+        {cudaErrorNoKernelImageForDevice, "cudaErrorNoKernelImageForDevice.*"
+                                          "CMAKE_CUDA_ARCHITECTURES"},
+        {cudaErrorECCUncorrectable, "cudaErrorECCUncorrectable.*nvidia-smi"},
+    };
+    for (const auto &c : cases)
+        EXPECT_DEATH(
+            {
+                cuda_host_fail("cudaLaunchKernelEx", 1, c.error);
+                op_->rms_norm(b_, x, x, ones, 1, HIDDEN, 1e-6f);
+            },
+            c.says);
+}
+
 TEST(CudaBackendOpen, SaysWhatThereIsNoRoomFor)
 {
     cuda_host_reset(1);
