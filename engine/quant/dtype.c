@@ -9,6 +9,11 @@
  * Pure functions without state: any thread. */
 #include "engine/quant/dtype.h"
 
+#include <strings.h>
+
+#include "engine/quant/block_256.h"
+#include "engine/quant/block_32.h"
+#include "engine/quant/encode_q4_k.h"
 #include "memory/base/bytes.h"
 #include "memory/base/check.h"
 
@@ -18,6 +23,18 @@ const struct dtype_info *dtype_info(enum dtype dtype)
         [DTYPE_F32] = {"F32", 1, 4},
         [DTYPE_F16] = {"F16", 1, 2},
         [DTYPE_BF16] = {"BF16", 1, 2},
+        [DTYPE_Q8_0] = {"Q8_0", 32, 34},
+        [DTYPE_Q4_0] = {"Q4_0", 32, 18},
+        [DTYPE_Q4_1] = {"Q4_1", 32, 20},
+        [DTYPE_Q5_0] = {"Q5_0", 32, 22},
+        [DTYPE_Q5_1] = {"Q5_1", 32, 24},
+        [DTYPE_IQ4_NL] = {"IQ4_NL", 32, 18},
+        [DTYPE_MXFP4] = {"MXFP4", 32, 17},
+        [DTYPE_Q2_K] = {"Q2_K", 256, 84},
+        [DTYPE_Q3_K] = {"Q3_K", 256, 110},
+        [DTYPE_Q4_K] = {"Q4_K", 256, 144},
+        [DTYPE_Q5_K] = {"Q5_K", 256, 176},
+        [DTYPE_Q6_K] = {"Q6_K", 256, 210},
     };
     CHECK_MSG((unsigned)dtype < DTYPE_COUNT, "dtype %d is not a number format", (int)dtype);
     return &info[dtype];
@@ -26,7 +43,18 @@ const struct dtype_info *dtype_info(enum dtype dtype)
 bool dtype_parse(const char *name, enum dtype *out)
 {
     for (int i = 0; i < DTYPE_COUNT; i++) {
-        if (strcmp(dtype_info((enum dtype)i)->name, name) == 0) {
+        if (dtype_is_plain((enum dtype)i) && strcmp(dtype_info((enum dtype)i)->name, name) == 0) {
+            *out = (enum dtype)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool dtype_parse_any(const char *name, enum dtype *out)
+{
+    for (int i = 0; i < DTYPE_COUNT; i++) {
+        if (strcasecmp(dtype_info((enum dtype)i)->name, name) == 0) {
             *out = (enum dtype)i;
             return true;
         }
@@ -125,7 +153,8 @@ static void store_u16(void *to, size_t i, uint16_t v)
 
 void dtype_decode(enum dtype dtype, const void *from, float *to, size_t values)
 {
-    CHECK(values % dtype_info(dtype)->block_values == 0);
+    uint32_t block_values = dtype_info(dtype)->block_values;
+    CHECK(values % block_values == 0);
     switch (dtype) {
     case DTYPE_F32:
         if (values > 0)
@@ -139,14 +168,25 @@ void dtype_decode(enum dtype dtype, const void *from, float *to, size_t values)
         for (size_t i = 0; i < values; i++)
             to[i] = bf16_to_f32(load_u16(from, i));
         return;
-    case DTYPE_COUNT:
-        break;
+    default:
+        if (block_values == BLOCK_32_VALUES)
+            block_32_decode(dtype, from, to, values / block_values);
+        else
+            block_256_decode(dtype, from, to, values / block_values);
     }
+}
+
+bool dtype_encodes(enum dtype dtype)
+{
+    return dtype_is_plain(dtype) || dtype == DTYPE_Q8_0 || dtype == DTYPE_Q4_0 ||
+           dtype == DTYPE_Q4_K;
 }
 
 void dtype_encode(enum dtype dtype, const float *from, void *to, size_t values)
 {
-    CHECK(values % dtype_info(dtype)->block_values == 0);
+    uint32_t block_values = dtype_info(dtype)->block_values;
+    CHECK(values % block_values == 0);
+    CHECK_MSG(dtype_encodes(dtype), "%s is only read", dtype_info(dtype)->name);
     switch (dtype) {
     case DTYPE_F32:
         if (values > 0)
@@ -160,7 +200,10 @@ void dtype_encode(enum dtype dtype, const float *from, void *to, size_t values)
         for (size_t i = 0; i < values; i++)
             store_u16(to, i, f32_to_bf16(from[i]));
         return;
-    case DTYPE_COUNT:
-        break;
+    case DTYPE_Q4_K:
+        encode_q4_k(from, to, values / block_values);
+        return;
+    default:
+        block_32_encode(dtype, from, to, values / block_values);
     }
 }

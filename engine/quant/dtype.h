@@ -13,7 +13,15 @@
 extern "C" {
 #endif
 
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_COUNT };
+/* The plain formats, then those of blocks with scales. What the bytes of a block mean is said
+ * beside its decoder (block_32.c, block_256.c). */
+enum dtype {
+    DTYPE_F32, DTYPE_F16, DTYPE_BF16,
+    DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1, /* 32 values */
+    DTYPE_IQ4_NL, DTYPE_MXFP4,
+    DTYPE_Q2_K, DTYPE_Q3_K, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K, /* 256 values */
+    DTYPE_COUNT
+};
 
 struct dtype_info {
     const char *name;      /* "F32", as checkpoint files spell it */
@@ -24,8 +32,14 @@ struct dtype_info {
 #pragma GCC diagnostic ignored "-Wshadow" /* C++ only: the function is called as the struct is */
 const struct dtype_info *dtype_info(enum dtype dtype);
 #pragma GCC diagnostic pop
-/* By the name used in safetensors headers ("BF16"); false: not a weight format we know. */
+static inline bool dtype_is_plain(enum dtype dtype)
+{
+    return dtype <= DTYPE_BF16;
+}
+/* By the name used in safetensors headers ("BF16"): plain formats only. False: none of them. */
 bool dtype_parse(const char *name, enum dtype *out);
+/* By any name above, upper or lower case ("q4_k"). */
+bool dtype_parse_any(const char *name, enum dtype *out);
 /* Bytes of `values` numbers, a multiple of the block. False on overflow or a remainder. */
 bool dtype_bytes(enum dtype dtype, uint64_t values, uint64_t *bytes);
 
@@ -41,8 +55,15 @@ static inline float bf16_to_f32(uint16_t b)
 }
 uint16_t f32_to_bf16(float f);
 
-/* Decodes `values` numbers (a multiple of the block) from unaligned bytes. */
+/* Decodes `values` numbers (a multiple of the block) from unaligned bytes: for every format the
+ * exact value rounded once to f32. The two do not overlap. */
 void dtype_decode(enum dtype dtype, const void *from, float *to, size_t values);
+/* Plain formats, Q8_0, Q4_0 and Q4_K, the ones we make ourselves; dtype_encodes tells. Rounds to
+ * the nearest code that the block's scales offer; how scales are found: beside each encoder. The
+ * bytes are the same on every machine. A NaN or an infinity makes its whole block decode to NaN
+ * (plain formats keep it where it is); finite values beyond a block's range saturate. The two do
+ * not overlap. */
+bool dtype_encodes(enum dtype dtype);
 void dtype_encode(enum dtype dtype, const float *from, void *to, size_t values);
 
 #ifdef __cplusplus

@@ -4,10 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <vector>
 
 namespace {
@@ -171,17 +173,57 @@ TEST(dtype, f32_to_bf16_rounds_to_nearest_even)
     EXPECT_EQ(f32_to_bf16(of_bits(0xff800001)), 0xffc0);
 }
 
-TEST(dtype, names)
+TEST(dtype, names_of_safetensors_are_those_of_the_plain_formats)
 {
     for (int i = 0; i < DTYPE_COUNT; i++) {
         enum dtype parsed = DTYPE_COUNT;
-        ASSERT_TRUE(dtype_parse(dtype_info((enum dtype)i)->name, &parsed));
-        EXPECT_EQ(parsed, i);
+        EXPECT_EQ(dtype_parse(dtype_info((enum dtype)i)->name, &parsed),
+                  dtype_is_plain((enum dtype)i));
+        EXPECT_EQ(parsed, dtype_is_plain((enum dtype)i) ? i : DTYPE_COUNT);
     }
     enum dtype untouched = DTYPE_F16;
-    for (const char *name : {"", "f32", "F3", "F321", "I64", "F8_E4M3"}) {
+    for (const char *name : {"", "f32", "F3", "F321", "I64", "F8_E4M3", "Q4_K"}) {
         EXPECT_FALSE(dtype_parse(name, &untouched)) << name;
         EXPECT_EQ(untouched, DTYPE_F16);
+    }
+}
+
+TEST(dtype, any_name_in_either_case)
+{
+    for (int i = 0; i < DTYPE_COUNT; i++) {
+        std::string name = dtype_info((enum dtype)i)->name;
+        for (bool lower : {false, true}) {
+            for (char &c : name)
+                c = lower ? (char)tolower((unsigned char)c) : c;
+            enum dtype parsed = DTYPE_COUNT;
+            ASSERT_TRUE(dtype_parse_any(name.c_str(), &parsed)) << name;
+            EXPECT_EQ(parsed, i);
+        }
+    }
+    enum dtype untouched = DTYPE_F16;
+    for (const char *name : {"", "q4", "q4_k ", "q4_k_m", "i8"}) {
+        EXPECT_FALSE(dtype_parse_any(name, &untouched)) << name;
+        EXPECT_EQ(untouched, DTYPE_F16);
+    }
+}
+
+/* Bits per value are public figures of the formats. */
+TEST(dtype, sizes_of_blocks)
+{
+    const struct {
+        enum dtype dtype;
+        uint32_t values;
+        double bits;
+    } want[] = {{DTYPE_F32, 1, 32},         {DTYPE_F16, 1, 16},      {DTYPE_BF16, 1, 16},
+                {DTYPE_Q8_0, 32, 8.5},      {DTYPE_Q4_0, 32, 4.5},   {DTYPE_Q4_1, 32, 5},
+                {DTYPE_Q5_0, 32, 5.5},      {DTYPE_Q5_1, 32, 6},     {DTYPE_IQ4_NL, 32, 4.5},
+                {DTYPE_MXFP4, 32, 4.25},    {DTYPE_Q2_K, 256, 2.625}, {DTYPE_Q3_K, 256, 3.4375},
+                {DTYPE_Q4_K, 256, 4.5},     {DTYPE_Q5_K, 256, 5.5},  {DTYPE_Q6_K, 256, 6.5625}};
+    EXPECT_EQ(sizeof want / sizeof *want, (size_t)DTYPE_COUNT);
+    for (const auto &w : want) {
+        const struct dtype_info *info = dtype_info(w.dtype);
+        EXPECT_EQ(info->block_values, w.values) << info->name;
+        EXPECT_EQ(info->block_bytes * 8.0 / info->block_values, w.bits) << info->name;
     }
 }
 
@@ -198,13 +240,16 @@ TEST(dtype, bytes)
     EXPECT_EQ(n, UINT64_MAX - 1);
     EXPECT_FALSE(dtype_bytes(DTYPE_F16, UINT64_MAX / 2 + 1, &n));
     EXPECT_FALSE(dtype_bytes(DTYPE_F32, UINT64_MAX / 4 + 1, &n));
+    EXPECT_TRUE(dtype_bytes(DTYPE_Q4_K, 512, &n));
+    EXPECT_EQ(n, 288u);
+    EXPECT_FALSE(dtype_bytes(DTYPE_Q4_K, 128, &n));
+    EXPECT_FALSE(dtype_bytes(DTYPE_Q8_0, UINT64_MAX - 31, &n)); /* 34 bytes for 32 values */
 }
 
 TEST(dtype, decode_and_encode_take_unaligned_bytes)
 {
     const std::vector<float> values = {0.0f, -0.0f, 1.0f, -2.5f, 65504.0f, 6.103515625e-05f, 0.1f};
-    for (int t = 0; t < DTYPE_COUNT; t++) {
-        enum dtype dtype = (enum dtype)t;
+    for (enum dtype dtype : {DTYPE_F32, DTYPE_F16, DTYPE_BF16}) {
         for (size_t n = 0; n <= values.size(); n++) {
             uint64_t size;
             ASSERT_TRUE(dtype_bytes(dtype, n, &size));
@@ -223,4 +268,20 @@ TEST(dtype, decode_and_encode_take_unaligned_bytes)
             EXPECT_EQ(back[n], 42.0f);
         }
     }
+}
+
+TEST(dtype, which_formats_are_written)
+{
+    for (int t = 0; t < DTYPE_COUNT; t++)
+        EXPECT_EQ(dtype_encodes((enum dtype)t),
+                  dtype_is_plain((enum dtype)t) || t == DTYPE_Q8_0 || t == DTYPE_Q4_0 ||
+                      t == DTYPE_Q4_K);
+}
+
+TEST(dtype_death, numbers_that_fill_no_block)
+{
+    float values[64] = {0};
+    uint8_t raw[64] = {0};
+    EXPECT_DEATH(dtype_decode(DTYPE_Q4_0, raw, values, 16), "block_values");
+    EXPECT_DEATH(dtype_encode(DTYPE_Q4_0, values, raw, 48), "block_values");
 }
