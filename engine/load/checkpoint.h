@@ -2,8 +2,10 @@
  * format. Reads headers only; weights are read by checkpoint_read or travel through memory/.
  *
  * Formats: a Hugging Face folder with config.json and model.safetensors, or
- * model.safetensors.index.json with its shards. Everything is checked before anything is believed:
- * sizes, bounds, overlaps, names used twice; error sentences name the file and the field.
+ * model.safetensors.index.json with its shards; a GGUF file, alone, the first of a split model, or
+ * the only one in a folder, whose tensors and settings then have the names and keys of Hugging Face
+ * (gguf_view.h has the table). Everything is checked before anything is believed: sizes, bounds,
+ * overlaps, names used twice; error sentences name the file and the field as the file spells it.
  * Immutable after open. */
 #ifndef MOERING_ENGINE_LOAD_CHECKPOINT_H
 #define MOERING_ENGINE_LOAD_CHECKPOINT_H
@@ -22,6 +24,7 @@ extern "C" {
 #define TENSOR_DIMS_MAX 4
 
 struct checkpoint;
+struct gguf;
 
 struct checkpoint_tensor {
     const char *name;
@@ -33,8 +36,9 @@ struct checkpoint_tensor {
     uint64_t bytes;
 };
 
-/* `path`: the model's folder. NOT_FOUND: no folder, no config.json or no weights; INVALID:
- * malformed, or a shard is missing; UNSUPPORTED: a format we do not read; IO, NO_MEMORY. */
+/* `path`: the model's folder or its .gguf file. NOT_FOUND: no folder or file, no config.json or no
+ * weights; INVALID: malformed, a shard is missing, or a folder with several GGUF models;
+ * UNSUPPORTED: a format, an architecture or a setting we do not compute; IO, NO_MEMORY. */
 enum status checkpoint_open(struct checkpoint **out, const char *path, struct error *error);
 void checkpoint_close(struct checkpoint *checkpoint); /* accepts NULL */
 
@@ -86,6 +90,16 @@ enum status checkpoint_u32_list(const struct checkpoint *checkpoint, const char 
 /* "rope_scaling.factor" style paths reach into objects in every function above. True if the key
  * exists and is not null. */
 bool checkpoint_has(const struct checkpoint *checkpoint, const char *key);
+
+/* How the model's files spell a setting, for errors of whoever judges its value behind the path:
+ * "config.json: head_dim", "olmoe.attention.key_length". Returns `out`. */
+#define CHECKPOINT_KEY_BYTES 160
+const char *checkpoint_key_shown(const struct checkpoint *checkpoint, const char *key,
+                                 char out[CHECKPOINT_KEY_BYTES]);
+
+/* The metadata of a GGUF model (of its first file), for what has no key of Hugging Face: the
+ * tokenizer. NULL: another format. Owned by the checkpoint; gguf.h and gguf_value.h read it. */
+const struct gguf *checkpoint_gguf(const struct checkpoint *checkpoint);
 
 #ifdef __cplusplus
 }

@@ -285,11 +285,11 @@ TEST(Checkpoint, RefusesAFolderThatIsNoModel)
     Opened absent(folder.file("nothing"));
     EXPECT_EQ(absent.status, STATUS_NOT_FOUND);
     EXPECT_TRUE(has(absent.text(), folder.file("nothing"))) << absent.text();
-    folder.write("model.gguf", "GGUF");
-    Opened file(folder.file("model.gguf"));
+    folder.write("model.bin", "PK");
+    Opened file(folder.file("model.bin"));
     EXPECT_EQ(file.status, STATUS_UNSUPPORTED);
-    EXPECT_TRUE(has(file.text(), "model.gguf")) << file.text();
-    EXPECT_EQ(Opened(folder.file("model.gguf/x")).status, STATUS_NOT_FOUND);
+    EXPECT_TRUE(has(file.text(), "model.bin")) << file.text();
+    EXPECT_EQ(Opened(folder.file("model.bin/x")).status, STATUS_NOT_FOUND);
     EXPECT_EQ(Opened("").status, STATUS_NOT_FOUND);
 
     expect_bad(folder, STATUS_NOT_FOUND, {"config.json"});
