@@ -248,6 +248,8 @@ void budget_print(const struct budget *budget, void (*line)(const char *text, vo
     else
         snprintf(text, sizeof text, "%-28s %12s", "total", bytes);
     line(text, arg);
+    if (budget->available && budget->why)
+        line(budget->why, arg);
 }
 
 enum status budget_check(const struct budget *budget, struct error *error)
@@ -273,7 +275,31 @@ enum status budget_check(const struct budget *budget, struct error *error)
                      largest->bytes, bytes_format(largest->bytes, part, sizeof part));
 }
 
+uint64_t budget_reserve(uint64_t room)
+{
+    uint64_t reserve = room / 32;
+    if (reserve < 64 * BYTES_MIB)
+        reserve = 64 * BYTES_MIB;
+    if (reserve > BYTES_GIB)
+        reserve = BYTES_GIB;
+    return reserve < room / 2 ? reserve : room / 2;
+}
+
+void budget_host(struct budget_host_room *out)
+{
+    char text[32];
+    struct host_room room;
+    host_room_look("", &room);
+    *out = (struct budget_host_room){.reserve = budget_reserve(room.bytes)};
+    out->available = room.bytes - out->reserve;
+    if (room.bytes)
+        snprintf(out->why, sizeof out->why, "%s; %s kept free", room.why,
+                 bytes_format(out->reserve, text, sizeof text));
+}
+
 uint64_t budget_host_available(void)
 {
-    return host_room_available("");
+    struct budget_host_room room;
+    budget_host(&room);
+    return room.available;
 }

@@ -1,6 +1,6 @@
 /* Who gets how many bytes. Every consumer of host or device memory is a named term; the sum is
  * compared with what the machine has and printed at start, each term with the flag that changes it.
- * Pure arithmetic, apart from budget_host_available. */
+ * Pure arithmetic, apart from budget_host and budget_host_available. */
 #ifndef MOERING_MEMORY_BUDGET_H
 #define MOERING_MEMORY_BUDGET_H
 
@@ -41,6 +41,7 @@ struct budget {
     uint32_t terms;
     struct budget_term term[BUDGET_TERMS_MAX];
     uint64_t available; /* 0: unknown, nothing is refused */
+    const char *why;    /* what bounds `available`, a line of its own; NULL: none. Lent */
 };
 void budget_add(struct budget *budget, const char *name, const char *flag, uint64_t bytes);
 uint64_t budget_total(const struct budget *budget);
@@ -49,9 +50,20 @@ void budget_print(const struct budget *budget, void (*line)(const char *text, vo
                   void *arg);
 /* NO_MEMORY: the total is above what is available; names the largest term that has a flag. */
 enum status budget_check(const struct budget *budget, struct error *error);
-/* Bytes that this process may still take: the smaller of MemAvailable and the cgroup (v1, v2) room.
- * 0: cannot tell. */
-uint64_t budget_host_available(void);
+
+/* What the host has for this process. Terms name what we allocate; the reserve is for what nobody
+ * names: page tables (8 bytes for each 4 KiB), stacks, the allocator's own, and what the kernel
+ * charges to a cgroup for us (sockets, rings, page cache of a file being read). Without it a budget
+ * that is kept to the byte would still be swapped or killed. */
+struct budget_host_room {
+    uint64_t available; /* less the reserve; 0: cannot tell */
+    uint64_t reserve;
+    char why[256];      /* what bounds it, for people: empty where it cannot tell */
+};
+void budget_host(struct budget_host_room *out);
+uint64_t budget_host_available(void); /* of it */
+/* 1/32 of the room, at least 64 MiB and at most 1 GiB, but never more than half of it. Pure. */
+uint64_t budget_reserve(uint64_t room);
 
 #ifdef __cplusplus
 }

@@ -70,7 +70,7 @@ struct copies {
     struct io_done *aside; /* io_depth; ends of reads that copy_clear took in while it waited */
     uint32_t aside_count;  /* these are still counted as reading */
 
-    uint64_t storage_bytes, storage_reads, device_bytes;
+    uint64_t storage_bytes, storage_rounding_bytes, storage_reads, device_bytes;
     uint64_t fetches[2], completed, failures, cancelled;
     struct error error;
 };

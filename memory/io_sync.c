@@ -7,9 +7,13 @@
 #include <unistd.h>
 
 #include "memory/base/check.h"
+#include "memory/pinned.h"
 
 struct io_sync {
     struct io io;
+    io_pread_function *pread_function;
+    const struct io_files *files;
+    struct pinned stage; /* of one page */
     uint32_t depth, head, count;
     struct io_done end[]; /* depth, a circle */
 };
@@ -18,7 +22,10 @@ static void sync_submit(struct io *io, const struct io_request *request)
 {
     struct io_sync *self = (struct io_sync *)io;
     CHECK(self->count < self->depth);
-    io_read(request, pread, &self->end[(self->head + self->count++) % self->depth]);
+    struct io_reading reading;
+    io_reading_begin(&reading, request, self->files, self->stage.base);
+    io_read(&reading, self->pread_function);
+    self->end[(self->head + self->count++) % self->depth] = reading.done;
 }
 
 static void sync_raise(struct io *io, uint32_t tag)
@@ -40,7 +47,9 @@ static bool sync_poll(struct io *io, struct io_done *done, uint64_t wait_ns)
 
 static void sync_close(struct io *io)
 {
-    free(io);
+    struct io_sync *self = (struct io_sync *)io;
+    pinned_close(&self->stage);
+    free(self);
 }
 
 static const struct io_ops sync_ops = {
@@ -51,15 +60,24 @@ static const struct io_ops sync_ops = {
     .close = sync_close,
 };
 
-enum status io_sync_open(struct io **out, uint32_t depth, struct error *error)
+enum status io_sync_open(struct io **out, const struct io_config *config, struct error *error)
 {
-    CHECK(depth > 0);
+    CHECK(config->depth > 0);
     *out = NULL;
-    struct io_sync *self = calloc(1, sizeof *self + depth * sizeof self->end[0]);
+    struct io_sync *self = calloc(1, sizeof *self + config->depth * sizeof self->end[0]);
     if (!self)
-        return error_set(error, STATUS_NO_MEMORY, "no memory for %u reads at once", depth);
+        return error_set(error, STATUS_NO_MEMORY, "no memory for %u reads at once", config->depth);
     self->io.ops = &sync_ops;
-    self->depth = depth;
+    self->depth = config->depth;
+    self->pread_function = config->pread_function ? config->pread_function : pread;
+    self->files = config->files;
+    enum status status =
+        pinned_open(&self->stage, io_run_stage_bytes(self->files), "staging of reads", error);
+    self->io.staging_bytes = self->stage.bytes;
+    if (status) {
+        sync_close(&self->io);
+        return status;
+    }
     *out = &self->io;
     return STATUS_OK;
 }

@@ -105,6 +105,7 @@ uint32_t journey_count_read(struct copies *copies, const struct io_done *done)
     page_id page = journey_page(copies, at);
     copies->reading--;
     copies->storage_bytes += done->bytes;
+    copies->storage_rounding_bytes += done->rounding_bytes;
     copies->storage_reads += done->reads;
     uint32_t device_at = COPY_NOBODY;
     if (journey_tier(copies, at) == MEMORY_HOST && journey_loading(copies, MEMORY_DEVICE, page))

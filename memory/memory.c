@@ -4,21 +4,23 @@
 #include "memory/memory.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "memory/base/bytes.h"
 #include "memory/base/check.h"
 #include "memory/copy.h"
 #include "memory/device.h"
-#include "memory/io.h"
+#include "memory/io_open.h"
 #include "memory/tier.h"
-
-#define IO_DEPTH_LEAST 8
+#include "memory/touch.h"
 
 struct memory {
     struct store *store;
     struct device *device;
-    struct io *io;
+    struct io *custom_io; /* NULL: `io` reads */
+    struct io_opened io;
+    struct touch *touch; /* NULL: nothing is being touched */
     bool has_host;
     struct tier tier[MEMORY_TIERS]; /* HOST is zeroed without a host tier */
     struct copies copies;
@@ -74,41 +76,94 @@ static enum status open_tier(struct memory *memory, enum memory_tier tier,
     return tier_open(&memory->tier[tier], memory->store, &slots, &place, error);
 }
 
-/* Prefetch has half of the places (copy.c), so with these either half keeps every thread busy, also
- * while all reads of the other pause. */
-static uint32_t default_depth(uint32_t threads)
+static struct io_choice choice_of(const struct store *store, const struct memory_config *config)
 {
-    return threads > IO_DEPTH_LEAST / 2 ? threads * 2 : IO_DEPTH_LEAST;
+    return (struct io_choice){
+        .store = store,
+        .kind = config->io,
+        .direct = config->direct,
+        .threads = config->io_threads,
+        .depth = config->io_depth,
+        .queue_depth = config->io_queue_depth,
+    };
+}
+
+uint64_t memory_staging_bytes(const struct store *store, const struct memory_config *config)
+{
+    struct io_choice choice = choice_of(store, config);
+    return config->custom_io ? 0 : io_open_staging_bytes(&choice);
+}
+
+static enum status open_io(struct memory *memory, const struct memory_config *config,
+                           struct error *error)
+{
+    struct io_choice choice = choice_of(memory->store, config);
+    if (!config->custom_io)
+        return io_open(&memory->io, &choice, error);
+    memory->custom_io = config->custom_io;
+    struct memory_reading *told = &memory->io.told;
+    told->queue_depth = config->io_threads ? config->io_threads : IO_OPEN_THREADS;
+    told->depth = io_open_depth(config->io_depth, told->queue_depth);
+    snprintf(told->name, sizeof told->name, "%s", memory->custom_io->ops->name);
+    return STATUS_OK;
 }
 
 static enum status open_copies(struct memory *memory, const struct memory_config *config,
                                struct error *error)
 {
-    uint32_t threads = config->io_threads ? config->io_threads : 2;
     struct copy_config copy = {
         .store = memory->store,
         .host = memory->has_host ? &memory->tier[MEMORY_HOST] : NULL,
         .device_tier = &memory->tier[MEMORY_DEVICE],
         .device = memory->device,
-        .io_depth = config->io_depth ? config->io_depth : default_depth(threads),
+        .io = memory->custom_io ? memory->custom_io : memory->io.io,
+        .io_depth = memory->io.told.depth,
         .prefetch_queue_max = config->prefetch_queue ? config->prefetch_queue : 64,
     };
-    enum status status = STATUS_OK;
-    if (config->custom_io)
-        memory->io = config->custom_io;
-    else if (config->io == IO_SYNC)
-        status = io_sync_open(&memory->io, copy.io_depth, error);
-    else
-        status = io_thread_open(&memory->io, threads, copy.io_depth, pread, error);
-    copy.io = memory->io;
-    return status ? status : copy_open(&memory->copies, &copy, error);
+    return copy_open(&memory->copies, &copy, error);
+}
+
+/* Less is touched by its first reads as quickly. */
+#define TOUCH_BYTES_LEAST (256 * BYTES_MIB)
+
+/* Starts to touch the slots that are ordinary memory. Only a help: no memory for it, no
+ * touching. */
+static void touch_slots(struct memory *memory)
+{
+    uint32_t count = 0;
+    uint64_t bytes = 0;
+    struct touch_stretch *stretches = NULL;
+    for (int t = 0; t < MEMORY_TIERS; t++) {
+        const struct tier *tier = &memory->tier[t];
+        if (t == MEMORY_DEVICE && !memory->device->ops->host_visible)
+            continue;
+        for (uint32_t c = 0; c < tier->classes; c++) {
+            const struct tier_extents *extents = &tier->extents[c];
+            struct touch_stretch *more =
+                reallocarray(stretches, (size_t)count + extents->count + 1, sizeof *stretches);
+            if (!more)
+                goto done;
+            stretches = more;
+            for (uint32_t i = 0; i < extents->count; i++) {
+                const struct extent *extent = &extents->at[i];
+                stretches[count++] = (struct touch_stretch){extent->base, extent->bytes};
+                bytes += extent->bytes;
+            }
+        }
+    }
+    if (bytes >= TOUCH_BYTES_LEAST)
+        touch_start(&memory->touch, stretches, count, NULL);
+done:
+    free(stretches);
 }
 
 /* What memory_open makes; extents go back to the device before it is closed. */
 static void close_parts(struct memory *memory)
 {
+    touch_stop(memory->touch);
     copy_close(&memory->copies); /* waits, so before what it writes into goes */
-    io_close(memory->io);
+    io_close(memory->custom_io);
+    io_opened_close(&memory->io);
     tier_close(&memory->tier[MEMORY_DEVICE]);
     tier_close(&memory->tier[MEMORY_HOST]);
 }
@@ -130,15 +185,17 @@ enum status memory_open(struct memory **out, struct store *store,
     if (status == STATUS_OK)
         status = open_tier(memory, MEMORY_DEVICE, config, error);
     if (status == STATUS_OK)
+        status = open_io(memory, config, error);
+    if (status == STATUS_OK)
         status = open_copies(memory, config, error);
     if (status)
         goto fail;
+    touch_slots(memory);
     checked(memory);
     *out = memory;
     return STATUS_OK;
 fail:
-    if (memory->io == config->custom_io)
-        memory->io = NULL;
+    memory->custom_io = NULL;
     close_parts(memory); /* what was lent stays the caller's */
     free(memory);
     return status;
@@ -164,6 +221,11 @@ static struct tier *tier_at(struct memory *memory, enum memory_tier tier)
 const struct store *memory_store(const struct memory *memory)
 {
     return memory->store;
+}
+
+const struct memory_reading *memory_reads(const struct memory *memory)
+{
+    return &memory->io.told;
 }
 
 bool memory_has_host(const struct memory *memory)
@@ -319,6 +381,8 @@ enum status memory_resize(struct memory *memory, enum memory_tier tier,
         CHECK(slots->of_class[c] > 0); /* tier_reserve knows the most */
         before.of_class[c] = resized->ring[c].slots;
     }
+    touch_stop(memory->touch); /* extents may go; what is new is touched by its reads */
+    memory->touch = NULL;
     enum status status = tier_reserve(resized, slots, error);
     if (status == STATUS_OK)
         status = copy_clear(&memory->copies, tier, slots, fence, error);
@@ -335,6 +399,7 @@ void memory_counters(const struct memory *memory, struct memory_counters *out)
     const struct copies *copies = &memory->copies;
     *out = (struct memory_counters){
         .storage_bytes = copies->storage_bytes,
+        .storage_rounding_bytes = copies->storage_rounding_bytes,
         .storage_reads = copies->storage_reads,
         .device_bytes = copies->device_bytes,
         .failures = copies->failures,

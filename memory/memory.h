@@ -31,7 +31,12 @@ struct io;     /* memory/io.h */
 
 enum memory_tier { MEMORY_HOST, MEMORY_DEVICE, MEMORY_TIERS };
 enum urgency { URGENCY_DEMAND, URGENCY_PREFETCH };
-enum io_kind { IO_THREAD, IO_SYNC };
+/* How pages are read: through a ring of the kernel's, on a pool of threads, or inside the fetch
+ * (for debugging: one order, the same every time). AUTO: the ring where there is one. */
+enum io_kind { IO_AUTO, IO_URING, IO_THREAD, IO_SYNC };
+/* Past the page cache: AUTO, unless IO_SYNC reads or the file system refuses. OFF is for whoever
+ * wants the cache: where nearly the whole file fits into memory that nothing else takes. */
+enum direct_reads { DIRECT_AUTO, DIRECT_ON, DIRECT_OFF };
 
 /* How many slots a tier gets in each size class; see memory/budget.h for how flags become this. */
 struct tier_slots {
@@ -42,14 +47,27 @@ struct memory_config {
     struct tier_slots slots[MEMORY_TIERS]; /* no host slots at all: no host tier; more than a class
                                             * has pages: as many as pages */
     enum io_kind io;
+    enum direct_reads direct;
     uint32_t io_threads;     /* for IO_THREAD; 0: 2 */
-    uint32_t io_depth;       /* reads under way at once, half of them prefetch at most; 0: 8,
-                              * or two for each thread where that is more */
+    uint32_t io_depth;       /* pages being read at once, half of them prefetch at most; 0: 8, or
+                              * two for each thread or read call under way where that is more */
+    uint32_t io_queue_depth; /* for IO_URING: read calls under way at once; 0: as many as a probe at
+                              * open finds to be enough */
     struct device *device;   /* owned by the memory once open succeeds */
     uint32_t prefetch_queue; /* prefetches that may wait for their turn; 0: 64 */
     bool lock_host;          /* mlock the host tier; if refused, one line in the log. With a device
                               * that copies by itself the tier is page-locked for it as well */
     struct io *custom_io;    /* NULL: made after `io`. Owned once open succeeds */
+};
+
+/* What became of `io`, `direct` and the depths. */
+struct memory_reading {
+    char name[32];          /* "uring+direct", "uring", "thread+direct", "thread", "sync", ... */
+    char note[320];         /* one sentence: why it is not better. Empty: nothing to tell */
+    uint32_t depth;         /* pages being read at once */
+    uint32_t queue_depth;   /* read calls at once */
+    double probed_rate;     /* of storage, bytes per second; 0: not probed */
+    uint64_t staging_bytes; /* memory that reads are staged in */
 };
 
 /* One asynchronous journey of a page into a tier. The generation tells a finished one from a newer
@@ -71,7 +89,9 @@ struct memory_event {
 };
 
 struct memory_counters {
-    uint64_t storage_bytes;                /* read from files */
+    uint64_t storage_bytes;                /* of pages, read from files */
+    uint64_t storage_rounding_bytes;       /* read besides: what direct reads are rounded to, gaps
+                                            * between parts read in one go */
     uint64_t storage_reads;                /* read calls */
     uint64_t device_bytes;                 /* copied host -> device tier */
     uint64_t fetches[2];                   /* journeys started, by the urgency they started with */
@@ -82,16 +102,21 @@ struct memory_counters {
     uint32_t in_flight, queued[2];         /* reads and copies: under way; waiting, by urgency */
 };
 
-/* Takes over `store` (sealed) and config->device on success only.
- * INVALID: a size class without a device slot, or without a host slot where there is a host tier;
- * no host tier and a device that storage cannot be read into. NO_MEMORY: a tier does not fit
- * (bytes named). IO: no IO thread could be started. */
+/* Takes over `store` (sealed) and config->device on success only. INVALID: a size class without a
+ * device slot, or without a host slot where there is a host tier; no host tier and a device that
+ * storage cannot be read into. NO_MEMORY: a tier does not fit (bytes named). IO: no IO thread could
+ * be started. UNSUPPORTED: IO_URING or DIRECT_ON was asked for and the system refuses; the error
+ * says why. */
 enum status memory_open(struct memory **out, struct store *store,
                         const struct memory_config *config, struct error *error);
 /* Waits for reads under way. Accepts NULL. */
 void memory_close(struct memory *memory);
 
 const struct store *memory_store(const struct memory *memory);
+/* What memory_open takes beside the slots to stage reads in, at the most: a term of the budget. */
+uint64_t memory_staging_bytes(const struct store *store, const struct memory_config *config);
+/* How it reads. */
+const struct memory_reading *memory_reads(const struct memory *memory);
 bool memory_has_host(const struct memory *memory);
 uint32_t memory_slots(const struct memory *memory, enum memory_tier tier, uint32_t size_class);
 
@@ -154,9 +179,9 @@ void memory_listen(struct memory *memory, struct memory_listener listener);
 /* Gives a tier other numbers of slots, each class at least 1 and at most its pages (CHECKed). No
  * page of the tier may be pinned. Pages in the slots that go leave; journeys that need such a slot
  * end: what waits is taken back, what is under way is waited for, and memory_poll tells of them as
- * CANCELLED (a copy out of a host slot that goes ends well). `fence`: as memory_evict_after, for all
- * pages that leave. Memory goes back in whole allocations of about 64 MiB; up to one for each class
- * stays for the next growing. NO_MEMORY: the new slots do not fit, bytes named; nothing has
+ * CANCELLED (a copy out of a host slot that goes ends well). `fence`: as memory_evict_after, for
+ * all pages that leave. Memory goes back in whole allocations of about 64 MiB; up to one for each
+ * class stays for the next growing. NO_MEMORY: the new slots do not fit, bytes named; nothing has
  * changed. */
 enum status memory_resize(struct memory *memory, enum memory_tier tier,
                           const struct tier_slots *slots, uint64_t fence, struct error *error);

@@ -19,7 +19,18 @@ struct page_part {
     uint32_t file;        /* index of store_add_file */
     uint32_t slot_offset; /* bytes from the start of the slot; set by the store */
     uint64_t offset;      /* bytes from the start of the file */
-    uint64_t bytes;
+    uint64_t bytes;       /* in the file */
+    uint64_t slot_bytes;  /* in the slot; 0 given to the store: the same. Others need a landing */
+};
+
+/* What becomes of a part's bytes on their way into a slot: another order, another number format.
+ * Without one they are what they are in the file. Called for each part of each page that is read,
+ * on the thread that reads, at the same time for different pages; `from` and `to` do not overlap,
+ * `from` has no alignment, `to` has PAGE_PART_ALIGN. Owned by the caller of store_set_landing,
+ * which outlives the store. */
+struct page_landing {
+    void *self;
+    void (*part)(void *self, page_id page, uint32_t part, uint8_t *to, const uint8_t *from);
 };
 
 struct page {

@@ -40,6 +40,7 @@ struct store {
     struct store_class size_class[STORE_CLASSES_MAX]; /* by ascending slot_bytes */
     uint32_t classes;
     uint64_t total_slot_bytes;
+    struct page_landing landing;
 };
 
 enum status store_open(struct store **out, struct error *error)
@@ -164,12 +165,16 @@ enum status store_add_page(struct store *store, const struct page_part *parts, u
             return status;
         /* Cannot wrap: eight parts, each within a file, whose size is below 2^63. */
         page.file_bytes += parts[i].bytes;
-        if (page.slot_bytes + parts[i].bytes > UINT32_MAX - PAGE_PART_ALIGN)
+        struct page_part *part = &page.part[i];
+        if (part->slot_bytes == 0)
+            part->slot_bytes = part->bytes;
+        if (part->slot_bytes > UINT32_MAX ||
+            page.slot_bytes + part->slot_bytes > UINT32_MAX - PAGE_PART_ALIGN)
             return error_set(error, STATUS_INVALID,
                              "'%s': page %u exceeds 4 GiB with part %u of %" PRIu64 " bytes",
-                             store->file[parts[i].file].path, store->pages, i, parts[i].bytes);
-        page.part[i].slot_offset = (uint32_t)page.slot_bytes;
-        page.slot_bytes += bytes_align_up(parts[i].bytes, PAGE_PART_ALIGN);
+                             store->file[part->file].path, store->pages, i, part->slot_bytes);
+        part->slot_offset = (uint32_t)page.slot_bytes;
+        page.slot_bytes += bytes_align_up(part->slot_bytes, PAGE_PART_ALIGN);
     }
     struct page *pages =
         store->pages == PAGE_NONE
@@ -223,6 +228,16 @@ enum status store_seal(struct store *store, struct error *error)
     return STATUS_OK;
 }
 
+void store_set_landing(struct store *store, struct page_landing landing)
+{
+    store->landing = landing;
+}
+
+const struct page_landing *store_landing(const struct store *store)
+{
+    return store->landing.part ? &store->landing : NULL;
+}
+
 uint32_t store_pages(const struct store *store)
 {
     return store->pages;
@@ -256,6 +271,11 @@ uint64_t store_total_slot_bytes(const struct store *store)
 {
     CHECK(store->sealed);
     return store->total_slot_bytes;
+}
+
+uint32_t store_files(const struct store *store)
+{
+    return store->files;
 }
 
 int store_fd(const struct store *store, uint32_t file)

@@ -216,6 +216,22 @@ TEST(Budget, TermsAndTotal)
     lines.clear();
     budget_print(&budget, collect, &lines);
     EXPECT_NE(lines[3].find("of 16.0 MiB available"), std::string::npos) << lines[3];
+    EXPECT_EQ(lines.size(), 4u);
+    budget.why = "limited by somebody";
+    lines.clear();
+    budget_print(&budget, collect, &lines);
+    ASSERT_EQ(lines.size(), 5u);
+    EXPECT_EQ(lines[4], "limited by somebody");
+}
+
+TEST(Budget, TheReserveIsAPartOfTheRoom)
+{
+    EXPECT_EQ(budget_reserve(0), 0u);
+    EXPECT_EQ(budget_reserve(100), 50u);
+    EXPECT_EQ(budget_reserve(100 << 20), 50u << 20);
+    EXPECT_EQ(budget_reserve(1 << 30), 64u << 20);
+    EXPECT_EQ(budget_reserve((uint64_t)16 << 30), 512u << 20);
+    EXPECT_EQ(budget_reserve((uint64_t)1 << 40), 1u << 30);
 }
 
 TEST(Budget, CheckNamesTheLargestTermThatCanShrink)
@@ -252,6 +268,11 @@ TEST(Budget, TotalsSaturate)
 
 TEST(Budget, HostAvailableIsKnownHere)
 {
+    struct budget_host_room room;
+    budget_host(&room);
+    EXPECT_GT(room.available, 0u);
+    EXPECT_GT(room.reserve, 0u);
+    EXPECT_NE(std::string(room.why).find(" kept free"), std::string::npos) << room.why;
     EXPECT_GT(budget_host_available(), 0u);
 }
 

@@ -25,8 +25,7 @@ struct FakeIo {
     {
         for (size_t i = 0; i < under_way.size(); i++)
             if (under_way[i].page == page) {
-                io_done done = {};
-                io_read(&under_way[i], pread, &done);
+                io_done done = read(under_way[i]);
                 if (cause) {
                     done.cause = cause;
                     done.bytes = 0;
@@ -46,6 +45,18 @@ struct FakeIo {
     }
 
 private:
+    static io_done read(const io_request &request)
+    {
+        struct io_files files = {};
+        struct io_reading reading = {};
+        if (io_files_open(&files, request.store, false, nullptr) != STATUS_OK)
+            abort();
+        std::vector<uint8_t> stage(io_run_stage_bytes(&files));
+        io_reading_begin(&reading, &request, &files, stage.data());
+        io_read(&reading, pread);
+        io_files_close(&files);
+        return reading.done;
+    }
     static FakeIo *self(struct io *io) { return reinterpret_cast<FakeIo *>(io); }
     static void submit(struct io *io, const struct io_request *request)
     {

@@ -7,6 +7,7 @@
 #include <deque>
 #include <vector>
 
+#include "tests/memory/files.h"
 #include "tests/memory/toy_store.h"
 
 namespace {
@@ -30,18 +31,29 @@ ssize_t scripted_pread(int fd, void *to, size_t bytes, off_t offset)
 
 class IoRead : public testing::Test {
 protected:
-    IoRead() : toy_({3}), slot_(store_class_slot_bytes(toy_.store, 0), 0xee) {}
-    ~IoRead() override { script.clear(); }
+    IoRead() : toy_({3}), slot_(store_class_slot_bytes(toy_.store, 0), 0xee) { open(false); }
+    ~IoRead() override
+    {
+        script.clear();
+        io_files_close(&files_);
+    }
+    void open(bool direct)
+    {
+        io_files_close(&files_);
+        ASSERT_EQ(io_files_open(&files_, toy_.store, direct, nullptr), STATUS_OK);
+    }
     io_done read(std::deque<int> answers)
     {
         script = std::move(answers);
         struct io_request request = {5, 1, true, toy_.store, slot_.data()};
-        struct io_done done;
-        io_read(&request, scripted_pread, &done);
-        return done;
+        struct io_reading reading;
+        io_reading_begin(&reading, &request, &files_, nullptr);
+        io_read(&reading, scripted_pread);
+        return reading.done;
     }
     const struct page *page() { return store_page(toy_.store, 1); }
     ToyStore toy_;
+    struct io_files files_ = {};
     std::vector<uint8_t> slot_;
 };
 
@@ -73,7 +85,7 @@ TEST_F(IoRead, StepsAskForNoMoreThanTheyMayAndStopAtParts)
     script = {-EINTR, 100, -EAGAIN};
     struct io_request request = {5, 1, false, toy_.store, slot_.data()};
     struct io_reading reading;
-    io_reading_begin(&reading, &request);
+    io_reading_begin(&reading, &request, &files_, nullptr);
     std::vector<uint64_t> bytes;
     bool more = true;
     while (more) {
@@ -127,5 +139,119 @@ TEST_F(IoRead, TellsTheEndOfAFile)
     EXPECT_EQ(read({}).cause, 0);
     EXPECT_TRUE(toy_.holds(toy_.store, 1, slot_.data()));
 }
+
+/* Reads that are staged: direct ones, as if the file wanted multiples of 4096, and those that
+ * land. */
+struct Kind {
+    const char *name;
+    uint32_t align;
+    bool landed;
+};
+
+ssize_t aligned_pread(int fd, void *to, size_t bytes, off_t offset)
+{
+    EXPECT_EQ(((uintptr_t)to | bytes | (size_t)offset) % 4096, 0u);
+    return scripted_pread(fd, to, bytes, offset);
+}
+
+class IoReadStaged : public testing::TestWithParam<Kind> {
+protected:
+    IoReadStaged()
+        : toy_({0, 0, 0, 0, 0, 0, 0, 3}, 1, GetParam().landed), files_(toy_.store),
+          slot_(store_class_slot_bytes(toy_.store, 0), 0xee)
+    {
+        if (GetParam().align > 1)
+            files_.pretend(GetParam().align);
+        stage_ = static_cast<uint8_t *>(
+            aligned_alloc(4096, (io_run_stage_bytes(files_.get()) + 4095) / 4096 * 4096));
+    }
+    ~IoReadStaged() override
+    {
+        script.clear();
+        free(stage_);
+    }
+    io_done read(std::deque<int> answers, uint64_t bytes = UINT64_MAX)
+    {
+        script = std::move(answers);
+        struct io_request request = {5, 1, true, toy_.store, slot_.data()};
+        struct io_reading reading;
+        io_reading_begin(&reading, &request, files_.get(), stage_);
+        while (io_reading_step(&reading,
+                               GetParam().align > 1 ? aligned_pread : scripted_pread, bytes))
+            continue;
+        return reading.done;
+    }
+    void expect_whole(const io_done &done)
+    {
+        EXPECT_EQ(done.cause, 0);
+        EXPECT_EQ(done.bytes, page()->file_bytes);
+        EXPECT_TRUE(toy_.holds(toy_.store, 1, slot_.data()));
+        std::fill(slot_.begin(), slot_.end(), 0xee);
+    }
+    const struct page *page() { return store_page(toy_.store, 1); }
+    ToyStore toy_; /* parts of 16000, 8008 and 16000 bytes */
+    Files files_;
+    std::vector<uint8_t> slot_;
+    uint8_t *stage_;
+};
+
+TEST_P(IoReadStaged, LandsEveryPart)
+{
+    struct io_done done = read({});
+    expect_whole(done);
+    EXPECT_EQ(done.reads, 3u);
+    if (GetParam().align > 1) {
+        EXPECT_GT(done.rounding_bytes, 0u);
+        EXPECT_LT(done.rounding_bytes, 3 * 2 * 4096u);
+        EXPECT_EQ((done.bytes + done.rounding_bytes) % 4096, 0u);
+    } else {
+        EXPECT_EQ(done.rounding_bytes, 0u);
+    }
+    EXPECT_EQ(toy_.landing.parts, GetParam().landed ? 3u : 0u);
+}
+
+TEST_P(IoReadStaged, GoesOnAfterWhatPasses)
+{
+    uint64_t rounding = read({}).rounding_bytes;
+    for (std::deque<int> answers : std::vector<std::deque<int>>{
+             {4096, 4096}, {-EINTR, 4096, -EAGAIN, 4096, -EINTR}, {5000}, {8191, 4097, 6000}}) {
+        struct io_done done = read(answers);
+        expect_whole(done);
+        EXPECT_EQ(done.rounding_bytes, rounding) << "what is read again counts once";
+    }
+    expect_whole(read({}, 4096));
+}
+
+TEST_P(IoReadStaged, TellsWhereItFailed)
+{
+    struct io_done done = read({1 << 20, 4096, -EIO}); /* part 0, and some of part 1 */
+    EXPECT_EQ(done.cause, EIO);
+    EXPECT_EQ(done.part, 1u);
+    EXPECT_GE(done.offset, page()->part[1].offset);
+    EXPECT_EQ(done.bytes, 16000 + done.offset - page()->part[1].offset);
+    EXPECT_EQ(toy_.landing.parts, GetParam().landed ? 1u : 0u);
+    expect_whole(read({}));
+}
+
+TEST_P(IoReadStaged, TellsTheEndOfAFile)
+{
+    for (uint64_t left : {0, 1, 10, 3000, 15999}) {
+        uint64_t cut = page()->part[2].offset + left;
+        toy_.truncate(cut);
+        struct io_done done = read({});
+        EXPECT_EQ(done.cause, IO_END_OF_FILE);
+        EXPECT_EQ(done.part, 2u);
+        EXPECT_EQ(done.offset, cut);
+        EXPECT_EQ(done.bytes, page()->file_bytes - 16000 + left);
+        toy_.restore(cut);
+    }
+    toy_.truncate(page()->part[2].offset + 16000); /* the very end, off the alignment, will do */
+    expect_whole(read({}));
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, IoReadStaged,
+                         testing::Values(Kind{"direct", 4096, false}, Kind{"landed", 1, true},
+                                         Kind{"direct_landed", 4096, true}),
+                         [](const auto &kind) { return std::string(kind.param.name); });
 
 } // namespace

@@ -12,6 +12,7 @@
 #include "memory/base/clock.h"
 #include "memory/device.h"
 #include "memory/memory.h"
+#include "tests/memory/files.h"
 #include "tests/memory/toy_store.h"
 
 namespace {
@@ -89,9 +90,20 @@ private:
 };
 Gate *Gate::gate = nullptr;
 
+struct io_config through_gate(const Files &files, uint32_t threads, uint32_t depth)
+{
+    struct io_config config = {};
+    config.files = files.get();
+    config.threads = threads;
+    config.depth = depth;
+    config.pread_function = Gate::pread_through;
+    return config;
+}
+
 class IoThread : public testing::Test {
 protected:
-    IoThread() : toy_({40}) {}
+    explicit IoThread(bool landed = false) : toy_({40}, 1, landed) {}
+    void race();
     ~IoThread() override
     {
         gate_.open_all();
@@ -100,8 +112,8 @@ protected:
     void open(uint32_t threads, uint32_t depth)
     {
         struct error error = {};
-        ASSERT_EQ(io_thread_open(&io_, threads, depth, Gate::pread_through, &error), STATUS_OK)
-            << error.text;
+        struct io_config config = through_gate(files_, threads, depth);
+        ASSERT_EQ(io_thread_open(&io_, &config, &error), STATUS_OK) << error.text;
         slots_.assign(depth, std::vector<uint8_t>(store_class_slot_bytes(toy_.store, 0)));
     }
     void submit(uint32_t tag, page_id page, bool demand)
@@ -147,6 +159,7 @@ protected:
     using Pages = std::vector<page_id>;
 
     ToyStore toy_;
+    Files files_{toy_.store};
     Gate gate_;
     struct io *io_ = nullptr;
     std::vector<std::vector<uint8_t>> slots_;
@@ -364,7 +377,9 @@ TEST(IoThreadChunks, APrefetchAsksForOneChunkAtATime)
 
     Gate gate;
     struct io *io;
-    ASSERT_EQ(io_thread_open(&io, 1, 2, Gate::pread_through, nullptr), STATUS_OK);
+    Files files(store);
+    struct io_config config = through_gate(files, 1, 2);
+    ASSERT_EQ(io_thread_open(&io, &config, nullptr), STATUS_OK);
     std::vector<uint8_t> guessed(part_bytes), needed(part_bytes);
     struct io_request prefetch = {0, 0, false, store, guessed.data()};
     struct io_request demand = {1, 1, true, store, needed.data()};
@@ -407,7 +422,9 @@ TEST(IoThreadShutdown, ClosesWhileAPrefetchPauses)
     struct memory_config config = {};
     config.slots[MEMORY_DEVICE].of_class[0] = 8;
     config.io_depth = 4;
-    ASSERT_EQ(io_thread_open(&config.custom_io, 2, 4, Gate::pread_through, nullptr), STATUS_OK);
+    Files files(toy.store);
+    struct io_config gated = through_gate(files, 2, 4);
+    ASSERT_EQ(io_thread_open(&config.custom_io, &gated, nullptr), STATUS_OK);
     ASSERT_EQ(device_host_open(&config.device, 8 * store_class_slot_bytes(toy.store, 0), 0,
                                nullptr), STATUS_OK);
     struct memory *memory;
@@ -434,8 +451,50 @@ TEST(IoThreadShutdown, ClosesWhileAPrefetchPauses)
     EXPECT_EQ(gate.calls().size(), 9u) << "three pages, each whole";
 }
 
+/* What is staged: as if the file wanted multiples of 4096, and landed besides. */
+class IoThreadStaged : public IoThread {
+protected:
+    IoThreadStaged() : IoThread(true) { files_.pretend(4096); }
+};
+
+/* Paused prefetches keep their buffers, and each thread finds one for a demand. */
+TEST_F(IoThreadStaged, PausedPrefetchesLeaveBuffers)
+{
+    open(2, 6);
+    EXPECT_GT(io_->staging_bytes, 0u);
+    auto begin = [&](page_id page) { return at(page, 0) / 4096 * 4096; };
+    for (page_id page : {3, 30, 7, 15})
+        gate_.hold(begin(page));
+    prefetch(0, 3);
+    prefetch(1, 30);
+    gate_.await(begin(3));
+    gate_.await(begin(30));
+    demand(2, 7);
+    demand(3, 15);
+    gate_.let_go(begin(3));
+    gate_.let_go(begin(30));
+    gate_.await(begin(7));
+    gate_.await(begin(15)); /* four reads have begun */
+    gate_.open_all();
+    EXPECT_LT(ended(), 4u);
+    EXPECT_LT(ended(), 4u);
+    EXPECT_LT(ended(), 2u);
+    EXPECT_LT(ended(), 2u);
+    EXPECT_EQ(toy_.landing.parts, 12u);
+}
+
+TEST_F(IoThreadStaged, EndsEachOnceUnderRaces)
+{
+    race();
+}
+
 /* Nothing is held: requests, raises, pauses and ends race as they like. */
 TEST_F(IoThread, EndsEachOnceUnderRaces)
+{
+    race();
+}
+
+void IoThread::race()
 {
     open(3, 6);
     scratch::Random random(11);

@@ -21,6 +21,7 @@ struct Setting {
     uint32_t depth;
     uint64_t copy_ns_per_mib;
     uint32_t prefetch_queue;
+    bool landed = false;
 };
 
 struct Journey {
@@ -39,7 +40,7 @@ struct Belief {
 class Simulation {
 public:
     Simulation(const Setting &setting, uint64_t seed)
-        : setting_(setting), toy_(setting.pages, seed), random_(seed * 7919 + 1)
+        : setting_(setting), toy_(setting.pages, seed, setting.landed), random_(seed * 7919 + 1)
     {
         uint32_t pages = store_pages(toy_.store);
         for (auto &tier : belief_)
@@ -403,7 +404,11 @@ const Setting settings[] = {
     {"one_slot_sync", {5}, {1}, {}, IO_SYNC, 1, 0, 4},
     {"one_slot_each_thread", {4, 5}, {1, 1}, {1, 1}, IO_THREAD, 1, 0, 2},
     {"direct_thread", {20}, {6}, {}, IO_THREAD, 4, 0, 3},
-    {"host_sync", {16}, {4}, {8}, IO_SYNC, 2, 0, 8},
+    {"ring", {20}, {6}, {}, IO_AUTO, 4, 0, 3},
+    {"ring_of_one_slot", {4, 5}, {1, 1}, {1, 1}, IO_AUTO, 1, 0, 2},
+    {"ring_landed", {9, 9}, {6, 5}, {2, 1}, IO_AUTO, 6, 3000000, 6, true},
+    {"thread_landed", {9, 9}, {6, 5}, {}, IO_THREAD, 4, 0, 6, true},
+    {"host_sync", {16}, {4}, {8}, IO_SYNC, 2, 0, 8, true},
     {"host_thread_slow_copies", {16}, {4}, {7}, IO_THREAD, 3, 20000000, 5},
     {"host_smaller_than_device", {9, 9}, {6, 5}, {2, 1}, IO_THREAD, 2, 3000000, 6},
     {"three_classes_slow_copies", {8, 6, 7}, {3, 2, 4}, {4, 6, 3}, IO_THREAD, 4, 10000000, 4},
@@ -415,7 +420,7 @@ class MemoryRandom : public testing::TestWithParam<Setting> {};
 TEST_P(MemoryRandom, AgreesWithTheModel)
 {
     uint64_t failures = 0, cancelled = 0, landed = 0;
-    for (uint64_t seed = 1; seed <= 3 && !HasFailure(); seed++) {
+    for (uint64_t seed = 1; seed <= 2 && !HasFailure(); seed++) {
         SCOPED_TRACE("seed " + std::to_string(seed));
         Simulation simulation(GetParam(), seed);
         simulation.run(5000);

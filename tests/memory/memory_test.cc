@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <set>
 #include <string>
 #include <vector>
@@ -59,6 +60,10 @@ protected:
                     return event.status;
         return STATUS_DEADLINE;
     }
+    bool reads_directly() const
+    {
+        return strstr(memory_reads(memory_)->name, "+direct") != nullptr;
+    }
     struct memory_counters counters()
     {
         struct memory_counters out;
@@ -96,10 +101,48 @@ TEST_P(MemoryOfEachIo, OneSlotOfEachClassServesEveryPage)
         }
     EXPECT_EQ(counters().storage_bytes, bytes);
     EXPECT_EQ(counters().storage_reads, 3u * 3 * store_pages(store_));
+    if (reads_directly()) {
+        EXPECT_GT(counters().storage_rounding_bytes, 0u);
+        EXPECT_LT(counters().storage_rounding_bytes, counters().storage_reads * 2 * 4096);
+    } else {
+        EXPECT_EQ(counters().storage_rounding_bytes, 0u);
+    }
     EXPECT_EQ(counters().device_bytes, slot_bytes);
     EXPECT_EQ(counters().evictions[MEMORY_DEVICE], 3u * store_pages(store_));
     EXPECT_EQ(counters().ready[MEMORY_DEVICE], 0u);
     memory_check(memory_);
+}
+
+/* What the kernel says that this process has read from disks; 0: it does not say. */
+uint64_t kernel_read_bytes()
+{
+    std::ifstream io("/proc/self/io");
+    std::string key;
+    uint64_t value = 0;
+    while (io >> key >> value)
+        if (key == "read_bytes:")
+            return value;
+    return 0;
+}
+
+/* Nothing is read but what is counted. A file system may read some blocks of its own besides. */
+TEST_P(MemoryOfEachIo, TheKernelCountsTheSame)
+{
+    ASSERT_EQ(open(6, 0), STATUS_OK) << error_.text;
+    if (!reads_directly())
+        GTEST_SKIP() << memory_reads(memory_)->name << " reads through the page cache";
+    ASSERT_EQ(bring(0), STATUS_OK); /* writes the toy's bytes out, finds its blocks */
+    struct memory_counters before = counters();
+    uint64_t kernel = kernel_read_bytes();
+    for (page_id page = 1; page < store_pages(store_); page++)
+        ASSERT_EQ(bring(page), STATUS_OK);
+    kernel = kernel_read_bytes() - kernel;
+    if (kernel == 0)
+        GTEST_SKIP() << "the kernel does not count reads of this file system";
+    uint64_t counted = counters().storage_bytes + counters().storage_rounding_bytes -
+                       before.storage_bytes - before.storage_rounding_bytes;
+    EXPECT_GE(kernel, counted - 4096); /* the last read is cut at the end of the file */
+    EXPECT_LE(kernel, counted + 65536);
 }
 
 TEST_P(MemoryOfEachIo, HitsReadNothing)
@@ -168,9 +211,11 @@ TEST_P(MemoryOfEachIo, CloseWaitsForWhatIsUnderWay)
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Io, MemoryOfEachIo, testing::Values(IO_THREAD, IO_SYNC),
+INSTANTIATE_TEST_SUITE_P(Io, MemoryOfEachIo, testing::Values(IO_AUTO, IO_THREAD, IO_SYNC),
                          [](const auto &kind) {
-                             return kind.param == IO_THREAD ? "thread" : "sync";
+                             return kind.param == IO_AUTO     ? "auto"
+                                    : kind.param == IO_THREAD ? "thread"
+                                                              : "sync";
                          });
 
 TEST_F(Memory, PollWaitsForTheFirstEndOnly)

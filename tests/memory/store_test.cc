@@ -24,7 +24,7 @@ protected:
 
     static page_part part(uint32_t file, uint64_t offset, uint64_t bytes)
     {
-        return page_part{file, 0xdead, offset, bytes};
+        return page_part{file, 0xdead, offset, bytes, 0};
     }
     enum status add(std::vector<page_part> parts)
     {
@@ -56,6 +56,42 @@ TEST_F(Store, LaysPartsOutAligned)
     EXPECT_EQ(page->part[2].slot_offset, 192u);
     EXPECT_EQ(page->slot_bytes, 256u);
     EXPECT_EQ(page->file_bytes, 165u);
+}
+
+/* What a landing makes of a part may be shorter or longer than the part. */
+TEST_F(Store, PartsMayChangeTheirLengthOnTheWay)
+{
+    page_part longer = part(file_, 0, 100), shorter = part(file_, 200, 5000);
+    longer.slot_bytes = 130;
+    shorter.slot_bytes = 50;
+    ASSERT_EQ(add({longer, shorter, part(file_, 6000, 10)}), STATUS_OK);
+    const struct page *page = store_page(store_, 0);
+    EXPECT_EQ(page->part[0].slot_bytes, 130u);
+    EXPECT_EQ(page->part[1].slot_offset, 192u);
+    EXPECT_EQ(page->part[2].slot_offset, 256u);
+    EXPECT_EQ(page->part[2].slot_bytes, 10u) << "as in the file";
+    EXPECT_EQ(page->slot_bytes, 320u);
+    EXPECT_EQ(page->file_bytes, 5110u);
+    longer.slot_bytes = 5ull << 30;
+    EXPECT_EQ(add({longer}), STATUS_INVALID);
+    expect_error({"4 GiB", "5368709120"});
+    longer.slot_bytes = UINT64_MAX;
+    EXPECT_EQ(add({shorter, longer}), STATUS_INVALID);
+}
+
+TEST_F(Store, ALandingIsThereOnceItIsSet)
+{
+    EXPECT_EQ(store_landing(store_), nullptr);
+    int seen = 0;
+    store_set_landing(store_, {&seen, [](void *self, page_id, uint32_t, uint8_t *, const uint8_t *) {
+                                   ++*static_cast<int *>(self);
+                               }});
+    const struct page_landing *landing = store_landing(store_);
+    ASSERT_NE(landing, nullptr);
+    landing->part(landing->self, 0, 0, nullptr, nullptr);
+    EXPECT_EQ(seen, 1);
+    store_set_landing(store_, {nullptr, nullptr});
+    EXPECT_EQ(store_landing(store_), nullptr);
 }
 
 TEST_F(Store, ClassesAreTheDistinctSizesRoundedUp)

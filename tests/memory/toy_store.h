@@ -10,17 +10,20 @@
 #include <vector>
 
 #include "memory/store.h"
+#include "tests/memory/landing.h"
 #include "tests/support/scratch.h"
 
 struct ToyStore {
     scratch::Folder folder;
     std::vector<uint8_t> bytes; /* of the file */
     struct store *store = nullptr;
+    Landing landing;
 
     /* pages_of_class[c] pages of about (c + 1) x 5000 bytes in three parts; the classes alternate
      * in the file and in the page numbers, the parts of a page do not follow each other in the
-     * file. */
-    explicit ToyStore(const std::vector<uint32_t> &pages_of_class, uint64_t seed = 1)
+     * file. With `landed`, parts take twice their bytes in a slot and `landing` puts them there. */
+    explicit ToyStore(const std::vector<uint32_t> &pages_of_class, uint64_t seed = 1,
+                      bool landed = false)
     {
         std::vector<uint32_t> size_class;
         for (bool more = true; more;) {
@@ -42,6 +45,7 @@ struct ToyStore {
                 page_part added = {};
                 added.offset = offset;
                 added.bytes = (size_class[page] + 1) * (part == 1 ? 1001u : 2000u);
+                added.slot_bytes = landed ? added.bytes * 2 : 0;
                 offset += added.bytes + 7;
                 pages[page].push_back(added);
             }
@@ -58,6 +62,8 @@ struct ToyStore {
             must(store_add_page(store, parts.data(), 3, &page, &error), error);
         }
         must(store_seal(store, &error), error);
+        if (landed)
+            landing.attach(store);
     }
     ~ToyStore() { store_close(store); }
 
@@ -73,6 +79,8 @@ struct ToyStore {
     bool holds(const struct store *of, page_id page, const uint8_t *slot) const
     {
         const struct page *p = store_page(of, page);
+        if (store_landing(of))
+            return Landing::holds(p, page, slot, bytes.data());
         for (uint32_t i = 0; i < p->parts; i++)
             if (memcmp(slot + p->part[i].slot_offset, bytes.data() + p->part[i].offset,
                        p->part[i].bytes) != 0)
