@@ -7,6 +7,10 @@
  * is obsolete when its left symbol is gone or the pair now standing there merges to something else,
  * which is the very test the reference implementation makes.
  *
+ * Pieces of a SentencePiece file may be made of characters that have no piece of their own. Those
+ * "loose" characters take part in merging under ids beyond the vocabulary; one that no merge took
+ * up is written as its bytes, or as unknown, in the end.
+ *
  * Invariant: a merge pops one entry and pushes at most two, so that the heap never holds more than
  * twice the symbols. No recursion; scratch belongs to the call. */
 #include "engine/tokenizer/bpe.h"
@@ -69,17 +73,24 @@ static const struct bpe_merge *merge_find(const struct bpe *bpe, uint32_t left, 
     return merge->pair == UINT64_MAX ? NULL : merge;
 }
 
-enum status bpe_open(struct bpe *bpe, const struct vocab *vocab, uint32_t merge_count)
+enum status bpe_reserve(struct bpe *bpe, uint32_t merge_count)
 {
     CHECK(merge_count < (1u << 30));
     uint32_t slots = 16;
     while (slots < 2 * merge_count)
         slots *= 2;
-    *bpe = (struct bpe){.vocab = vocab, .unknown_id = TOKEN_NONE, .merge_mask = slots - 1};
+    free(bpe->merges);
     bpe->merges = malloc(slots * sizeof *bpe->merges);
+    bpe->merge_mask = slots - 1;
     if (!bpe->merges)
         return STATUS_NO_MEMORY;
     memset(bpe->merges, 0xFF, slots * sizeof *bpe->merges);
+    return STATUS_OK;
+}
+
+enum status bpe_open(struct bpe *bpe, const struct vocab *vocab, uint32_t merge_count)
+{
+    *bpe = (struct bpe){.vocab = vocab, .unknown_id = TOKEN_NONE};
     for (uint32_t c = 0; c < BPE_CHAR_TABLE; c++) {
         char text[4];
         bpe->char_ids[c] = vocab_find_model(vocab, text, text_put_char(text, c));
@@ -89,7 +100,7 @@ enum status bpe_open(struct bpe *bpe, const struct vocab *vocab, uint32_t merge_
         snprintf(text, sizeof text, "<0x%02X>", byte);
         bpe->byte_ids[byte] = vocab_find_model(vocab, text, 6);
     }
-    return STATUS_OK;
+    return bpe_reserve(bpe, merge_count);
 }
 
 void bpe_close(struct bpe *bpe)
@@ -97,6 +108,7 @@ void bpe_close(struct bpe *bpe)
     if (!bpe)
         return;
     free(bpe->merges);
+    free(bpe->loose);
     *bpe = (struct bpe){0};
 }
 
@@ -134,6 +146,25 @@ static void symbol_add(struct bpe_scratch *scratch, uint32_t id)
         .id = id, .previous = at ? at - 1 : NO_SYMBOL, .next = at + 1};
 }
 
+uint32_t bpe_char_id(const struct bpe *bpe, uint32_t c)
+{
+    char text[4];
+    uint32_t id = c < BPE_CHAR_TABLE
+                      ? bpe->char_ids[c]
+                      : vocab_find_model(bpe->vocab, text, text_put_char(text, c));
+    uint32_t low = 0, high = bpe->loose_count;
+    if (id != TOKEN_NONE || high == 0)
+        return id;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (bpe->loose[middle] < c)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < bpe->loose_count && bpe->loose[low] == c ? bpe->vocab->count + low : TOKEN_NONE;
+}
+
 /* Symbols for the bytes of one character that is not in the vocabulary; false unless all bytes
  * have one. */
 static bool symbols_from_bytes(const struct bpe *bpe, struct bpe_scratch *scratch, const char *at,
@@ -158,8 +189,7 @@ static void symbols_from_word(const struct bpe *bpe, struct bpe_scratch *scratch
     unsigned length;
     for (size_t at = 0; at < bytes; at += length) {
         uint32_t c = text_char(word + at, &length);
-        uint32_t id = c < BPE_CHAR_TABLE ? bpe->char_ids[c]
-                                         : vocab_find_model(bpe->vocab, word + at, length);
+        uint32_t id = bpe_char_id(bpe, c);
         if (id != TOKEN_NONE) {
             if (unknown_waits)
                 symbol_add(scratch, bpe->unknown_id);
@@ -261,6 +291,44 @@ static void merge_symbols(const struct bpe *bpe, struct bpe_scratch *scratch)
     }
 }
 
+/* A loose character that stayed alone. */
+static enum status push_loose(const struct bpe *bpe, uint32_t c, struct token_list *out,
+                              uint32_t first)
+{
+    char text[4];
+    unsigned length = text_put_char(text, c);
+    bool bytes = bpe->byte_fallback;
+    enum status status = STATUS_OK;
+    for (unsigned i = 0; i < length && bytes; i++)
+        bytes = bpe->byte_ids[(unsigned char)text[i]] != TOKEN_NONE;
+    for (unsigned i = 0; i < length && bytes && status == STATUS_OK; i++)
+        status = token_list_push(out, bpe->byte_ids[(unsigned char)text[i]]);
+    bool fused = bpe->fuse_unknown && out->count > first &&
+                 out->ids[out->count - 1] == bpe->unknown_id;
+    if (!bytes && bpe->unknown_id != TOKEN_NONE && !fused)
+        status = token_list_push(out, bpe->unknown_id);
+    return status;
+}
+
+static enum status push_symbols(const struct bpe *bpe, const struct bpe_scratch *scratch,
+                                struct token_list *out)
+{
+    uint32_t first = out->count;
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < scratch->symbol_count && status == STATUS_OK; i++) {
+        uint32_t id = scratch->symbols[i].id;
+        if (id == TOKEN_NONE)
+            continue;
+        bool unknown_again = bpe->loose_count && bpe->fuse_unknown && id == bpe->unknown_id &&
+                             out->count > first && out->ids[out->count - 1] == id;
+        if (id >= bpe->vocab->count)
+            status = push_loose(bpe, bpe->loose[id - bpe->vocab->count], out, first);
+        else if (!unknown_again)
+            status = token_list_push(out, id);
+    }
+    return status;
+}
+
 enum status bpe_encode(const struct bpe *bpe, struct bpe_scratch *scratch, const char *word,
                        size_t bytes, struct token_list *out)
 {
@@ -275,8 +343,5 @@ enum status bpe_encode(const struct bpe *bpe, struct bpe_scratch *scratch, const
         return status;
     symbols_from_word(bpe, scratch, word, bytes);
     merge_symbols(bpe, scratch);
-    for (uint32_t i = 0; i < scratch->symbol_count && status == STATUS_OK; i++)
-        if (scratch->symbols[i].id != TOKEN_NONE)
-            status = token_list_push(out, scratch->symbols[i].id);
-    return status;
+    return push_symbols(bpe, scratch, out);
 }

@@ -27,6 +27,9 @@ struct bpe {
     uint32_t char_ids[BPE_CHAR_TABLE]; /* or TOKEN_NONE */
     uint32_t byte_ids[256];            /* "<0x00>".., or TOKEN_NONE */
     uint32_t unknown_id;               /* or TOKEN_NONE: characters not in the vocabulary vanish */
+    uint32_t *loose;                   /* [loose_count] ascending, distinct: characters that are no
+                                          entries, yet merges begin from; owned */
+    uint32_t loose_count;              /* character i has the id vocab->count + i in merges */
     bool byte_fallback;                /* try byte_ids before unknown_id */
     bool fuse_unknown;                 /* a run of unknown characters is one token */
     bool ignore_merges;                /* a pre-token that is an entry needs no merging */
@@ -42,7 +45,11 @@ struct bpe_scratch {
 
 /* `vocab` is complete and outlives `bpe`; the flags and unknown_id are the caller's to set. */
 enum status bpe_open(struct bpe *bpe, const struct vocab *vocab, uint32_t merge_count);
+/* Makes room for `merge_count` merges instead, while none has been added. NO_MEMORY. */
+enum status bpe_reserve(struct bpe *bpe, uint32_t merge_count);
 void bpe_close(struct bpe *bpe);
+/* The id by which merges may name character `c`: its entry's, a loose one's, or TOKEN_NONE. */
+uint32_t bpe_char_id(const struct bpe *bpe, uint32_t c);
 /* A pair given twice keeps the later rank, as the reference does. At most merge_count calls. */
 void bpe_add_merge(struct bpe *bpe, uint32_t left, uint32_t right, uint32_t rank, uint32_t id);
 

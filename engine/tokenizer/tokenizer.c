@@ -1,4 +1,4 @@
-/* The front door: opening from a folder or from memory, encoding, and the small questions.
+/* The front door: opening from a folder, memory or pieces, encoding, and the small questions.
  *
  * Encoding walks the stages in the order of struct tokenizer: raw added tokens split the text; each
  * stretch between them is normalised, split by the normalised added tokens, cut into words, and
@@ -38,18 +38,37 @@ void tokenizer_close(struct tokenizer *tokenizer)
     token_list_reset(&tokenizer->before);
     token_list_reset(&tokenizer->after);
     free(tokenizer->chat_template);
+    free(tokenizer->notice);
     free(tokenizer);
+}
+
+enum status tokenizer_set_chat_template(struct tokenizer *tokenizer, const char *text,
+                                        size_t bytes)
+{
+    char *copy = strndup(text, bytes);
+    if (!copy)
+        return STATUS_NO_MEMORY;
+    free(tokenizer->chat_template);
+    tokenizer->chat_template = copy;
+    return STATUS_OK;
+}
+
+static struct tokenizer *tokenizer_new(void)
+{
+    struct tokenizer *tokenizer = calloc(1, sizeof *tokenizer);
+    if (tokenizer)
+        tokenizer->bos = tokenizer->eos = TOKEN_NONE;
+    return tokenizer;
 }
 
 static enum status open_named(struct tokenizer **out, const char *name, const char *json,
                               size_t json_bytes, const char *config_name, const char *config,
                               size_t config_bytes, struct error *error)
 {
-    struct tokenizer *tokenizer = calloc(1, sizeof *tokenizer);
+    struct tokenizer *tokenizer = tokenizer_new();
     *out = NULL;
     if (!tokenizer)
         return error_set(error, STATUS_NO_MEMORY, "%s: out of memory", name);
-    tokenizer->bos = tokenizer->eos = TOKEN_NONE;
     enum status status = tokenizer_json_read(tokenizer, name, json, json_bytes, error);
     if (status == STATUS_OK && config)
         status = tokenizer_config_read(tokenizer, config_name, config, config_bytes, error);
@@ -67,6 +86,22 @@ enum status tokenizer_open_memory(struct tokenizer **out, const char *name, cons
 {
     return open_named(out, name, json, json_bytes, "tokenizer_config.json", config, config_bytes,
                       error);
+}
+
+enum status tokenizer_open_pieces(struct tokenizer **out, const char *name,
+                                  const struct tokenizer_pieces *pieces, struct error *error)
+{
+    struct tokenizer *tokenizer = tokenizer_new();
+    *out = NULL;
+    if (!tokenizer)
+        return error_set(error, STATUS_NO_MEMORY, "%s: out of memory", name);
+    enum status status = tokenizer_pieces_read(tokenizer, name, pieces, error);
+    if (status != STATUS_OK) {
+        tokenizer_close(tokenizer);
+        return status;
+    }
+    *out = tokenizer;
+    return STATUS_OK;
 }
 
 struct file {
@@ -323,4 +358,9 @@ uint32_t tokenizer_eos(const struct tokenizer *tokenizer)
 const char *tokenizer_chat_template(const struct tokenizer *tokenizer)
 {
     return tokenizer->chat_template;
+}
+
+const char *tokenizer_notice(const struct tokenizer *tokenizer)
+{
+    return tokenizer->notice;
 }

@@ -1,4 +1,5 @@
-/* Text <-> token ids of one model, from its Hugging Face tokenizer.json.
+/* Text <-> token ids of one model, from its Hugging Face tokenizer.json or from the arrays of
+ * pieces that a GGUF file holds.
  *
  * Owns the vocabulary, merges, added tokens, normaliser and pre-tokeniser; immutable after open, so
  * any number of threads may encode and decode with one tokenizer at once (each call keeps its own
@@ -40,7 +41,59 @@ enum status tokenizer_open(struct tokenizer **out, const char *folder, struct er
 enum status tokenizer_open_memory(struct tokenizer **out, const char *name, const char *json,
                                   size_t json_bytes, const char *config, size_t config_bytes,
                                   struct error *error);
+
+/* A string of a file: not NUL-terminated. `data` is NULL where the file says nothing. */
+struct tokenizer_string {
+    const char *data;
+    size_t bytes;
+};
+
+/* What a piece is, with the numbers that GGUF gives them. */
+enum tokenizer_piece_type {
+    TOKENIZER_PIECE_UNDEFINED = 0,    /* taken for normal */
+    TOKENIZER_PIECE_NORMAL = 1,       /* merging may produce it */
+    TOKENIZER_PIECE_UNKNOWN = 2,      /* special; stands for what has no piece */
+    TOKENIZER_PIECE_CONTROL = 3,      /* special: recognised with parse_special alone */
+    TOKENIZER_PIECE_USER_DEFINED = 4, /* always recognised, before anything is merged */
+    TOKENIZER_PIECE_UNUSED = 5,       /* never produced; decodes to nothing */
+    TOKENIZER_PIECE_BYTE = 6,         /* "<0xE2>": one byte of a character that has no piece */
+};
+
+enum tokenizer_switch { TOKENIZER_BY_MODEL, TOKENIZER_OFF, TOKENIZER_ON };
+
+/* A tokenizer as arrays, in the terms of GGUF's tokenizer.ggml.* keys. Only read during open. An
+ * array that the file lacks is NULL, an id that it lacks TOKEN_NONE, a switch that it lacks
+ * BY_MODEL: "llama" begins a text with bos and with a space, "gpt2" does neither, except that some
+ * pre-tokenizers bring bos with them (llama-bpe, tekken). */
+struct tokenizer_pieces {
+    struct tokenizer_string model;         /* .model: "gpt2" (byte-level BPE) or "llama" */
+    struct tokenizer_string pre_tokenizer; /* .pre; of "gpt2" only */
+    const struct tokenizer_string *tokens; /* [token_count] .tokens */
+    const float *scores;                   /* [token_count] .scores; "llama" needs them */
+    const int32_t *types;                  /* [token_count] .token_type; "llama" needs them,
+                                              of "gpt2" NULL means that all are normal */
+    uint32_t token_count;
+    uint32_t merge_count;
+    const struct tokenizer_string *merges; /* [merge_count] .merges: "left right", best first */
+    uint32_t bos, eos, unknown;            /* .bos_token_id, .eos_token_id, .unknown_token_id;
+                                              of "llama" 1, 2 and 0 where they are absent */
+    enum tokenizer_switch add_bos, add_eos; /* .add_bos_token, .add_eos_token */
+    enum tokenizer_switch add_space_prefix; /* .add_space_prefix; of "llama" only */
+    struct tokenizer_string chat_template;  /* tokenizer.chat_template */
+};
+
+/* Opens a tokenizer from arrays; `name` (the file) begins error sentences, which then name the key.
+ * The caller's arrays may go afterwards. INVALID: inconsistent (a piece twice, an id beyond the
+ * pieces, a merge of pieces that are not there, text that is not UTF-8). UNSUPPORTED: a model
+ * (unigram "t5", "bert", ...) or a pre-tokenizer that is not known, by its name. NO_MEMORY.
+ * A file that does not name its pre-tokenizer gets GPT-2's, see tokenizer_notice. */
+enum status tokenizer_open_pieces(struct tokenizer **out, const char *name,
+                                  const struct tokenizer_pieces *pieces, struct error *error);
 void tokenizer_close(struct tokenizer *tokenizer);
+
+/* A sentence that whoever opened the tokenizer should show its user, or NULL: what the file left
+ * open and how it was decided. Owned by the tokenizer. */
+const char *tokenizer_notice(const struct tokenizer *tokenizer);
 
 /* Appends the ids of `text` (UTF-8, may hold NUL) to `out`. `add_special` puts the model's own
  * leading and trailing tokens (bos, eos) around as its post-processor says. `parse_special`
@@ -64,11 +117,14 @@ const char *tokenizer_entry(const struct tokenizer *tokenizer, uint32_t id);
 const char *tokenizer_piece(const struct tokenizer *tokenizer, uint32_t id, size_t *bytes);
 /* Added tokens flagged special (bos, eos, chat marks): skipped by a detokenizer unless asked. */
 bool tokenizer_is_special(const struct tokenizer *tokenizer, uint32_t id);
-/* bos/eos by tokenizer_config.json or TOKEN_NONE. */
+/* bos/eos by tokenizer_config.json (or the pieces) or TOKEN_NONE. */
 uint32_t tokenizer_bos(const struct tokenizer *tokenizer);
 uint32_t tokenizer_eos(const struct tokenizer *tokenizer);
-/* The chat template text (Jinja) of chat_template.jinja or tokenizer_config.json, or NULL. Owned by
- * the tokenizer. */
+/* Takes this template in place of its own; before anybody else sees the tokenizer. NO_MEMORY. */
+enum status tokenizer_set_chat_template(struct tokenizer *tokenizer, const char *text,
+                                        size_t bytes);
+/* The chat template text (Jinja) of chat_template.jinja, of tokenizer_config.json or of the GGUF
+ * file, or NULL. Owned by the tokenizer. */
 const char *tokenizer_chat_template(const struct tokenizer *tokenizer);
 
 #ifdef __cplusplus

@@ -25,7 +25,9 @@ struct tokenizer {
     struct token_list before, after;      /* the model's own ids around a sequence */
     struct decoder decoder;
     uint32_t bos, eos;                    /* or TOKEN_NONE */
+    bool bos_by_model;                    /* pieces: bos begins a text unless the file objects */
     char *chat_template;                  /* or NULL */
+    char *notice;                         /* or NULL */
 };
 
 /* Fills a tokenizer whose fields are all zero from tokenizer.json; `file` names it in errors.
@@ -39,6 +41,9 @@ enum status tokenizer_config_read(struct tokenizer *tokenizer, const char *file,
 /* Takes bos and eos from special_tokens_map.json where the configuration named none. */
 enum status tokenizer_special_map_read(struct tokenizer *tokenizer, const char *file,
                                        const char *json, size_t json_bytes, struct error *error);
+/* Fills a tokenizer whose fields are all zero from the arrays of a GGUF file. Same errors. */
+enum status tokenizer_pieces_read(struct tokenizer *tokenizer, const char *file,
+                                  const struct tokenizer_pieces *pieces, struct error *error);
 
 #ifdef __cplusplus
 }
