@@ -27,12 +27,29 @@ extern "C" {
 
 struct backend;
 
-/* A weight matrix in backend memory. data needs no alignment beyond its element's. */
+/* How a matrix lies in memory. A backend says which it wants (`layout`); who brings weights into its
+ * memory or into a slot brings them so. Both take the same bytes. */
+enum weight_layout {
+    LAYOUT_ROWS,   /* row after row, as in the file */
+    LAYOUT_PACKED, /* sixteen rows side by side (engine/quant/packed.h) */
+};
+
+/* A weight matrix in backend memory. data needs no alignment beyond its element's; PACKED is faster
+ * at 64 bytes. */
 struct tensor {
     const void *data;
     enum dtype dtype;
     uint32_t rows; /* outputs */
-    uint32_t cols; /* inputs: length of a row, contiguous */
+    uint32_t cols; /* inputs: length of a row */
+    enum weight_layout layout;
+};
+
+#define MATMULS_MAX 4
+/* One of several matrices that are multiplied with the same activations. */
+struct matmul_out {
+    float *out;        /* [rows][w.rows] */
+    struct tensor w;
+    const float *bias; /* [w.rows] or NULL */
 };
 
 /* One layer's keys and values: blocks of KV_BLOCK_TOKENS positions, [block][kv_head][token][dim].
@@ -63,7 +80,8 @@ struct attention_args {
     uint32_t window;  /* positions attended to, 0: all */
 };
 
-/* One expert over the rows routed to it: out = down(silu(gate x) * up x). */
+/* One expert over the rows routed to it: out = down(silu(gate x) * up x). The three may differ in
+ * format. */
 struct expert_args {
     float *out;            /* [rows][down.rows], rows in the order of `gather` */
     const float *x;        /* [..][gate.cols] */
@@ -132,6 +150,8 @@ struct resident_ops {
 
 struct backend_ops {
     const char *name; /* "cpu" */
+    /* May matrices of this format be here, and how are they to lie? False: it has no kernels. */
+    bool (*layout)(const struct backend *b, enum dtype dtype, enum weight_layout *out);
     /* Memory for weights, KV and activations, 64-byte aligned and zeroed; NULL: exhausted. */
     void *(*alloc)(struct backend *b, size_t bytes);
     void (*release)(struct backend *b, void *p);
@@ -162,6 +182,14 @@ struct backend_ops {
     /* out[r][o] = W[o] . x[r] (+ bias[o], NULL: none); with `add`, out += it. out is not x. */
     void (*matmul)(struct backend *b, float *out, const float *x, struct tensor w,
                    const float *bias, uint32_t rows, bool add);
+    /* The same for several matrices: what attention's q, k and v are. count <= MATMULS_MAX. */
+    void (*matmuls)(struct backend *b, const float *x, uint32_t rows,
+                    const struct matmul_out *outs, uint32_t count);
+    /* x[i] *= factor. */
+    void (*scale)(struct backend *b, float *x, float factor, uint32_t rows, uint32_t width);
+    /* x[r] += factor * (gate ? sigmoid(gate[r]) : 1) * y[r]. */
+    void (*add_scaled)(struct backend *b, float *x, const float *y, const float *gate, float factor,
+                       uint32_t rows, uint32_t width);
     /* out[i] = x[rows[i]]; rows: host. */
     void (*gather)(struct backend *b, float *out, const float *x, const uint32_t *rows,
                    uint32_t count, uint32_t width);
@@ -198,24 +226,6 @@ struct backend {
     const struct backend_ops *ops; /* first member of every kind of backend */
 };
 
-enum cpu_isa { CPU_SCALAR, CPU_AVX2, CPU_AVX512, CPU_ISA_COUNT, CPU_BEST = CPU_ISA_COUNT };
-
-struct cpu_backend_config {
-    uint32_t threads;          /* 0: as many as the process may use */
-    enum cpu_isa isa;          /* CPU_BEST: the best this machine has */
-    uint32_t expert_width_max; /* largest f; sizes scratch */
-    uint32_t context_max;      /* longest sequence; sizes attention scratch */
-    uint32_t rows_max;         /* rows in one call at most */
-};
-
-/* UNSUPPORTED: this machine lacks the instruction set; NO_MEMORY. */
-enum status cpu_backend_open(struct backend **out, const struct cpu_backend_config *config,
-                             struct error *error);
-const char *cpu_isa_name(enum cpu_isa isa); /* "scalar", "avx2", "avx512" */
-bool cpu_isa_parse(const char *name, enum cpu_isa *out); /* also "auto" */
-enum cpu_isa cpu_backend_isa(const struct backend *b);
-uint32_t cpu_backend_threads(const struct backend *b);
-
 static inline void backend_close(struct backend *b)
 {
     if (b)
@@ -225,4 +235,6 @@ static inline void backend_close(struct backend *b)
 #ifdef __cplusplus
 }
 #endif
+
+#include "engine/backend/cpu/cpu_open.h"
 #endif

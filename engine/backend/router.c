@@ -53,4 +53,7 @@ void router_choose(const struct router *router, const float *logits, uint32_t *c
         sum = exp_sum(logits, router->experts, max);
     for (uint32_t i = 0; i < k; i++)
         weights[i] /= sum;
+    if (router->weight_scale != 0)
+        for (uint32_t i = 0; i < k; i++)
+            weights[i] *= router->weight_scale;
 }

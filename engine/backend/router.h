@@ -22,6 +22,7 @@ struct router {
     enum router_kind kind;
     uint32_t experts;
     uint32_t top_k; /* <= experts */
+    float weight_scale; /* what the weights are multiplied with; 0: they stay as they are */
 };
 
 /* Chooses for one token: logits[experts] -> chosen[top_k], weights[top_k]. A NaN among the logits

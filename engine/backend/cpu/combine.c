@@ -34,7 +34,8 @@ static void combine_row(const struct kernels *kernels, const struct combine_args
 static void combine_part(void *arg, uint32_t part, uint32_t worker)
 {
     const struct combine_job *job = arg;
-    for (size_t r = cpu_split_begin(&job->split, part); r < cpu_split_end(&job->split, part); r++)
+    size_t end = cpu_split_end(&job->split, part);
+    for (size_t r = cpu_split_begin(&job->split, part); r < end; r++)
         combine_row(job->kernels, job->args, r);
 }
 
@@ -44,9 +45,9 @@ void cpu_combine(struct backend *base, const struct combine_args *args)
     if (args->rows == 0)
         return;
     uint64_t choices = args->offsets[args->rows] - args->offsets[0];
-    uint64_t cost = choices * args->width / args->rows + args->width;
+    uint64_t cost = (choices + args->rows) * args->width * sizeof(float);
     struct combine_job job = {.kernels = b->kernels,
                               .args = args,
-                              .split = cpu_split_work(b, args->rows, cost, 1)};
+                              .split = cpu_split_rows(b, args->rows, cost)};
     cpu_threads_run(b->threads, combine_part, &job, job.split.parts);
 }

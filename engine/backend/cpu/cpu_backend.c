@@ -13,8 +13,7 @@
 
 #define LINE_BYTES 64
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
-#define PART_COST_MIN 65536 /* multiplications worth handing to another thread: some 3 us */
-#define PARTS_PER_THREAD 4
+#define HIDDEN_ROWS 1024 /* of all experts of a round together: each call is a few rounds at most */
 
 /* Large memory asks for huge pages: a matrix is read from end to end, a page fault and a TLB miss
  * every 4 KiB would be felt. */
@@ -87,31 +86,35 @@ static void cpu_gather(struct backend *b, float *out, const float *x, const uint
         memcpy(out + (size_t)i * width, x + (size_t)rows[i] * width, width * sizeof *out);
 }
 
-static void cpu_route(struct backend *b, const struct router *router, const float *scores,
-                      uint32_t rows, uint32_t *chosen, float *weights)
+/* Packed where it can be: a stream of whole vectors. Exact products are of decoded rows. */
+static bool cpu_layout(const struct backend *b, enum dtype dtype, enum weight_layout *out)
 {
-    for (uint32_t r = 0; r < rows; r++)
-        router_choose(router, scores + (size_t)r * router->experts,
-                      chosen + (size_t)r * router->top_k, weights + (size_t)r * router->top_k);
-}
-
-static void cpu_experts(struct backend *b, const struct expert_args *args, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        cpu_expert(b, &args[i]);
+    const struct cpu_backend *cpu = (const struct cpu_backend *)b;
+    *out = dtype_is_plain(dtype) || cpu->config.exact ? LAYOUT_ROWS : LAYOUT_PACKED;
+    return true;
 }
 
 static void cpu_close(struct backend *base)
 {
     struct cpu_backend *b = cpu_backend_of(base);
     cpu_threads_close(b->threads);
+    cpu_rope_table_close(b->rope_table);
+    free(b->scratch);
+    free(b->packed_rows);
     free(b->hidden);
-    free(b->scores);
+    free(b->packed_hidden);
+    free(b->linears);
+    free(b->units);
+    free(b->firsts);
+    free(b->runs);
+    free(b->row_list);
+    free(b->row_marked);
     free(b);
 }
 
 static const struct backend_ops ops = {
     .name = "cpu",
+    .layout = cpu_layout,
     .alloc = cpu_alloc,
     .release = cpu_release,
     .upload = cpu_upload,
@@ -124,6 +127,9 @@ static const struct backend_ops ops = {
     .embed = cpu_embed,
     .rms_norm = cpu_rms_norm,
     .matmul = cpu_matmul,
+    .matmuls = cpu_matmuls,
+    .scale = cpu_scale,
+    .add_scaled = cpu_add_scaled,
     .gather = cpu_gather,
     .rope = cpu_rope,
     .kv_write = cpu_kv_write,
@@ -134,14 +140,14 @@ static const struct backend_ops ops = {
     .fence = cpu_fence,
     .reached = cpu_reached,
     .sync = cpu_nothing,
-    .experts_at_once = 1,
     .close = cpu_close,
 };
 
 const char *cpu_isa_name(enum cpu_isa isa)
 {
     static const char *const names[CPU_ISA_COUNT + 1] = {
-        [CPU_SCALAR] = "scalar", [CPU_AVX2] = "avx2", [CPU_AVX512] = "avx512", [CPU_BEST] = "auto"};
+        [CPU_SCALAR] = "scalar", [CPU_AVX2] = "avx2", [CPU_AVX512] = "avx512",
+        [CPU_NEON] = "neon",     [CPU_BEST] = "auto"};
     CHECK_MSG((unsigned)isa <= CPU_BEST, "isa %d is not one", (int)isa);
     return names[isa];
 }
@@ -168,30 +174,90 @@ static enum status pick_kernels(struct cpu_backend *b, struct error *error)
     if (!b->kernels)
         return error_set(error, STATUS_UNSUPPORTED, "this machine cannot run %s kernels",
                          cpu_isa_name(wanted));
+    b->packed = packed_kernels_find(b->isa);
     return STATUS_OK;
+}
+
+/* What is allocated beside the threads: sizes in one place, for open and for the budget. */
+struct memory_plan {
+    uint64_t scratch, packed_rows, hidden, packed_hidden, lists;
+};
+
+static uint32_t hidden_rows(const struct cpu_backend_config *c)
+{
+    uint64_t most = (uint64_t)c->rows_max * (c->experts_max > 0 ? c->experts_max : 1);
+    most = most < HIDDEN_ROWS ? most : HIDDEN_ROWS;
+    return most > c->rows_max ? (uint32_t)most : c->rows_max;
+}
+
+static uint32_t items_max(const struct cpu_backend_config *c)
+{
+    return c->experts_max > MATMULS_MAX ? c->experts_max : MATMULS_MAX;
+}
+
+static size_t scratch_bytes(const struct cpu_backend_config *c)
+{
+    size_t attention = cpu_attention_scratch_bytes(), linear = cpu_linear_scratch_bytes(c);
+    return bytes_align_up(attention > linear ? attention : linear, LINE_BYTES);
+}
+
+static bool plan_memory(const struct cpu_backend_config *c, uint32_t threads,
+                        struct memory_plan *plan)
+{
+    bool packed = !c->exact && c->cols_max > 0;
+    uint64_t rows = c->rows_max, width = c->expert_width_max, items = items_max(c);
+    uint64_t width_in_blocks = bytes_align_up(width, ACTIVATION_BLOCK);
+    *plan = (struct memory_plan){.scratch = (uint64_t)threads * scratch_bytes(c)};
+    plan->lists = items * (2 * sizeof(struct linear) + sizeof(struct linear_units) + 8) +
+                  rows * (2 * sizeof(uint32_t) + 1);
+    if (packed) {
+        size_t cols = bytes_align_up(c->cols_max, ACTIVATION_BLOCK);
+        if (!bytes_mul(rows, packed_x_row_bytes(cols), &plan->packed_rows) ||
+            !bytes_mul(hidden_rows(c), packed_x_row_bytes(width_in_blocks), &plan->packed_hidden))
+            return false;
+    }
+    return bytes_mul(hidden_rows(c) * width, sizeof(float), &plan->hidden);
+}
+
+uint64_t cpu_backend_bytes(const struct cpu_backend_config *config)
+{
+    struct memory_plan p;
+    uint32_t threads = cpu_threads_allowed(config->threads);
+    if (!plan_memory(config, threads, &p))
+        return UINT64_MAX;
+    return p.scratch + p.packed_rows + p.hidden + p.packed_hidden + p.lists +
+           cpu_rope_table_bytes(config->rows_max);
 }
 
 static enum status make_scratch(struct cpu_backend *b, struct error *error)
 {
-    uint64_t hidden_bytes, scores_bytes;
-    uint64_t rows = b->config.rows_max, width = b->config.expert_width_max;
-    uint64_t lists = (uint64_t)cpu_threads_count(b->threads) * CPU_ATTENTION_HEADS;
-    b->scores_stride = bytes_align_up(b->config.context_max, LINE_BYTES / sizeof(float));
-    if (!bytes_mul(rows * width, sizeof(float), &hidden_bytes) ||
-        !bytes_mul(lists * b->scores_stride, sizeof(float), &scores_bytes))
+    const struct cpu_backend_config *c = &b->config;
+    struct memory_plan p;
+    if (!plan_memory(c, cpu_threads_count(b->threads), &p))
         return error_set(error, STATUS_NO_MEMORY,
-                         "compute scratch for rows_max %u, expert width %u and context_max %u "
-                         "exceeds the address space",
-                         b->config.rows_max, b->config.expert_width_max, b->config.context_max);
-    b->hidden = aligned_zeroed(hidden_bytes);
-    b->scores = aligned_zeroed(scores_bytes);
-    if (!b->hidden || !b->scores)
-        return error_set(error, STATUS_NO_MEMORY,
-                         "no memory for %llu bytes of compute scratch (rows_max %u x expert width "
-                         "%u, context_max %u)",
-                         (unsigned long long)(hidden_bytes + scores_bytes), b->config.rows_max,
-                         b->config.expert_width_max, b->config.context_max);
-    return STATUS_OK;
+                         "compute scratch for rows_max %u, expert width %u and rows of %u exceeds "
+                         "the address space", c->rows_max, c->expert_width_max, c->cols_max);
+    b->hidden_rows = hidden_rows(c);
+    b->items_max = items_max(c);
+    b->scratch_bytes = scratch_bytes(c);
+    b->scratch = aligned_zeroed(p.scratch);
+    b->packed_rows = aligned_zeroed(p.packed_rows);
+    b->hidden = aligned_zeroed(p.hidden);
+    b->packed_hidden = aligned_zeroed(p.packed_hidden);
+    b->linears = calloc(2 * (size_t)b->items_max, sizeof *b->linears);
+    b->units = calloc(b->items_max, sizeof *b->units);
+    b->firsts = calloc((size_t)b->items_max + 1, sizeof *b->firsts);
+    b->runs = calloc((size_t)c->rows_max + 1, sizeof *b->runs);
+    b->row_list = calloc((size_t)c->rows_max + 1, sizeof *b->row_list);
+    b->row_marked = calloc((size_t)c->rows_max + 1, 1);
+    b->rope_table = cpu_rope_table_open(c->rows_max);
+    if (b->scratch && b->packed_rows && b->hidden && b->packed_hidden && b->linears && b->units &&
+        b->firsts && b->runs && b->row_list && b->row_marked && b->rope_table)
+        return STATUS_OK;
+    return error_set(error, STATUS_NO_MEMORY,
+                     "no memory for %llu bytes of compute scratch (rows_max %u x expert width %u, "
+                     "rows of %u)", (unsigned long long)cpu_backend_bytes(c), c->rows_max,
+                     c->expert_width_max, c->cols_max);
 }
 
 enum status cpu_backend_open(struct backend **out, const struct cpu_backend_config *config,
@@ -202,8 +268,10 @@ enum status cpu_backend_open(struct backend **out, const struct cpu_backend_conf
     struct cpu_backend *b = calloc(1, sizeof *b);
     if (!b)
         return error_set(error, STATUS_NO_MEMORY, "no memory for the CPU backend");
-    b->base.ops = &ops;
     b->config = *config;
+    b->ops = ops;
+    b->ops.experts_at_once = config->experts_max > 0 ? config->experts_max : 1;
+    b->base.ops = &b->ops;
     if ((status = pick_kernels(b, error)) != STATUS_OK)
         goto fail;
     if ((status = cpu_threads_open(&b->threads, config->threads, error)) != STATUS_OK)
@@ -225,21 +293,4 @@ enum cpu_isa cpu_backend_isa(const struct backend *b)
 uint32_t cpu_backend_threads(const struct backend *b)
 {
     return cpu_threads_count(((const struct cpu_backend *)b)->threads);
-}
-
-struct cpu_split cpu_split_work(const struct cpu_backend *b, uint32_t units,
-                                uint64_t cost_per_unit, uint32_t align)
-{
-    struct cpu_split split = {.units = units, .per_part = units, .parts = units > 0};
-    uint64_t threads = cpu_threads_count(b->threads);
-    uint64_t cost = units * cost_per_unit;
-    if (threads == 1 || cost < 2 * PART_COST_MIN)
-        return split;
-    uint64_t parts = cost / PART_COST_MIN;
-    if (parts > threads * PARTS_PER_THREAD)
-        parts = threads * PARTS_PER_THREAD;
-    uint64_t per_part = ((units + parts - 1) / parts + align - 1) / align * align;
-    split.per_part = per_part < units ? (uint32_t)per_part : units;
-    split.parts = (units - 1) / split.per_part + 1;
-    return split;
 }

@@ -7,10 +7,15 @@
  * waits for workers that took nothing, so on a crowded machine a run lasts as long as the work, not
  * as long as the slowest wake-up.
  *
- * Waiting is a short spin (a few microseconds: the next operation of a layer follows at once), then
- * sleep, because the machine belongs to others too. Sleepers announce themselves before they look
- * at the word a last time, publishers write the word before they look for sleepers; both orders are
- * sequentially consistent, so one of the two always sees the other and no wake-up is lost.
+ * Waiting is a spin, then sleep, because the machine belongs to others too. The spin outlasts what
+ * lies between two operations of a layer, and between two layers (SPIN_NS): waking a sleeper costs
+ * both sides a system call and takes longer than many an operation. Where spins do not meet anything,
+ * as with more threads than processors, each is half as long as the one before, down to a few
+ * microseconds; the first that meets something restores them. (Offering the processor at every turn
+ * of the spin, sched_yield, was worse on a loaded machine: it comes back a time slice later, a
+ * sleeper at once.) Sleepers announce themselves before they look at the word a last time, publishers
+ * write the word before they look for sleepers; both orders are sequentially consistent, so one of the
+ * two always sees the other and no wake-up is lost.
  *
  * Invariant: job fields change only while `unfinished` is 0 and no part is left to claim. */
 #include "engine/backend/cpu/cpu_threads.h"
@@ -25,8 +30,10 @@
 #include <string.h>
 
 #include "memory/base/check.h"
+#include "memory/base/clock.h"
 
-#define SPINS 64 /* a pause is 40 to 140 cycles: two to five microseconds in all */
+#define SPIN_NS 50000
+#define PAUSES 64 /* 40 to 140 cycles each: some microseconds, the shortest spin */
 
 struct cpu_threads {
     _Alignas(64) atomic_uint_fast64_t claims; /* generation << 32 | parts left to claim */
@@ -41,6 +48,7 @@ struct cpu_threads {
     pthread_cond_t published;
     pthread_cond_t finished;
 
+    uint64_t spin_ns; /* the caller's */
     uint32_t count;   /* the caller included */
     uint32_t started; /* workers that exist, for close() of a half-built pool */
     struct worker {
@@ -62,6 +70,35 @@ static void pause_briefly(void)
 static bool parts_left(struct cpu_threads *pool)
 {
     return (uint32_t)atomic_load(&pool->claims) != 0;
+}
+
+/* Waits until `until` holds; false: it did not for as long as a spin lasts, at present *spin_ns. */
+static bool spin(struct cpu_threads *pool, bool (*until)(struct cpu_threads *pool),
+                 uint64_t *spin_ns)
+{
+    uint64_t end = 0;
+    do {
+        for (int i = 0; i < PAUSES; i++) {
+            if (until(pool)) {
+                *spin_ns = SPIN_NS;
+                return true;
+            }
+            pause_briefly();
+        }
+        end = end > 0 ? end : clock_now_ns() + *spin_ns;
+    } while (clock_now_ns() < end);
+    *spin_ns /= 2;
+    return until(pool);
+}
+
+static bool all_finished(struct cpu_threads *pool)
+{
+    return atomic_load(&pool->unfinished) == 0;
+}
+
+static bool something_to_do(struct cpu_threads *pool)
+{
+    return parts_left(pool) || atomic_load(&pool->closing);
 }
 
 static void finish_part(struct cpu_threads *pool)
@@ -95,7 +132,7 @@ static void sleep_until_published(struct cpu_threads *pool)
 {
     pthread_mutex_lock(&pool->mutex);
     atomic_fetch_add(&pool->sleepers, 1);
-    while (!parts_left(pool) && !atomic_load(&pool->closing))
+    while (!something_to_do(pool))
         pthread_cond_wait(&pool->published, &pool->mutex);
     atomic_fetch_sub(&pool->sleepers, 1);
     pthread_mutex_unlock(&pool->mutex);
@@ -105,12 +142,10 @@ static void *worker_main(void *p)
 {
     struct worker *self = p;
     struct cpu_threads *pool = self->pool;
+    uint64_t spin_ns = SPIN_NS;
     while (!atomic_load(&pool->closing)) {
         take_parts(pool, self->number);
-        int spins = 0;
-        while (!parts_left(pool) && spins++ < SPINS)
-            pause_briefly();
-        if (!parts_left(pool))
+        if (!spin(pool, something_to_do, &spin_ns))
             sleep_until_published(pool);
     }
     return NULL;
@@ -132,14 +167,11 @@ static void wake_workers(struct cpu_threads *pool, uint32_t wanted)
 
 static void wait_finished(struct cpu_threads *pool)
 {
-    for (int spins = 0; spins < SPINS; spins++) {
-        if (atomic_load(&pool->unfinished) == 0)
-            return;
-        pause_briefly();
-    }
+    if (spin(pool, all_finished, &pool->spin_ns))
+        return;
     pthread_mutex_lock(&pool->mutex);
     atomic_store(&pool->caller_sleeps, true);
-    while (atomic_load(&pool->unfinished) != 0)
+    while (!all_finished(pool))
         pthread_cond_wait(&pool->finished, &pool->mutex);
     atomic_store(&pool->caller_sleeps, false);
     pthread_mutex_unlock(&pool->mutex);
@@ -150,8 +182,8 @@ void cpu_threads_run(struct cpu_threads *pool,
                      uint32_t parts)
 {
     if (parts <= 1 || pool->count == 1) {
-        for (uint32_t part = 0; part < parts; part++)
-            work(arg, part, 0);
+        while (parts-- > 0)
+            work(arg, parts, 0);
         return;
     }
     DCHECK(atomic_load(&pool->unfinished) == 0 && !parts_left(pool));
@@ -170,13 +202,12 @@ uint32_t cpu_threads_count(const struct cpu_threads *pool)
     return pool->count;
 }
 
-static uint32_t allowed_cpus(void)
+uint32_t cpu_threads_allowed(uint32_t count)
 {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return 1;
-    int n = CPU_COUNT(&set);
-    return n > 0 ? (uint32_t)n : 1;
+    if (count == 0)
+        count = sched_getaffinity(0, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 1;
+    return count == 0 ? 1 : count > CPU_THREADS_MAX ? CPU_THREADS_MAX : count;
 }
 
 /* Workers take no signals: those are for the thread that handles them. */
@@ -193,10 +224,7 @@ static int start_worker(struct worker *worker)
 enum status cpu_threads_open(struct cpu_threads **out, uint32_t count, struct error *error)
 {
     *out = NULL;
-    if (count == 0)
-        count = allowed_cpus();
-    if (count > CPU_THREADS_MAX)
-        count = CPU_THREADS_MAX;
+    count = cpu_threads_allowed(count);
     size_t bytes = sizeof(struct cpu_threads) + count * sizeof(struct worker);
     struct cpu_threads *pool = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!pool)
@@ -206,6 +234,7 @@ enum status cpu_threads_open(struct cpu_threads **out, uint32_t count, struct er
     pthread_cond_init(&pool->published, NULL);
     pthread_cond_init(&pool->finished, NULL);
     pool->count = count;
+    pool->spin_ns = SPIN_NS;
     for (uint32_t i = 1; i < count; i++) {
         struct worker *worker = &pool->workers[i];
         worker->pool = pool;

@@ -18,6 +18,9 @@ const struct kernels *kernels_find(enum cpu_isa isa)
             __builtin_cpu_supports("fma"))
             return &kernels_avx512;
         return NULL;
+#elif defined(__aarch64__)
+    case CPU_NEON: /* every processor of that architecture */
+        return &kernels_neon;
 #endif
     default:
         return NULL;

@@ -37,6 +37,29 @@ struct kernel_tile {
     size_t n;
 };
 
+/* c[i][j] += a[i][k] * b[k][j]: for each i, j a chain c = fma(a, b, c) (scalar: product and sum round
+ * separately) over k = 0 .. depth - 1 in this order, whatever the shape of the call. */
+struct kernel_product {
+    float *c;
+    const float *a;
+    const float *b;
+    size_t c_stride, a_stride, b_stride; /* values from row to row */
+    uint32_t rows;                       /* of a and c */
+    uint32_t depth;                      /* columns of a, rows of b */
+    uint32_t cols;                       /* of b and c */
+};
+
+/* The dot products of any number of rows with each other. */
+struct kernel_dots {
+    float *to;             /* [x_rows][to_stride]: x[i] . w[j] */
+    const float *x;        /* [x_rows][x_stride] */
+    const uint8_t *w;      /* [w_rows], encoded */
+    size_t to_stride, x_stride; /* values */
+    size_t w_stride_bytes;
+    uint32_t x_rows, w_rows;
+    size_t n;
+};
+
 struct kernels_of_format {
     /* sums[i * KERNEL_TILE_W + j] = x[i] . w[j]. */
     void (*dot)(float *sums, const struct kernel_tile *tile);
@@ -45,6 +68,8 @@ struct kernels_of_format {
     /* acc[i] += weights[r] * value i of row r, for r = 0 .. count - 1 in this order. */
     void (*accumulate)(float *acc, const uint8_t *rows, size_t stride_bytes, const float *weights,
                        size_t count, size_t n);
+    /* The same sums as dot, tile by tile. */
+    void (*dots)(const struct kernel_dots *d);
 };
 
 struct kernels {
@@ -54,12 +79,18 @@ struct kernels {
     float (*sum_squares)(const float *x, size_t n);
     /* out[i] = x[i] * factor * weight[i], in this order; out may be x. */
     void (*normalize)(float *out, const float *x, const float *weight, float factor, size_t n);
-    /* x[i] = exp(scale * x[i] - max of scale * x); the sum of these. n >= 1. */
-    float (*softmax)(float *x, float scale, size_t n);
+    void (*product)(const struct kernel_product *p);
+    /* x[i] *= scale; the largest of these, or any of them where one is NaN. n >= 1. */
+    float (*scale_max)(float *x, float scale, size_t n);
+    /* x[i] = exp(x[i] - max); the sum of these. */
+    float (*exp_sum)(float *x, float max, size_t n);
+    /* The pair (a[i], b[i]) turned: a * cosine - b * sine, b * cosine + a * sine. */
+    void (*rotate)(float *a, float *b, const float *cosines, const float *sines, size_t n);
     /* gate[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp(-g)). */
     void (*silu_mul)(float *gate, const float *up, size_t n);
     void (*scale)(float *x, float factor, size_t n);
     void (*add)(float *to, const float *x, size_t n); /* to[i] += x[i] */
+    void (*add_scaled)(float *to, const float *x, float factor, size_t n); /* += x[i] * factor */
     /* x[i] = exp(x[i]): within 2 ulp wherever the result is normal, 0 and infinity beyond, exp(0)
      * exactly 1, NaN stays NaN. What softmax and silu_mul are made of, here for their tests. */
     void (*exp)(float *x, size_t n);
@@ -69,6 +100,8 @@ extern const struct kernels kernels_scalar;
 #if defined(__x86_64__)
 extern const struct kernels kernels_avx2;
 extern const struct kernels kernels_avx512;
+#elif defined(__aarch64__)
+extern const struct kernels kernels_neon;
 #endif
 
 /* NULL: this build or this machine lacks the instruction set. CPU_BEST is not one. */

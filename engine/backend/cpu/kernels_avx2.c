@@ -12,6 +12,7 @@
 
 #define VEC_LANES 8
 #define VEC_TILE_X 2
+#define VEC_PRODUCT_ROWS 3
 #define VEC_TABLE kernels_avx2
 #define VEC_INLINE static inline __attribute__((always_inline))
 

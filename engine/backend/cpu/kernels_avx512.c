@@ -10,6 +10,7 @@
 
 #define VEC_LANES 16
 #define VEC_TILE_X 4
+#define VEC_PRODUCT_ROWS 6
 #define VEC_TABLE kernels_avx512
 #define VEC_INLINE static inline __attribute__((always_inline))
 
@@ -109,6 +110,35 @@ VEC_INLINE void vec_sum4(float *sums, vec a, vec b, vec c, vec d)
     __m128 cd = _mm_hadd_ps(quarter_sum(c), quarter_sum(d));
     _mm_storeu_ps(sums, _mm_hadd_ps(ab, cd));
 }
+
+/* Two vectors to one: x's lanes l and l + 8 are added, l and l + 4, ..., y's likewise. */
+VEC_INLINE vec add_halves(vec x, vec y)
+{
+    return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
+}
+
+VEC_INLINE vec add_quarters(vec x, vec y)
+{
+    return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
+}
+
+VEC_INLINE vec add_neighbours(vec x, vec y)
+{
+    return _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x88), _mm512_shuffle_ps(x, y, 0xdd));
+}
+
+/* The sums of sixteen vectors, in the tree of vec_sum, at the price of three of them: each step adds
+ * the lanes of two vectors and leaves one. */
+VEC_INLINE void vec_sum16(float *sums, vec acc[VEC_TILE_X][4])
+{
+    vec step[4];
+    for (int i = 0; i < 4; i++) /* acc[i][0], [1], [2], [3], each four lanes */
+        step[i] = add_quarters(add_halves(acc[i][0], acc[i][1]), add_halves(acc[i][2], acc[i][3]));
+    vec sum = add_neighbours(add_neighbours(step[0], step[1]), add_neighbours(step[2], step[3]));
+    const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    _mm512_storeu_ps(sums, _mm512_permutexvar_ps(order, sum));
+}
+#define VEC_SUM_TILE vec_sum16
 
 /* p * 2^k, k + 1.5 * 2^23 being `shifted`, in two halves. */
 VEC_INLINE vec vec_times_power_of_two(vec p, vec shifted)

@@ -103,6 +103,20 @@ INLINE void accumulate_rows(float (*value)(const uint8_t *, size_t), float *acc,
                                     const float *weights, size_t count, size_t n)                  \
     {                                                                                              \
         accumulate_rows(value_##format, acc, rows, stride_bytes, weights, count, n);               \
+    }                                                                                              \
+    static void dots_##format(const struct kernel_dots *d)                                         \
+    {                                                                                              \
+        for (size_t i = 0; i < d->x_rows; i++) {                                                   \
+            const float *x = d->x + i * d->x_stride;                                               \
+            for (size_t j = 0; j < d->w_rows; j++) {                                               \
+                struct kernel_tile tile = {.w = d->w + j * d->w_stride_bytes,                      \
+                                           .w_rows = 1,                                            \
+                                           .x_rows = 1,                                            \
+                                           .x = &x,                                                \
+                                           .n = d->n};                                             \
+                dot_rows(value_##format, d->to + i * d->to_stride + j, &tile);                     \
+            }                                                                                      \
+        }                                                                                          \
     }
 
 KERNELS_OF(f32)
@@ -168,19 +182,46 @@ static void normalize(float *out, const float *x, const float *weight, float fac
         out[i] = x[i] * factor * weight[i];
 }
 
-static float softmax(float *x, float scale, size_t n)
+static void product(const struct kernel_product *p)
+{
+    for (size_t i = 0; i < p->rows; i++) {
+        float *c = p->c + i * p->c_stride;
+        const float *a = p->a + i * p->a_stride;
+        for (size_t k = 0; k < p->depth; k++) {
+            const float *b = p->b + k * p->b_stride;
+            for (size_t j = 0; j < p->cols; j++)
+                c[j] += a[k] * b[j];
+        }
+    }
+}
+
+static float scale_max(float *x, float scale, size_t n)
 {
     float max = x[0] * scale;
     for (size_t i = 0; i < n; i++) {
         x[i] *= scale;
         max = x[i] > max ? x[i] : max;
     }
+    return max;
+}
+
+static float exp_sum(float *x, float max, size_t n)
+{
     float lane[LANES] = {0};
     for (size_t i = 0; i < n; i++) {
         x[i] = exp_one(x[i] - max);
         lane[i % LANES] += x[i];
     }
     return sum_lanes(lane);
+}
+
+static void rotate(float *a, float *b, const float *cosines, const float *sines, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float x = a[i], y = b[i];
+        a[i] = x * cosines[i] - y * sines[i];
+        b[i] = y * cosines[i] + x * sines[i];
+    }
 }
 
 static void silu_mul(float *gate, const float *up, size_t n)
@@ -201,17 +242,27 @@ static void add_all(float *to, const float *x, size_t n)
         to[i] += x[i];
 }
 
+static void add_scaled(float *to, const float *x, float factor, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] += x[i] * factor;
+}
+
 const struct kernels kernels_scalar = {
     .tile_x = TILE_X,
-    .format = {[DTYPE_F32] = {dot_f32, decode_f32, accumulate_f32},
-               [DTYPE_F16] = {dot_f16, decode_f16, accumulate_f16},
-               [DTYPE_BF16] = {dot_bf16, decode_bf16, accumulate_bf16}},
+    .format = {[DTYPE_F32] = {dot_f32, decode_f32, accumulate_f32, dots_f32},
+               [DTYPE_F16] = {dot_f16, decode_f16, accumulate_f16, dots_f16},
+               [DTYPE_BF16] = {dot_bf16, decode_bf16, accumulate_bf16, dots_bf16}},
     .encode_f16 = encode_f16,
     .sum_squares = sum_squares,
     .normalize = normalize,
-    .softmax = softmax,
+    .product = product,
+    .scale_max = scale_max,
+    .exp_sum = exp_sum,
+    .rotate = rotate,
     .silu_mul = silu_mul,
     .scale = scale_all,
     .add = add_all,
+    .add_scaled = add_scaled,
     .exp = exp_all,
 };

@@ -1,6 +1,8 @@
 /* Part of kernels_vector.h: what is done with rows of encoded numbers (weights, keys, values). The
  * functions take the format's two loaders as arguments and are always inlined, so that each
  * KERNELS_OF line compiles them anew with the loader's few instructions inside the loop. */
+#include <string.h>
+
 #include "engine/backend/cpu/kernels.h"
 
 /* A loader decodes VEC_LANES values from value i of a row; a part loader n of them, the rest 0. */
@@ -53,6 +55,12 @@ VEC_INLINE void dot_shape(LOADER, PART_LOADER, const size_t bits, float *sums,
                 acc[i][j] = vec_fma(value, weight[j], acc[i][j]);
         }
     }
+#ifdef VEC_SUM_TILE
+    if (x_rows == VEC_TILE_X && w_rows == KERNEL_TILE_W) {
+        VEC_SUM_TILE(sums, acc);
+        return;
+    }
+#endif
     for (uint32_t i = 0; i < x_rows; i++) {
         if (w_rows == KERNEL_TILE_W)
             vec_sum4(sums + i * KERNEL_TILE_W, acc[i][0], acc[i][1], acc[i][2], acc[i][3]);
@@ -141,6 +149,38 @@ VEC_INLINE void accumulate_rows(LOADER, PART_LOADER, float *acc, const uint8_t *
     vec_store_part(acc + i, sum, n - i);
 }
 
+/* Tile by tile; a few activation rows meet all weight rows, which lie in cache, before the next. Full
+ * tiles are compiled in; the edges go through the format's dot. */
+VEC_INLINE void dots_rows(LOADER, PART_LOADER, const size_t bits,
+                          void (*dot)(float *sums, const struct kernel_tile *tile),
+                          const struct kernel_dots *d)
+{
+    const float *x[VEC_TILE_X];
+    float sums[VEC_TILE_X * KERNEL_TILE_W];
+    struct kernel_tile tile = {.w_stride_bytes = d->w_stride_bytes, .x = x, .n = d->n};
+    for (uint32_t i = 0; i < d->x_rows; i += tile.x_rows) {
+        tile.x_rows = d->x_rows - i < VEC_TILE_X ? d->x_rows - i : VEC_TILE_X;
+        for (uint32_t r = 0; r < tile.x_rows; r++)
+            x[r] = d->x + (i + r) * d->x_stride;
+        uint32_t j = 0;
+        for (; tile.x_rows == VEC_TILE_X && j + KERNEL_TILE_W <= d->w_rows; j += KERNEL_TILE_W) {
+            dot_shape(load, load_part, bits, sums, &tile, d->w + j * d->w_stride_bytes, VEC_TILE_X,
+                      KERNEL_TILE_W);
+            for (uint32_t r = 0; r < VEC_TILE_X; r++)
+                memcpy(d->to + (i + r) * d->to_stride + j, sums + r * KERNEL_TILE_W,
+                       KERNEL_TILE_W * sizeof *sums);
+        }
+        for (; j < d->w_rows; j += tile.w_rows) {
+            tile.w_rows = d->w_rows - j < KERNEL_TILE_W ? d->w_rows - j : KERNEL_TILE_W;
+            tile.w = d->w + j * d->w_stride_bytes;
+            dot(sums, &tile);
+            for (uint32_t r = 0; r < tile.x_rows; r++)
+                memcpy(d->to + (i + r) * d->to_stride + j, sums + r * KERNEL_TILE_W,
+                       tile.w_rows * sizeof *sums);
+        }
+    }
+}
+
 #define KERNELS_OF(format, bits)                                                                   \
     static void dot_##format(float *sums, const struct kernel_tile *tile)                          \
     {                                                                                              \
@@ -155,6 +195,10 @@ VEC_INLINE void accumulate_rows(LOADER, PART_LOADER, float *acc, const uint8_t *
     {                                                                                              \
         accumulate_rows(load_##format, load_part_##format, acc, rows, stride_bytes, weights,       \
                         count, n);                                                                 \
+    }                                                                                              \
+    static void dots_##format(const struct kernel_dots *d)                                         \
+    {                                                                                              \
+        dots_rows(load_##format, load_part_##format, bits, dot_##format, d);                       \
     }
 
 KERNELS_OF(f32, 32)

@@ -90,6 +90,17 @@ static void add_all(float *to, const float *x, size_t n)
         to[i] += x[i];
 }
 
+/* Rounded twice, tail and body alike. */
+static void add_scaled(float *to, const float *x, float factor, size_t n)
+{
+    const vec f = vec_set1(factor);
+    size_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES)
+        vec_store(to + i, vec_add(vec_load(to + i), vec_mul(vec_load(x + i), f)));
+    for (; i < n; i++)
+        to[i] += x[i] * factor;
+}
+
 /* Which of equal values is the largest does not matter, so neither does the order. */
 static float max_of(const float *x, size_t n)
 {
@@ -109,23 +120,44 @@ static float max_of(const float *x, size_t n)
     return max;
 }
 
-static float softmax(float *x, float scale, size_t n)
+static float scale_max(float *x, float scale, size_t n)
 {
     scale_all(x, scale, n);
-    const vec max = vec_set1(max_of(x, n));
+    return max_of(x, n);
+}
+
+static float exp_sum(float *x, float max, size_t n)
+{
+    const vec m = vec_set1(max);
     vec sum = vec_zero();
     size_t i = 0;
     for (; i + VEC_LANES <= n; i += VEC_LANES) {
-        vec e = exp_vec(vec_sub(vec_load(x + i), max));
+        vec e = exp_vec(vec_sub(vec_load(x + i), m));
         vec_store(x + i, e);
         sum = vec_add(sum, e);
     }
     if (i < n) {
-        vec e = vec_keep(exp_vec(vec_sub(vec_load_part(x + i, n - i), max)), n - i);
+        vec e = vec_keep(exp_vec(vec_sub(vec_load_part(x + i, n - i), m)), n - i);
         vec_store_part(x + i, e, n - i);
         sum = vec_add(sum, e);
     }
     return vec_sum(sum);
+}
+
+static void rotate(float *a, float *b, const float *cosines, const float *sines, size_t n)
+{
+    size_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES) {
+        vec x = vec_load(a + i), y = vec_load(b + i);
+        vec c = vec_load(cosines + i), s = vec_load(sines + i);
+        vec_store(a + i, vec_sub(vec_mul(x, c), vec_mul(y, s)));
+        vec_store(b + i, vec_add(vec_mul(y, c), vec_mul(x, s)));
+    }
+    for (; i < n; i++) {
+        float x = a[i], y = b[i];
+        a[i] = x * cosines[i] - y * sines[i];
+        b[i] = y * cosines[i] + x * sines[i];
+    }
 }
 
 VEC_INLINE vec silu_mul_vec(vec gate, vec up)

@@ -18,7 +18,8 @@ static void norm_part(void *arg, uint32_t part, uint32_t worker)
 {
     const struct norm_job *job = arg;
     size_t width = job->width;
-    for (size_t r = cpu_split_begin(&job->split, part); r < cpu_split_end(&job->split, part); r++) {
+    size_t end = cpu_split_end(&job->split, part);
+    for (size_t r = cpu_split_begin(&job->split, part); r < end; r++) {
         const float *x = job->x + r * width;
         float mean = job->kernels->sum_squares(x, width) / (float)width;
         float factor = 1.0f / sqrtf(mean + job->eps);
@@ -36,6 +37,6 @@ void cpu_rms_norm(struct backend *base, float *out, const float *x, const float 
                            .weight = weight,
                            .width = width,
                            .eps = eps,
-                           .split = cpu_split_work(b, rows, 2 * (uint64_t)width, 1)};
+                           .split = cpu_split_rows(b, rows, 3 * (uint64_t)rows * width)};
     cpu_threads_run(b->threads, norm_part, &job, job.split.parts);
 }

@@ -132,6 +132,17 @@ static bool cuda_reached(struct backend *base, uint64_t fence, bool wait)
 
 /* ---- operations ---- */
 
+bool cuda_backend_layout(enum dtype dtype, enum weight_layout *out)
+{
+    *out = LAYOUT_ROWS;
+    return dtype_is_plain(dtype); /* those that cuda_with_format knows */
+}
+
+static bool op_layout(const struct backend *base, enum dtype dtype, enum weight_layout *out)
+{
+    return cuda_backend_layout(dtype, out);
+}
+
 /* Rows that our own kernels take; more are faster through cuBLAS, whose order of sums depends on
  * their number. */
 static bool few(const struct cuda_backend *b, uint32_t rows)
@@ -163,6 +174,27 @@ static void op_matmul(struct backend *base, float *out, const float *x, struct t
         cuda_matmul_few(b->stream, out, x, w, bias, rows, add, b->stopped);
     else
         cuda_matmul_many(&b->gemm, out, x, w, bias, rows, add);
+}
+
+/* Our own kernels read each weight once, and cuBLAS is one call for each: nothing to gain together. */
+static void op_matmuls(struct backend *base, const float *x, uint32_t rows,
+                       const struct matmul_out *outs, uint32_t count)
+{
+    CHECK(count <= MATMULS_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        op_matmul(base, outs[i].out, x, outs[i].w, outs[i].bias, rows, false);
+}
+
+static void op_scale(struct backend *base, float *x, float factor, uint32_t rows, uint32_t width)
+{
+    cuda_scale(cuda_backend_of(base)->stream, x, factor, rows, width);
+}
+
+static void op_add_scaled(struct backend *base, float *x, const float *y, const float *gate,
+                          float factor, uint32_t rows, uint32_t width)
+{
+    struct cuda_backend *b = cuda_backend_of(base);
+    cuda_add_scaled(b->stream, x, y, gate, factor, rows, width, b->stopped);
 }
 
 static void op_gather(struct backend *base, float *out, const float *x, const uint32_t *rows,
@@ -260,8 +292,12 @@ static void op_experts(struct backend *base, const struct expert_args *args, uin
     each.hidden = b->expert_hidden;
     CHECK(places <= b->config.rows_max * b->config.top_k);
     if (few(b, most)) {
-        cuda_stage_upload(b, b->experts, host, count * sizeof *host);
-        cuda_stage_upload(b, b->expert_count, &count, sizeof count);
+        if (count == 1) { /* the shared expert, also in a graph */
+            cuda_expert_put(b->stream, b->experts, b->expert_count, host[0]);
+        } else {
+            cuda_stage_upload(b, b->experts, host, count * sizeof *host);
+            cuda_stage_upload(b, b->expert_count, &count, sizeof count);
+        }
         cuda_experts_few(b->stream, &each);
     } else {
         cuda_experts_many(&b->gemm, &each, host, count, &b->many);
@@ -315,6 +351,11 @@ struct piece {
 
 #define PIECES_MAX 24
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static uint32_t pieces_of(struct cuda_backend *b, struct piece *p)
 {
     const struct cuda_backend_config *c = &b->config;
@@ -323,10 +364,12 @@ static uint32_t pieces_of(struct cuda_backend *b, struct piece *p)
     size_t hidden_choices = choices > ahead ? choices : ahead;
     size_t wide = c->hidden > c->expert_width ? c->hidden : c->expert_width;
     size_t rows_or_ahead = rows > CUDA_RESIDENT_ROWS ? rows : CUDA_RESIDENT_ROWS;
+    size_t shared_wide = c->hidden > c->shared_width ? c->hidden : c->shared_width;
+    size_t hidden_values = larger(hidden_choices * c->expert_width, rows * c->shared_width);
     p[n++] = {(void **)&b->step, cuda_step_words(c) * sizeof(uint32_t)};
     p[n++] = {(void **)&b->attention,
               cuda_attention_scratch(ATTENTION_ROWS, c->heads, c->head_dim, c->context_max)};
-    p[n++] = {(void **)&b->expert_hidden, hidden_choices * c->expert_width * sizeof(float)};
+    p[n++] = {(void **)&b->expert_hidden, hidden_values * sizeof(float)};
     p[n++] = {(void **)&b->experts, c->experts * sizeof(struct cuda_expert)};
     p[n++] = {(void **)&b->expert_count, sizeof(uint32_t)};
     p[n++] = {&b->draw, cuda_draw_scratch(c->places_max, c->vocab)};
@@ -344,8 +387,9 @@ static uint32_t pieces_of(struct cuda_backend *b, struct piece *p)
         p[n++] = {&b->workspace, WORKSPACE_BYTES};
         p[n++] = {&b->gemm.half, rows_or_ahead * c->width_max * sizeof(uint16_t)};
         p[n++] = {(void **)&b->gemm.sum, rows_or_ahead * c->width_max * sizeof(float)};
-        p[n++] = {&b->many.half, choices * wide * sizeof(uint16_t)};
-        p[n++] = {(void **)&b->many.up, choices * c->expert_width * sizeof(float)};
+        p[n++] = {&b->many.half, larger(choices * wide, rows * shared_wide) * sizeof(uint16_t)};
+        p[n++] = {(void **)&b->many.up,
+                  larger(choices * c->expert_width, rows * c->shared_width) * sizeof(float)};
     }
     CHECK(n <= PIECES_MAX && n <= CUDA_OWNED_MAX);
     return (uint32_t)n;
@@ -440,6 +484,7 @@ static struct backend_ops make_table(void)
 {
     struct backend_ops ops = {};
     ops.name = "cuda";
+    ops.layout = op_layout;
     ops.alloc = cuda_alloc;
     ops.release = cuda_release;
     ops.upload = cuda_upload;
@@ -452,6 +497,9 @@ static struct backend_ops make_table(void)
     ops.embed = op_embed;
     ops.rms_norm = op_rms_norm;
     ops.matmul = op_matmul;
+    ops.matmuls = op_matmuls;
+    ops.scale = op_scale;
+    ops.add_scaled = op_add_scaled;
     ops.gather = op_gather;
     ops.rope = op_rope;
     ops.kv_write = op_kv_write;

@@ -29,12 +29,16 @@ struct cuda_backend_config {
     uint32_t context_max;    /* longest sequence */
     uint32_t heads, head_dim;
     uint32_t hidden, expert_width, top_k;
+    uint32_t shared_width;   /* of the expert that every row passes through; 0: none */
     uint32_t experts;        /* of a layer */
     uint32_t pages;          /* layers x experts: size of the slot table */
     uint32_t width_max;      /* longest side of a dense matrix but the vocabulary's */
     uint32_t vocab;
 };
 
+/* As backend_ops.layout, before there is a backend: formats of plain numbers, row by row. False for
+ * every other, and where there is no CUDA. */
+bool cuda_backend_layout(enum dtype dtype, enum weight_layout *out);
 /* Device memory that open takes for scratch, for the budget. */
 uint64_t cuda_backend_bytes(const struct cuda_backend_config *config);
 /* UNSUPPORTED: built without CUDA; NO_MEMORY: names the bytes and the flag. */

@@ -2,6 +2,11 @@
  * (memory/cuda/device_cuda_none.c), so this is asked only by mistake, and says so all the same. */
 #include "engine/backend/cuda/cuda_backend.h"
 
+bool cuda_backend_layout(enum dtype dtype, enum weight_layout *out)
+{
+    return false;
+}
+
 uint64_t cuda_backend_bytes(const struct cuda_backend_config *config)
 {
     return 0;

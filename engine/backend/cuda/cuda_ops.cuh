@@ -21,12 +21,16 @@ struct cuda_rows {
     uint32_t table_stride;
 };
 
-/* ---- embed.cu, norm.cu, rope.cu, kv_write.cu, gather.cu, matmul.cu; `stopped` may be NULL ---- */
+/* ---- embed.cu, norm.cu, scale.cu, rope.cu, kv_write.cu, gather.cu, matmul.cu; `stopped` may be NULL */
 
 void cuda_embed(cudaStream_t stream, float *out, struct tensor table, const uint32_t *tokens,
                 uint32_t rows);
 void cuda_rms_norm(cudaStream_t stream, float *out, const float *x, const float *weight,
                    uint32_t rows, uint32_t width, float eps);
+/* As scale and add_scaled of backend.h; gate NULL: 1. Where *stopped, nothing is added. */
+void cuda_scale(cudaStream_t stream, float *x, float factor, uint32_t rows, uint32_t width);
+void cuda_add_scaled(cudaStream_t stream, float *x, const float *y, const float *gate,
+                     float factor, uint32_t rows, uint32_t width, const uint32_t *stopped);
 void cuda_gather(cudaStream_t stream, float *out, const float *x, const uint32_t *rows,
                  uint32_t count, uint32_t width);
 void cuda_rope(cudaStream_t stream, float *x, const uint32_t *positions, const float *inv_freq,
@@ -134,6 +138,9 @@ struct cuda_experts_args {
     float *hidden;      /* [choices][width] */
 };
 void cuda_experts_few(cudaStream_t stream, const struct cuda_experts_args *args);
+/* experts[0] = alone, *count = 1, by a kernel: no staging, so that it can be captured. */
+void cuda_expert_put(cudaStream_t stream, struct cuda_expert *experts, uint32_t *count,
+                     struct cuda_expert alone);
 /* The same by cuBLAS, for experts of many rows each, one after the other; `experts` is read on the
  * host. Scratch: half [choices][max(hidden, width)] of 2 bytes, gate and up [choices][width]. */
 struct cuda_experts_scratch {

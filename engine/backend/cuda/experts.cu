@@ -245,7 +245,20 @@ static __global__ void __launch_bounds__(FEW_THREADS, MOST == CUDA_FEW_ROWS ? 3 
     }
 }
 
+static __global__ void put_kernel(struct cuda_expert *experts, uint32_t *count,
+                                  struct cuda_expert alone)
+{
+    experts[0] = alone;
+    *count = 1;
+}
+
 /* ---- launchers ---- */
+
+void cuda_expert_put(cudaStream_t stream, struct cuda_expert *experts, uint32_t *count,
+                     struct cuda_expert alone)
+{
+    cuda_launch(stream, put_kernel, dim3(1), dim3(1), 0, experts, count, alone);
+}
 
 template <enum dtype D, bool PAIR>
 static void few_launch(cudaStream_t stream, const struct few_job &job,

@@ -116,7 +116,9 @@ static __global__ void __launch_bounds__(ROUTE_ROWS *CUDA_WARP)
         uint32_t round = i * CUDA_WARP + lane;
         if (round < router.top_k) {
             chosen[(size_t)row * router.top_k + round] = kept[i];
-            weights[(size_t)row * router.top_k + round] = kept_weight[i] / sum;
+            float weight = kept_weight[i] / sum;
+            weights[(size_t)row * router.top_k + round] =
+                router.weight_scale != 0 ? weight * router.weight_scale : weight;
         }
     }
 }

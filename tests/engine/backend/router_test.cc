@@ -24,7 +24,7 @@ struct Choice {
 
 Choice choose(enum router_kind kind, uint32_t top_k, const std::vector<float> &logits)
 {
-    struct router router = {kind, static_cast<uint32_t>(logits.size()), top_k};
+    struct router router = {kind, static_cast<uint32_t>(logits.size()), top_k, 0};
     Choice c = {std::vector<uint32_t>(top_k, 999), std::vector<float>(top_k, -1)};
     router_choose(&router, logits.data(), c.experts.data(), c.weights.data());
     return c;
@@ -48,6 +48,19 @@ TEST(Router, VectorA)
 TEST(Router, VectorB)
 {
     expect(choose(ROUTER_SOFTMAX_NORM, 2, kLogits), {3, 5}, {0.537430f, 0.462570f});
+}
+
+/* GraniteMoE's residual_multiplier is in the weights. */
+TEST(Router, WeightsAreScaled)
+{
+    for (enum router_kind kind : {ROUTER_SOFTMAX, ROUTER_SOFTMAX_NORM, ROUTER_TOPK_SOFTMAX}) {
+        Choice plain = choose(kind, 3, kLogits), scaled = plain;
+        struct router router = {kind, static_cast<uint32_t>(kLogits.size()), 3, 0.22f};
+        router_choose(&router, kLogits.data(), scaled.experts.data(), scaled.weights.data());
+        EXPECT_EQ(scaled.experts, plain.experts);
+        for (size_t i = 0; i < 3; i++)
+            EXPECT_EQ(scaled.weights[i], plain.weights[i] * 0.22f);
+    }
 }
 
 TEST(Router, VectorC)

@@ -165,6 +165,111 @@ TEST(attention, a_row_is_the_same_alone_in_any_company_on_any_threads_and_blocks
     }
 }
 
+namespace {
+
+struct Shape {
+    uint32_t heads, kv_heads, dim, window;
+};
+
+/* One row in a call of its own. */
+std::vector<float> attend_alone(struct backend *b, const Sequences &s, const Shape &shape,
+                                uint32_t sequence, uint32_t position, const float *q)
+{
+    std::vector<float> one(q, q + shape.heads * shape.dim);
+    return s.attend(b, one, {{s.tables[sequence].data(), position}}, shape.heads, shape.window);
+}
+
+} // namespace
+
+/* Several blocks of keys, tiles that end within one, heads of more dimensions than fit at a time. */
+TEST(attention, long_contexts_in_tiles_of_any_size_against_double_and_alone)
+{
+    const uint32_t length = 300;
+    for (enum cpu_isa isa : machine_isas()) {
+        for (const Shape &shape : {Shape{2, 2, 260, 0}, Shape{8, 1, 32, 100}, Shape{3, 1, 20, 64}}) {
+            for (enum dtype dtype : {DTYPE_F32, DTYPE_F16}) {
+                Noise noise(7);
+                Backend alone = open_backend(isa, 1), b = open_backend(isa, 3, 512, 16, length);
+                Sequences s(alone.get(), noise, dtype, shape.kv_heads, shape.dim, {length}, 5);
+                size_t width = shape.heads * shape.dim;
+                std::vector<float> q = noise.list(length * width, 2.0f), want;
+                for (uint32_t p = 0; p < length; p++) {
+                    std::vector<float> y =
+                        attend_alone(alone.get(), s, shape, 0, p, &q[p * width]);
+                    want.insert(want.end(), y.begin(), y.end());
+                }
+                for (uint32_t p : {63u, 64u, 65u, 200u, length - 1}) {
+                    std::vector<double> truth = s.reference(0, p, &q[p * width], 0, shape.window);
+                    for (uint32_t i = 0; i < shape.dim; i++)
+                        ASSERT_NEAR(want[p * width + i], truth[i], 3e-6) << p;
+                }
+                for (uint32_t chunk : {7u, 64u, 129u, length}) {
+                    for (uint32_t from = 0; from < length; from += chunk) {
+                        std::vector<struct row_place> places;
+                        for (uint32_t p = from; p < std::min(from + chunk, length); p++)
+                            places.push_back({s.tables[0].data(), p});
+                        std::vector<float> part(q.begin() + from * width, q.end());
+                        std::vector<float> y =
+                            s.attend(b.get(), part, places, shape.heads, shape.window);
+                        ASSERT_TRUE(same_bits(y.data(), &want[from * width], y.size()))
+                            << cpu_isa_name(isa) << " chunk " << chunk << " from " << from
+                            << " dim " << shape.dim;
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(attention, prompts_and_decoding_rows_of_many_sequences_in_one_call)
+{
+    const Shape shape = {4, 2, 48, 0};
+    const std::vector<uint32_t> lengths = {150, 1, 90, 65, 64};
+    for (enum cpu_isa isa : machine_isas()) {
+        Noise noise(8);
+        Backend alone = open_backend(isa, 1), b = open_backend(isa, 2, 512, 16, 300);
+        Sequences s(alone.get(), noise, DTYPE_F32, shape.kv_heads, shape.dim, lengths, 3);
+        std::vector<std::pair<uint32_t, uint32_t>> at = {{1, 0}, {3, 64}, {4, 63}};
+        for (uint32_t p = 20; p < 150; p++)
+            at.push_back({0, p});
+        for (uint32_t p = 89; p > 80; p--) /* in whatever order */
+            at.push_back({2, p});
+        std::vector<struct row_place> places;
+        for (auto [sequence, position] : at)
+            places.push_back({s.tables[sequence].data(), position});
+        size_t width = shape.heads * shape.dim;
+        std::vector<float> q = noise.list(at.size() * width);
+        std::vector<float> y = s.attend(b.get(), q, places, shape.heads, shape.window);
+        for (size_t r = 0; r < at.size(); r++) {
+            std::vector<float> want = attend_alone(alone.get(), s, shape, at[r].first,
+                                                   at[r].second, &q[r * width]);
+            ASSERT_TRUE(same_bits(&y[r * width], want.data(), width)) << r;
+        }
+    }
+}
+
+/* What later tokens are, a NaN even, is nothing to a row before them in the same tile. */
+TEST(attention, a_nan_in_a_later_token_stays_there)
+{
+    const Shape shape = {1, 1, 16, 0};
+    const uint32_t length = 40, bad = 21;
+    for (enum cpu_isa isa : machine_isas()) {
+        Noise noise(9);
+        Backend b = open_backend(isa, 1);
+        Sequences s(b.get(), noise, DTYPE_F32, 1, shape.dim, {length}, 5);
+        std::vector<float> k(shape.dim, NAN), q = noise.list(length * shape.dim);
+        struct row_place place = {s.tables[0].data(), bad};
+        b->ops->kv_write(b.get(), s.kv, k.data(), k.data(), &place, 1);
+        std::vector<struct row_place> places;
+        for (uint32_t p = 0; p < length; p++)
+            places.push_back({s.tables[0].data(), p});
+        std::vector<float> y = s.attend(b.get(), q, places, 1, 0);
+        for (uint32_t p = 0; p < length; p++)
+            for (uint32_t i = 0; i < shape.dim; i++)
+                ASSERT_EQ(std::isnan(y[p * shape.dim + i]), p >= bad) << cpu_isa_name(isa) << p;
+    }
+}
+
 TEST(attention, equal_scores_give_the_mean_and_a_single_key_its_value)
 {
     Noise noise(3);

@@ -1,4 +1,4 @@
-/* Opening, memory, names, and how work is cut. */
+/* Opening, memory, names, layouts, and what it all takes. */
 #include "engine/backend/cpu/cpu_backend.h"
 
 #include "tests/engine/backend/cpu/cpu_checks.h"
@@ -76,27 +76,39 @@ TEST(cpu_backend, memory_is_aligned_zeroed_and_copied)
     EXPECT_EQ(b->ops->alloc(b.get(), SIZE_MAX - 3), nullptr);
 }
 
-TEST(cpu_backend, a_split_covers_every_unit_once)
+TEST(cpu_backend, block_formats_are_packed_unless_products_are_to_be_exact)
 {
-    for (uint32_t threads : {1u, 2u, 7u}) {
-        Backend b = open_backend(CPU_BEST, threads);
-        for (uint32_t units : {0u, 1u, 2u, 15u, 16u, 17u, 1000u, 151936u, UINT32_MAX}) {
-            for (uint64_t cost : {1u, 1000u, 100000u}) {
-                for (uint32_t align : {1u, 16u}) {
-                    struct cpu_split s =
-                        cpu_split_work(cpu_backend_of(b.get()), units, cost, align);
-                    uint32_t next = 0;
-                    for (uint32_t part = 0; part < s.parts; part++) {
-                        ASSERT_EQ(cpu_split_begin(&s, part), next);
-                        ASSERT_GT(cpu_split_end(&s, part), next);
-                        next = cpu_split_end(&s, part);
-                    }
-                    ASSERT_EQ(next, units);
-                    if (units * cost < 1000 || threads == 1) {
-                        ASSERT_LE(s.parts, 1u) << "too small to share";
-                    }
-                }
-            }
+    for (bool exact : {false, true}) {
+        struct cpu_backend_config config = {1, CPU_BEST, 64, 16, 4, 64, 2, exact};
+        Backend b = open_backend(config);
+        for (int d = 0; d < DTYPE_COUNT; d++) {
+            enum dtype dtype = (enum dtype)d;
+            enum weight_layout layout;
+            ASSERT_TRUE(b->ops->layout(b.get(), dtype, &layout));
+            bool packed = !dtype_is_plain(dtype) && !exact;
+            EXPECT_EQ(layout, packed ? LAYOUT_PACKED : LAYOUT_ROWS) << dtype_info(dtype)->name;
         }
     }
+}
+
+TEST(cpu_backend, as_many_experts_at_once_as_configured)
+{
+    for (uint32_t experts : {0u, 1u, 64u}) {
+        struct cpu_backend_config config = {1, CPU_BEST, 64, 16, 4, 64, experts, false};
+        EXPECT_EQ(open_backend(config)->ops->experts_at_once, experts > 0 ? experts : 1);
+    }
+}
+
+TEST(cpu_backend, its_memory_is_counted_and_does_not_grow_with_the_context)
+{
+    struct cpu_backend_config config = {2, CPU_BEST, 1024, 4096, 512, 2048, 64, false};
+    uint64_t bytes = cpu_backend_bytes(&config);
+    EXPECT_GT(bytes, 512u * (1024u * 4 + 2048));
+    EXPECT_LT(bytes, 64u << 20);
+    config.context_max = 1 << 20;
+    EXPECT_EQ(cpu_backend_bytes(&config), bytes);
+    config.exact = true;
+    EXPECT_LT(cpu_backend_bytes(&config), bytes);
+    config.rows_max = config.expert_width_max = UINT32_MAX;
+    EXPECT_EQ(cpu_backend_bytes(&config), UINT64_MAX);
 }

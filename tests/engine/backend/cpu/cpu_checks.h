@@ -15,6 +15,7 @@
 
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/kernels.h"
+#include "engine/quant/packed.h"
 
 struct Noise {
     std::mt19937 engine;
@@ -54,19 +55,71 @@ struct Matrix {
     const float *row(uint32_t r) const { return values.data() + (size_t)r * tensor.cols; }
 };
 
+/* A matrix in a block format with weights of ordinary size, in the order of files or packed, and the
+ * decoded values. Random bits but for the scales, which are small finite numbers. */
+struct BlockMatrix {
+    std::vector<uint8_t> file, packed;
+    std::vector<float> values;
+    struct tensor tensor;
+    BlockMatrix(Noise &noise, enum dtype dtype, uint32_t rows, uint32_t cols, bool pack)
+    {
+        const struct dtype_info *info = dtype_info(dtype);
+        uint32_t fields;
+        const struct packed_field *field = packed_fields(dtype, &fields);
+        file.resize((size_t)rows * cols / info->block_values * info->block_bytes);
+        for (uint8_t &byte : file)
+            byte = (uint8_t)noise.below(256);
+        for (size_t at = 0; at < file.size(); at += info->block_bytes) {
+            for (uint32_t f = 0; f < fields; f++) {
+                uint8_t *scale = &file[at + field[f].at];
+                for (uint32_t u = 0; field[f].unit_bytes == 2 && u < field[f].units; u++) {
+                    uint16_t h = f32_to_f16(noise.next(0.02f));
+                    memcpy(scale + 2 * u, &h, sizeof h);
+                }
+                if (field[f].unit_bytes == 1)
+                    *scale = (uint8_t)(115 + noise.below(8)); /* an exponent */
+            }
+        }
+        values.resize((size_t)rows * cols);
+        dtype_decode(dtype, file.data(), values.data(), values.size());
+        packed.resize(file.size());
+        packed_pack(dtype, file.data(), packed.data(), rows, cols);
+        tensor = {pack ? packed.data() : file.data(), dtype, rows, cols,
+                  pack ? LAYOUT_PACKED : LAYOUT_ROWS};
+    }
+    const float *row(uint32_t r) const { return values.data() + (size_t)r * tensor.cols; }
+};
+
+inline const std::vector<enum dtype> &all_block_dtypes()
+{
+    static const std::vector<enum dtype> list = [] {
+        std::vector<enum dtype> all;
+        for (int t = 0; t < DTYPE_COUNT; t++)
+            if (!dtype_is_plain((enum dtype)t))
+                all.push_back((enum dtype)t);
+        return all;
+    }();
+    return list;
+}
+
 struct CloseBackend {
     void operator()(struct backend *b) const { backend_close(b); }
 };
 using Backend = std::unique_ptr<struct backend, CloseBackend>;
 
-inline Backend open_backend(enum cpu_isa isa, uint32_t threads, uint32_t context_max = 512,
-                            uint32_t expert_width_max = 512, uint32_t rows_max = 64)
+inline Backend open_backend(struct cpu_backend_config config)
 {
-    struct cpu_backend_config config = {threads, isa, expert_width_max, context_max, rows_max};
     struct backend *b = nullptr;
     struct error error = {};
     EXPECT_EQ(cpu_backend_open(&b, &config, &error), STATUS_OK) << error.text;
     return Backend(b);
+}
+
+inline Backend open_backend(enum cpu_isa isa, uint32_t threads, uint32_t context_max = 512,
+                            uint32_t expert_width_max = 512, uint32_t rows_max = 80)
+{
+    struct cpu_backend_config config = {threads, isa, expert_width_max, context_max, rows_max};
+    return open_backend(config);
 }
 
 inline std::vector<enum cpu_isa> machine_isas()

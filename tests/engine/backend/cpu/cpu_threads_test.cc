@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <time.h>
+
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -98,6 +100,47 @@ TEST(cpu_threads, two_workers_really_work_at_the_same_time)
     };
     cpu_threads_run(pool.get(), work, &inside, 2);
     EXPECT_EQ(inside.load(), 2u);
+}
+
+TEST(cpu_threads, idle_workers_sleep)
+{
+    Pool pool = open_pool(4);
+    Count count(4);
+    count.hits.assign(7, 0);
+    cpu_threads_run(pool.get(), Count::work, &count, 7);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20)); /* the spins are over */
+    struct timespec before, after;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+    double ns = 1e9 * (double)(after.tv_sec - before.tv_sec) +
+                (double)(after.tv_nsec - before.tv_nsec);
+    EXPECT_LT(ns, 20e6);
+}
+
+TEST(cpu_threads, parts_are_handed_out_from_the_highest_down)
+{
+    for (uint32_t threads : {1u, 3u}) {
+        Pool pool = open_pool(threads);
+        struct Order {
+            std::vector<std::atomic<uint32_t>> last; /* of each worker */
+            std::atomic<bool> rising{false};
+        } order;
+        order.last = std::vector<std::atomic<uint32_t>>(threads);
+        for (uint32_t run = 0; run < 200; run++) {
+            for (auto &last : order.last)
+                last = UINT32_MAX;
+            cpu_threads_run(
+                pool.get(),
+                [](void *arg, uint32_t part, uint32_t worker) {
+                    Order *o = (Order *)arg;
+                    if (part >= o->last[worker].exchange(part))
+                        o->rising = true;
+                },
+                &order, 50);
+        }
+        EXPECT_FALSE(order.rising) << threads;
+    }
 }
 
 TEST(cpu_threads, many_pools_open_and_close)

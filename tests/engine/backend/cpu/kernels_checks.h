@@ -3,6 +3,7 @@
 #ifndef MOERING_TESTS_ENGINE_BACKEND_CPU_KERNELS_CHECKS_H
 #define MOERING_TESTS_ENGINE_BACKEND_CPU_KERNELS_CHECKS_H
 
+#include <algorithm>
 #include <limits>
 
 #include "tests/engine/backend/cpu/cpu_checks.h"
@@ -229,17 +230,19 @@ TEST_F(KernelsTest, silu_mul_known_values)
     EXPECT_EQ(gate[2], 0.0f);
 }
 
-TEST_F(KernelsTest, softmax_against_double)
+TEST_F(KernelsTest, scale_max_and_exp_sum_against_double)
 {
     Noise noise(8);
     for (uint32_t n : odd_sizes()) {
         std::vector<float> x = noise.list(n, 9.0f), e = x;
-        float sum = kernels->softmax(e.data(), 0.37f, n);
-        double max = -1e30, total = 0;
-        for (float f : x)
-            max = std::max(max, (double)f * 0.37f);
+        float max = kernels->scale_max(e.data(), 0.37f, n);
+        for (uint32_t i = 0; i < n; i++)
+            ASSERT_EQ(e[i], x[i] * 0.37f);
+        ASSERT_EQ(max, *std::max_element(e.begin(), e.end()));
+        float sum = kernels->exp_sum(e.data(), max, n);
+        double total = 0;
         for (uint32_t i = 0; i < n; i++) {
-            double want = std::exp((double)x[i] * 0.37f - max);
+            double want = std::exp((double)(x[i] * 0.37f) - max);
             total += want;
             ASSERT_NEAR(e[i], want, 1e-6 * want + 1e-12) << n << " " << i;
         }
@@ -247,23 +250,109 @@ TEST_F(KernelsTest, softmax_against_double)
     }
 }
 
-TEST_F(KernelsTest, softmax_of_equal_scores_is_exact)
+TEST_F(KernelsTest, exp_sum_of_equal_scores_is_exact)
 {
     for (uint32_t n : odd_sizes()) {
         std::vector<float> x(n, -1234.5f);
-        EXPECT_EQ(kernels->softmax(x.data(), 0.125f, n), (float)n);
+        float max = kernels->scale_max(x.data(), 0.125f, n);
+        EXPECT_EQ(kernels->exp_sum(x.data(), max, n), (float)n);
         for (float f : x)
             EXPECT_EQ(f, 1.0f);
     }
 }
 
-TEST_F(KernelsTest, softmax_lets_a_nan_be_seen)
+TEST_F(KernelsTest, a_nan_among_scores_is_seen)
 {
     for (uint32_t n : odd_sizes()) {
         for (uint32_t at : {0u, n / 2, n - 1}) {
             std::vector<float> x(n, 1.0f);
             x[at] = NAN;
-            EXPECT_TRUE(std::isnan(kernels->softmax(x.data(), 1.0f, n))) << n << " " << at;
+            float max = kernels->scale_max(x.data(), 1.0f, n);
+            EXPECT_TRUE(std::isnan(kernels->exp_sum(x.data(), max, n))) << n << " " << at;
+        }
+    }
+}
+
+TEST_F(KernelsTest, dots_are_the_dot_products_of_each_with_each)
+{
+    Noise noise(10);
+    for (enum dtype dtype : all_dtypes()) {
+        for (uint32_t n : {0u, 1u, 7u, 33u, 128u}) {
+            for (uint32_t w_rows : {1u, 3u, 4u, 16u, 18u}) {
+                const uint32_t most = 9;
+                const size_t x_stride = n + 3, to_stride = w_rows + 2;
+                Matrix w(noise, dtype, w_rows, n, 2);
+                std::vector<float> x = noise.list(most * x_stride);
+                for (uint32_t x_rows = 0; x_rows <= most; x_rows++) {
+                    std::vector<float> to(most * to_stride, 7.0f);
+                    struct kernel_dots d = {
+                        to.data(), x.data(), (const uint8_t *)w.tensor.data, to_stride, x_stride,
+                        n * (size_t)dtype_info(dtype)->block_bytes, x_rows, w_rows, n};
+                    kernels->format[dtype].dots(&d);
+                    for (uint32_t i = 0; i < most; i++)
+                        for (uint32_t j = 0; j < to_stride; j++)
+                            ASSERT_EQ(bits_of(to[i * to_stride + j]),
+                                      bits_of(i < x_rows && j < w_rows
+                                                  ? dot_alone(w, j, &x[i * x_stride])
+                                                  : 7.0f));
+                }
+            }
+        }
+    }
+}
+
+TEST_F(KernelsTest, product_against_double_and_the_same_in_every_shape)
+{
+    Noise noise(11);
+    for (uint32_t cols : {1u, 7u, 16u, 33u, 64u, 129u}) {
+        for (uint32_t depth : {0u, 1u, 16u, 37u}) {
+            const uint32_t most = 15;
+            const size_t a_stride = depth + 2, b_stride = cols + 1, c_stride = cols + 3;
+            std::vector<float> a = noise.list(most * a_stride + 1), start(most * c_stride);
+            std::vector<float> b = noise.list(depth * b_stride + 1);
+            start = noise.list(start.size());
+            std::vector<float> alone = start; /* one element at a time, one step at a time */
+            for (uint32_t i = 0; i < most; i++)
+                for (uint32_t j = 0; j < cols; j++)
+                    for (uint32_t k = 0; k < depth; k++) {
+                        struct kernel_product p = {&alone[i * c_stride + j], &a[i * a_stride + k],
+                                                   &b[k * b_stride + j], 1, 1, 1, 1, 1, 1};
+                        kernels->product(&p);
+                    }
+            for (uint32_t rows = 1; rows <= most; rows++) {
+                std::vector<float> c = start;
+                struct kernel_product p = {c.data(), a.data(), b.data(), c_stride, a_stride,
+                                           b_stride, rows,     depth,    cols};
+                kernels->product(&p);
+                for (uint32_t i = 0; i < most; i++)
+                    ASSERT_TRUE(same_bits(&c[i * c_stride],
+                                          &(i < rows ? alone : start)[i * c_stride], c_stride))
+                        << rows << "x" << depth << "x" << cols << " row " << i;
+            }
+            for (uint32_t j = 0; j < cols; j++) {
+                double want = start[j], magnitudes = std::fabs(start[j]);
+                for (uint32_t k = 0; k < depth; k++) {
+                    want += (double)a[k] * b[k * b_stride + j];
+                    magnitudes += std::fabs((double)a[k] * b[k * b_stride + j]);
+                }
+                expect_sum_near(alone[j], want, magnitudes, "product");
+            }
+        }
+    }
+}
+
+TEST_F(KernelsTest, rotate_and_add_scaled)
+{
+    Noise noise(12);
+    for (uint32_t n : odd_sizes()) {
+        std::vector<float> a = noise.list(n), b = noise.list(n), c = noise.list(n),
+                           s = noise.list(n), x = a, y = b, z = a;
+        kernels->rotate(x.data(), y.data(), c.data(), s.data(), n);
+        kernels->add_scaled(z.data(), b.data(), 0.7f, n);
+        for (uint32_t i = 0; i < n; i++) {
+            ASSERT_EQ(x[i], a[i] * c[i] - b[i] * s[i]);
+            ASSERT_EQ(y[i], b[i] * c[i] + a[i] * s[i]);
+            ASSERT_EQ(z[i], a[i] + b[i] * 0.7f);
         }
     }
 }

@@ -72,3 +72,24 @@ TEST(rope, a_row_is_the_same_alone_in_any_company_and_on_any_threads)
         }
     }
 }
+
+/* Angles are kept between calls: other positions, frequencies, fewer or more rows, other dims. */
+TEST(rope, what_was_turned_before_does_not_matter)
+{
+    Noise noise(4);
+    Backend b = open_backend(CPU_BEST, 2);
+    std::vector<float> slow = frequencies(128), fast = slow;
+    fast[5] *= 2;
+    for (int round = 0; round < 200; round++) {
+        const uint32_t rows = 1 + noise.below(6), dim = noise.below(3) ? 128 : 64, heads = 2;
+        const std::vector<float> &inv = noise.below(3) ? slow : fast;
+        std::vector<float> x = noise.list(rows * heads * dim), y = x;
+        std::vector<struct row_place> places;
+        for (uint32_t r = 0; r < rows; r++)
+            places.push_back({nullptr, r + noise.below(2)});
+        b->ops->rope(b.get(), y.data(), places.data(), inv.data(), rows, heads, dim);
+        Backend fresh = open_backend(CPU_BEST, 1);
+        fresh->ops->rope(fresh.get(), x.data(), places.data(), inv.data(), rows, heads, dim);
+        ASSERT_TRUE(same_bits(x.data(), y.data(), y.size())) << round;
+    }
+}

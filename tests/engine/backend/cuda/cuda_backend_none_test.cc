@@ -17,6 +17,8 @@ TEST(CudaBackendNone, SaysThatItIsNotThere)
     EXPECT_EQ(backend, nullptr);
     EXPECT_NE(std::string(error.text).find("no CUDA"), std::string::npos) << error.text;
     EXPECT_EQ(cuda_backend_bytes(&config), 0u);
+    enum weight_layout layout;
+    EXPECT_FALSE(cuda_backend_layout(DTYPE_F32, &layout));
 }
 
 } // namespace

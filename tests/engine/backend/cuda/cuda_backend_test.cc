@@ -28,7 +28,7 @@ class CudaBackend : public testing::TestWithParam<uint64_t> {
         c.places_max = 4;
         c.context_max = CONTEXT;
         c.heads = 2, c.head_dim = 8;
-        c.hidden = HIDDEN, c.expert_width = WIDTH, c.top_k = TOP_K;
+        c.hidden = HIDDEN, c.expert_width = c.shared_width = WIDTH, c.top_k = TOP_K;
         c.experts = EXPERTS, c.pages = LAYERS * EXPERTS;
         c.width_max = HIDDEN, c.vocab = VOCAB;
         ASSERT_EQ(STATUS_OK, cuda_backend_open(&b_, &c, &error)) << error.text;
@@ -202,12 +202,12 @@ TEST_P(CudaBackend, ALayerThatLacksAPageLeavesXAlone)
     float *x = put(x0), *normed = put(normed0), *weights = put(weights0);
     uint32_t *chosen = put(chosen0), *stopped = put(std::vector<uint32_t>{77});
     float *wo = put(floats(8, HIDDEN * HIDDEN));
-    struct tensor o = {wo, DTYPE_F32, HIDDEN, HIDDEN};
+    struct tensor o = {wo, DTYPE_F32, HIDDEN, HIDDEN, LAYOUT_ROWS};
     struct resident_args args = {};
     args.x = x, args.normed = normed, args.chosen = chosen, args.weights = weights;
     args.rows = rows, args.top_k = TOP_K, args.layer = layer, args.experts = EXPERTS;
-    args.gate = args.up = {nullptr, DTYPE_F32, WIDTH, HIDDEN};
-    args.down = {nullptr, DTYPE_F32, HIDDEN, WIDTH};
+    args.gate = args.up = {nullptr, DTYPE_F32, WIDTH, HIDDEN, LAYOUT_ROWS};
+    args.down = {nullptr, DTYPE_F32, HIDDEN, WIDTH, LAYOUT_ROWS};
     args.offset[1] = (uint32_t)(Layer::matrix * sizeof(float));
     args.offset[2] = 2 * args.offset[1];
     args.stopped = stopped;
@@ -254,6 +254,67 @@ TEST_P(CudaBackend, ALayerThatLacksAPageLeavesXAlone)
     EXPECT_EQ(get(x, rows * HIDDEN), got);
 }
 
+TEST_P(CudaBackend, PlainFormatsLieInRowsAndNoOtherIsRead)
+{
+    for (int d = 0; d < DTYPE_COUNT; d++) {
+        enum weight_layout layout = LAYOUT_PACKED;
+        bool reads = op_->layout(b_, (enum dtype)d, &layout);
+        EXPECT_EQ(reads, dtype_is_plain((enum dtype)d));
+        if (reads) {
+            EXPECT_EQ(layout, LAYOUT_ROWS);
+        }
+    }
+}
+
+TEST_P(CudaBackend, SeveralMatricesAtOnceAreEachAlone)
+{
+    for (uint32_t rows : {2u, 20u}) {
+        float *x = put(floats(1, rows * HIDDEN)), *bias = put(floats(2, WIDTH));
+        struct tensor a = {put(floats(3, WIDTH * HIDDEN)), DTYPE_F32, WIDTH, HIDDEN, LAYOUT_ROWS};
+        struct tensor c = {put(floats(4, 5 * HIDDEN)), DTYPE_F32, 5, HIDDEN, LAYOUT_ROWS};
+        float *out[4];
+        for (uint32_t i = 0; i < 4; i++)
+            out[i] = put(std::vector<float>(rows * WIDTH));
+        const struct matmul_out outs[] = {{out[0], a, bias}, {out[1], c, nullptr}};
+        op_->matmuls(b_, x, rows, outs, 2);
+        op_->matmul(b_, out[2], x, a, bias, rows, false);
+        op_->matmul(b_, out[3], x, c, nullptr, rows, false);
+        EXPECT_EQ(get(out[0], rows * WIDTH), get(out[2], rows * WIDTH));
+        EXPECT_EQ(get(out[1], rows * 5), get(out[3], rows * 5));
+    }
+}
+
+/* The shared expert: an expert alone may be asked for in a segment, and be a graph from then on. */
+TEST_P(CudaBackend, AnExpertAloneMayBeCaptured)
+{
+    for (uint32_t rows : {3u, 20u}) {
+        std::vector<uint32_t> every(rows);
+        for (uint32_t r = 0; r < rows; r++)
+            every[r] = r;
+        float *out = put(std::vector<float>(rows * HIDDEN));
+        float *weights = put(floats(9, 3 * WIDTH * HIDDEN)), *x = put(floats(1, rows * HIDDEN));
+        struct expert_args args = {};
+        args.out = out, args.x = x, args.rows = rows, args.gather = put(every);
+        args.gate = {weights, DTYPE_F32, WIDTH, HIDDEN, LAYOUT_ROWS};
+        args.up = {weights + WIDTH * HIDDEN, DTYPE_F32, WIDTH, HIDDEN, LAYOUT_ROWS};
+        args.down = {weights + 2 * WIDTH * HIDDEN, DTYPE_F32, HIDDEN, WIDTH, LAYOUT_ROWS};
+        struct segment_key key = {0, rows, 0};
+        for (uint32_t round = 1; round <= 4; round++) {
+            std::vector<float> now = floats(round, rows * HIDDEN);
+            op_->upload(b_, x, now.data(), now.size() * sizeof(float));
+            bool asks = op_->segment_begin(b_, &key);
+            EXPECT_EQ(asks, round <= 2);
+            if (asks) {
+                op_->experts(b_, &args, 1);
+                op_->segment_end(b_);
+            }
+            std::vector<float> got = get(out, rows * HIDDEN);
+            op_->experts(b_, &args, 1);
+            EXPECT_EQ(get(out, rows * HIDDEN), got) << "round " << round;
+        }
+    }
+}
+
 TEST_P(CudaBackend, PostsArriveByTheirFence)
 {
     const struct resident_ops *ahead = op_->resident;
@@ -275,7 +336,7 @@ TEST_P(CudaBackend, PostsArriveByTheirFence)
 TEST_P(CudaBackend, TokensOutsideTheTableAreACallersBug)
 {
     float *table = put(std::vector<float>(VOCAB * HIDDEN)), *out = put(std::vector<float>(HIDDEN));
-    struct tensor t = {table, DTYPE_F32, VOCAB, HIDDEN};
+    struct tensor t = {table, DTYPE_F32, VOCAB, HIDDEN, LAYOUT_ROWS};
     uint32_t token = VOCAB, block = 0;
     struct row_place place = {&block, 3};
     op_->begin(b_, &token, &place, 1);

@@ -89,7 +89,8 @@ struct DeviceMatrix {
     DeviceMatrix(Noise &noise, enum dtype dtype, uint32_t rows, uint32_t cols, size_t skip = 0,
                  float scale = 1.0f)
         : host(noise, dtype, rows, cols, 0, scale),
-          bytes(host.raw, skip * dtype_info(dtype)->block_bytes), tensor{bytes, dtype, rows, cols}
+          bytes(host.raw, skip * dtype_info(dtype)->block_bytes),
+          tensor{bytes, dtype, rows, cols, LAYOUT_ROWS}
     {
     }
 };

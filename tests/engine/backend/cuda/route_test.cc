@@ -111,7 +111,7 @@ TEST(CudaRoute, ChoosesWhatTheProcessorChooses)
                     enum Shape shape = static_cast<enum Shape>(rng() % SHAPES);
                     SCOPED_TRACE(testing::Message() << top_k << " of " << experts << " kind "
                                                     << kind << " shape " << shape);
-                    expect_same({kind, experts, top_k}, make_scores(rng, shape, 3 * experts));
+                    expect_same({kind, experts, top_k, 0}, make_scores(rng, shape, 3 * experts));
                 }
             }
     }
@@ -125,7 +125,7 @@ TEST(CudaRoute, EveryShapeOfScores)
         for (enum router_kind kind : kKinds) {
             SCOPED_TRACE(testing::Message() << "kind " << kind << " shape " << shape);
             std::vector<float> scores = make_scores(rng, static_cast<enum Shape>(shape), 37 * 100);
-            expect_same({kind, 100, 8}, scores);
+            expect_same({kind, 100, 8, 0}, scores);
         }
 }
 
@@ -133,7 +133,7 @@ TEST(CudaRoute, NothingFiniteGivesTheFirstExpertsAndNoWeights)
 {
     restart_machine(1);
     for (enum router_kind kind : kKinds) {
-        const struct router router = {kind, 40, 3};
+        const struct router router = {kind, 40, 3, 0};
         for (float nothing : {kNan, -kInf}) {
             std::vector<float> scores(40, nothing);
             scores[1] = -kInf; /* NaN counts as it: a tie */
@@ -158,12 +158,26 @@ TEST(CudaRoute, SoftmaxOverAllLeavesTheSumBelowOne)
 {
     restart_machine(1);
     const std::vector<float> logits = {1.20f, -0.40f, 0.75f, 2.10f, 0.10f, 1.95f, -1.30f, 0.60f};
-    Choices a = on_device({ROUTER_SOFTMAX, 8, 2}, logits);
+    Choices a = on_device({ROUTER_SOFTMAX, 8, 2, 0}, logits);
     EXPECT_EQ(a.chosen, (std::vector<uint32_t>{3, 5}));
     EXPECT_NEAR(a.weights[0], 0.333284f, 1e-6);
     EXPECT_NEAR(a.weights[1], 0.286860f, 1e-6);
-    Choices b = on_device({ROUTER_SOFTMAX_NORM, 8, 2}, logits);
+    Choices b = on_device({ROUTER_SOFTMAX_NORM, 8, 2, 0}, logits);
     EXPECT_NEAR(b.weights[0], 0.537430f, 1e-6);
+}
+
+TEST(CudaRoute, WeightsAreScaled)
+{
+    restart_machine(1);
+    std::mt19937 rng(6);
+    for (enum router_kind kind : kKinds) {
+        std::vector<float> scores = make_scores(rng, NOISE, 40 * 9);
+        const struct router plain = {kind, 40, 3, 0}, scaled = {kind, 40, 3, 0.375f};
+        Choices a = on_device(plain, scores), b = on_device(scaled, scores);
+        EXPECT_EQ(a.chosen, b.chosen);
+        for (size_t i = 0; i < a.weights.size(); i++)
+            EXPECT_EQ(b.weights[i], a.weights[i] * 0.375f);
+    }
 }
 
 TEST(CudaRoute, ARowDependsOnItselfAlone)
@@ -171,7 +185,7 @@ TEST(CudaRoute, ARowDependsOnItselfAlone)
     for (uint64_t seed : machine_seeds()) {
         restart_machine(seed);
         std::mt19937 rng(3);
-        const struct router router = {ROUTER_SOFTMAX, 60, 4};
+        const struct router router = {ROUTER_SOFTMAX, 60, 4, 0};
         std::vector<float> scores = make_scores(rng, NOISE, 60 * 41);
         Choices all = on_device(router, scores);
         for (size_t r : {0u, 1u, 3u, 4u, 40u}) {
@@ -188,9 +202,9 @@ TEST(CudaRoute, ARowDependsOnItselfAlone)
 TEST(CudaRouteDeathTest, WhatNoKernelCanDoIsTheCallersBug)
 {
     Stream stream;
-    EXPECT_DEATH(cuda_route(stream, {ROUTER_SOFTMAX, 1025, 1}, nullptr, 1, nullptr, nullptr),
+    EXPECT_DEATH(cuda_route(stream, {ROUTER_SOFTMAX, 1025, 1, 0}, nullptr, 1, nullptr, nullptr),
                  "chooses 1 of 1025 experts");
-    EXPECT_DEATH(cuda_route(stream, {ROUTER_SOFTMAX, 128, 65}, nullptr, 1, nullptr, nullptr),
+    EXPECT_DEATH(cuda_route(stream, {ROUTER_SOFTMAX, 128, 65, 0}, nullptr, 1, nullptr, nullptr),
                  "chooses 65 of 128 experts");
 }
 

@@ -1,0 +1,7 @@
+/* The avx2 table, see packed_checks.h. */
+#include "tests/engine/backend/cpu/packed_checks.h"
+
+const char *PackedTest::table()
+{
+    return "avx2";
+}
