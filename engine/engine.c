@@ -48,13 +48,14 @@ void engine_config_init(struct engine_config *config)
         .device_experts = {.kind = ROOM_AUTO},
         .host_experts = {.kind = ROOM_AUTO},
         .isa = CPU_BEST,
+        .quantize = DTYPE_COUNT,
         .max_num_seqs = 64,
         .kv_dtype = ENGINE_KV_DTYPE_AUTO,
         .evict = EVICT_LEARNED,
         .foresight = FORESIGHT_AUTO,
         .prefetch = PREFETCH_AUTO,
         .stream_layers = STREAM_AUTO,
-        .io = IO_THREAD,
+        .io = IO_AUTO,
     };
 }
 

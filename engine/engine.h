@@ -1,4 +1,4 @@
-/* Front door of the engine: a model folder in, one token per sequence and step out.
+/* Front door of the engine: a model folder or file in, one token per sequence and step out.
  *
  * The caller (server/engine_thread, `moering run`) decides which sequences take part in a step and
  * with how many tokens; the engine computes them, samples where a sequence has caught up with its
@@ -40,7 +40,7 @@ enum engine_device { ENGINE_DEVICE_AUTO, ENGINE_DEVICE_CPU, ENGINE_DEVICE_CUDA }
 #define ENGINE_KV_DTYPE_AUTO DTYPE_COUNT
 
 struct engine_config {
-    const char *model;            /* folder */
+    const char *model;            /* folder or .gguf file */
     enum engine_device device;    /* AUTO: a CUDA device if one can be used, else the CPU */
     uint32_t device_ordinal;      /* which of them */
     bool deterministic;           /* the same bits on every run: no expert's place may depend on time */
@@ -49,6 +49,10 @@ struct engine_config {
     struct room host_experts;     /* slots behind them; no GPU: 0 pages unless asked for */
     uint32_t threads;             /* 0: all that the process may use */
     enum cpu_isa isa;
+    bool exact_activations;       /* on the CPU, matrices in block formats are multiplied with f32
+                                     activations and not with 8 bits: as exact as plain ones, slower */
+    enum dtype quantize;          /* plain matrices become this format (one that dtype_encodes) while they
+                                     are read; DTYPE_COUNT, the default: they stay what they are */
     uint32_t max_model_len;       /* 0: the model's own; longest prompt + output */
     uint32_t max_num_seqs;        /* sequences in one step */
     uint32_t max_batch_tokens;    /* tokens in one step; 0: chosen for the device */
@@ -59,8 +63,10 @@ struct engine_config {
     enum prefetch_mode prefetch;  /* default PREFETCH_AUTO: while its measured profit is positive */
     uint32_t stream_layers;       /* whole layers for large batches: STREAM_AUTO, STREAM_OFF or slots */
     bool stream_always;           /* every step streams; for tests */
-    enum io_kind io;
+    enum io_kind io;              /* default IO_AUTO */
     uint32_t io_threads;
+    uint32_t io_queue_depth;      /* read calls under way at once; 0: found by a probe at open */
+    enum direct_reads direct;     /* past the page cache; AUTO: unless the pages fit there beside us */
     const char *load_lstm;        /* weights that forecast loads (predict/lstm_file.h), beside the other
                                      predictors; NULL: none */
     const char *trace_out;        /* record every routing decision there; NULL: nothing. See
@@ -86,7 +92,7 @@ enum status engine_trace_finish(struct engine *engine, struct error *error);
 #define ENGINE_EOS_MAX 8
 struct engine_info {
     const char *model_path;
-    const char *model_name;       /* last part of the path */
+    const char *model_name;       /* last part of the path, without .gguf */
     const char *architecture;     /* "qwen3_moe" */
     uint32_t layers, hidden, heads, kv_heads, head_dim, experts, top_k, expert_width, vocab;
     uint32_t max_model_len, max_num_seqs, max_batch_tokens;
@@ -102,10 +108,10 @@ struct engine_info {
     uint64_t device_slot_bytes, host_slot_bytes, kv_bytes;
     const char *backend;          /* "cpu" */
     const char *isa;
-    const char *io;               /* "thread", "sync" */
+    const char *io;               /* as memory_reading.name: "uring+direct", "thread", "sync" */
     uint32_t threads;
     uint64_t parameters, active_parameters; /* all; used by one token */
-    const char *weight_dtype;     /* of the experts, "BF16" */
+    const char *weight_dtype;     /* of the experts in memory, "BF16", "Q4_K+Q6_K" */
     const char *device;           /* "NVIDIA H200"; NULL: the memory of this machine */
     double link_idle_bytes_per_s, link_loaded_bytes_per_s; /* measured at open, as device_rates; 0: no
                                                               link */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/model/arch.h"
+#include "engine/model/gguf_tokenizer.h"
 #include "engine/predict/lstm.h"
 #include "engine/predict/lstm_file.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -43,11 +44,21 @@ static enum status open_lstm(struct engine_parts *parts, const struct plan *plan
     return status;
 }
 
+/* The processors, which say how weights are to lie, and with that what becomes of pages that are read. */
+static enum status open_cpu(struct engine_parts *parts, struct plan *plan, struct error *error)
+{
+    struct cpu_backend_config cpu = plan_cpu(plan);
+    enum status status = cpu_backend_open(&parts->backend, &cpu, error);
+    if (status == STATUS_OK)
+        status = landing_settle(parts->landing, parts->checkpoint, parts->backend, error);
+    if (status == STATUS_OK)
+        store_set_landing(plan->store, landing_of_pages(parts->landing));
+    return status;
+}
+
 static enum status open_memory(struct engine_parts *parts, struct plan *plan, struct error *error)
 {
-    struct memory_config config = {.io = plan->config->io, .io_threads = plan->config->io_threads,
-                                   .device = plan->device};
-    memcpy(config.slots, plan->slots, sizeof config.slots);
+    struct memory_config config = plan_memory(plan);
     enum status status = STATUS_OK;
     if (!plan->cuda)
         status = device_host_open(&plan->device, SIZE_MAX, 0, error);
@@ -56,6 +67,9 @@ static enum status open_memory(struct engine_parts *parts, struct plan *plan, st
         status = memory_open(&parts->memory, plan->store, &config, error);
     if (status != STATUS_OK)
         return status;
+    const struct memory_reading *reads = memory_reads(parts->memory);
+    if (reads->note[0])
+        log_info("%s", reads->note);
     parts->gpu = plan->cuda ? plan->device : NULL;
     plan->store = NULL;
     plan->device = NULL;
@@ -69,20 +83,13 @@ static void on_page_moved(void *self, page_id page, const uint8_t *slot)
     b->ops->resident->where(b, page, slot);
 }
 
-/* Where layers are computed, and with a GPU also the host's processors, for experts that are faster
- * where they lie. */
-static enum status open_backends(struct engine_parts *parts, const struct plan *plan,
-                                 struct error *error)
+/* The GPU's, and beside it the host's processors, for experts that are faster where they lie. */
+static enum status open_gpu(struct engine_parts *parts, const struct plan *plan,
+                            struct error *error)
 {
     const struct engine_config *config = plan->config;
-    const struct hparams *h = &plan->model.hparams;
-    bool beside = plan->cuda && !config->deterministic && config->placement != PLACEMENT_DEVICE;
-    struct cpu_backend_config cpu = {.threads = config->threads, .isa = config->isa,
-                                     .expert_width_max = h->expert_width,
-                                     .context_max = plan->cuda ? 1 : plan->max_model_len,
-                                     .rows_max = plan->max_batch_tokens};
-    if (!plan->cuda)
-        return cpu_backend_open(&parts->backend, &cpu, error);
+    bool beside = !config->deterministic && config->placement != PLACEMENT_DEVICE;
+    struct cpu_backend_config cpu = plan_cpu(plan);
     enum status status = cuda_backend_open(&parts->backend, &plan->backend, error);
     if (status == STATUS_OK && beside)
         status = cpu_backend_open(&parts->host_backend, &cpu, error);
@@ -115,11 +122,13 @@ static enum status open_compute(struct engine_parts *parts, struct plan *plan, s
                                  .prior = placement_belief(plan),
                                  .flops_per_token = 6.0 * h->hidden * h->expert_width};
     memcpy(pager.lstm, parts->lstm, sizeof pager.lstm);
-    enum status status = open_backends(parts, plan, error);
+    enum status status = plan->cuda ? open_gpu(parts, plan, error) : STATUS_OK;
     pager.host_compute = parts->host_backend != NULL;
     if (status == STATUS_OK)
         status = model_open(&parts->model, parts->checkpoint, &plan->model, parts->backend,
                             tell_weights, (void *)config, error);
+    if (status == STATUS_OK && !plan->cuda)
+        model_lock(parts->model);
     plan->kv.backend = parts->backend;
     if (status == STATUS_OK)
         status = kv_cache_open(&parts->kv, &plan->kv, error);
@@ -157,13 +166,28 @@ static enum status fill_eos(struct engine_parts *parts, uint32_t vocab, struct e
     return STATUS_OK;
 }
 
-static const char *last_part(const char *path)
+/* The last part of its path, without the end of a file. */
+static void name_model(struct engine_parts *parts)
 {
-    const char *name = path;
+    const char *path = checkpoint_path(parts->checkpoint), *name = path;
     for (const char *p = path; *p; p++)
         if (*p == '/' && p[1] && p[1] != '/')
             name = p + 1;
-    return name;
+    char *to = parts->model_name;
+    snprintf(to, sizeof parts->model_name, "%s", name);
+    size_t bytes = strlen(to), end = strlen(".gguf");
+    if (bytes > end && strcmp(to + bytes - end, ".gguf") == 0)
+        to[bytes - end] = '\0';
+}
+
+/* "Q4_K+Q6_K": each format that some expert's matrices have. */
+static void name_weights(struct engine_parts *parts, uint32_t dtypes)
+{
+    size_t used = 0, room = sizeof parts->weight_dtype;
+    for (int d = 0; d < DTYPE_COUNT; d++)
+        if (dtypes >> d & 1)
+            used += (size_t)snprintf(parts->weight_dtype + used, room - used, "%s%s",
+                                     used > 0 ? "+" : "", dtype_info((enum dtype)d)->name);
 }
 
 /* A row of the embedding table is read, not the table, unless it serves as the head too. */
@@ -174,7 +198,7 @@ static uint64_t token_bytes(const struct engine_parts *parts, const struct plan 
     uint64_t embedding = 0, experts = 0;
     dtype_bytes(parts->model->embedding.dtype, (uint64_t)h->vocab * h->hidden, &embedding);
     for (uint32_t l = 0; l < h->layers; l++)
-        experts += store_page(store, l * h->experts)->file_bytes * h->router.top_k;
+        experts += plan_page_bytes(store_page(store, l * h->experts)) * h->router.top_k;
     return plan->model.dense_bytes - (h->tied_head ? 0 : embedding) + experts;
 }
 
@@ -184,7 +208,7 @@ static void compare_vocabularies(const struct engine_parts *parts)
     uint32_t model = parts->info.vocab;
     uint32_t texts = parts->tokenizer ? tokenizer_vocab_size(parts->tokenizer) : 0;
     if (texts > model)
-        log_warn("%s: tokenizer.json has %u ids, the model's vocabulary %u: prompts with the others "
+        log_warn("%s: the tokenizer has %u ids, the model's vocabulary %u: prompts with the others "
                  "will be refused", parts->info.model_path, texts, model);
 }
 
@@ -195,7 +219,7 @@ static void fill_info(struct engine_parts *parts, const struct plan *plan)
     const struct store *store = memory_store(parts->memory);
     struct engine_info *info = &parts->info;
     info->model_path = checkpoint_path(parts->checkpoint);
-    info->model_name = last_part(info->model_path);
+    info->model_name = parts->model_name;
     info->architecture = plan->model.arch->name;
     info->layers = h->layers;
     info->hidden = h->hidden;
@@ -231,11 +255,19 @@ static void fill_info(struct engine_parts *parts, const struct plan *plan)
     }
     info->placement = parts->host_backend ? config->placement : PLACEMENT_DEVICE;
     info->deterministic = config->deterministic;
-    info->io = config->io == IO_SYNC ? "sync" : "thread";
+    info->io = memory_reads(parts->memory)->name;
     info->threads = cpu ? cpu_backend_threads(cpu) : 0;
     info->parameters = plan->model.parameters;
     info->active_parameters = plan->model.active_parameters;
-    info->weight_dtype = dtype_info(parts->model->layers[0].expert_dtype)->name;
+    info->weight_dtype = parts->weight_dtype;
+}
+
+static enum status open_tokenizer(struct engine_parts *parts, struct error *error)
+{
+    enum status status = gguf_tokenizer_of_model(&parts->tokenizer, parts->checkpoint, error);
+    if (status == STATUS_OK && tokenizer_notice(parts->tokenizer))
+        log_info("%s", tokenizer_notice(parts->tokenizer));
+    return status;
 }
 
 static enum status open_files(struct engine_parts *parts, struct plan *plan, struct error *error)
@@ -246,11 +278,17 @@ static enum status open_files(struct engine_parts *parts, struct plan *plan, str
     if (status == STATUS_OK)
         status = store_open(&plan->store, error);
     if (status == STATUS_OK)
-        status = model_plan(parts->checkpoint, plan->store, &plan->model, error);
+        status = model_plan(parts->checkpoint, plan->store, config->quantize, &plan->model, error);
+    if (status == STATUS_OK)
+        status = landing_open(&parts->landing, parts->checkpoint, &plan->model, error);
     if (status != STATUS_OK)
         return status;
+    store_set_landing(plan->store, landing_of_pages(parts->landing));
+    if (plan->model.kept > 0)
+        log_info("--quantize: %llu matrices stay as they are: their rows are no whole blocks of %s",
+                 (unsigned long long)plan->model.kept, dtype_info(config->quantize)->name);
     tell(config, "tokenizer", 0);
-    status = tokenizer_open(&parts->tokenizer, config->model, error);
+    status = open_tokenizer(parts, error);
     /* No tokenizer.json at all: prompts are token ids then. A broken one is refused. */
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
@@ -267,6 +305,8 @@ enum status parts_open(struct engine_parts *parts, const struct engine_config *c
         status = plan_make(&plan, error);
     if (status == STATUS_OK)
         status = open_lstm(parts, &plan, error);
+    if (status == STATUS_OK && !plan.cuda)
+        status = open_cpu(parts, &plan, error);
     if (status == STATUS_OK)
         status = open_memory(parts, &plan, error);
     if (status == STATUS_OK)
@@ -279,6 +319,8 @@ enum status parts_open(struct engine_parts *parts, const struct engine_config *c
         parts_close(parts);
         return status;
     }
+    name_model(parts);
+    name_weights(parts, plan.model.expert_dtypes);
     fill_info(parts, &plan);
     compare_vocabularies(parts);
     tell(config, "ready", 1);
@@ -297,6 +339,7 @@ void parts_close(struct engine_parts *parts)
     backend_close(parts->host_backend);
     backend_close(parts->backend); /* its stream is the device's */
     memory_close(parts->memory);
+    landing_close(parts->landing);
     tokenizer_close(parts->tokenizer);
     checkpoint_close(parts->checkpoint);
     memset(parts, 0, sizeof *parts);

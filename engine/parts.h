@@ -4,6 +4,7 @@
 #define MOERING_ENGINE_PARTS_H
 
 #include "engine/engine.h"
+#include "engine/model/landing.h"
 #include "engine/model/transformer.h"
 
 #ifdef __cplusplus
@@ -12,12 +13,15 @@ extern "C" {
 
 struct engine_parts {
     struct checkpoint *checkpoint;
-    struct tokenizer *tokenizer;   /* NULL: the folder has none */
+    struct tokenizer *tokenizer;   /* NULL: the model comes without one */
     struct backend *backend;
     struct backend *host_backend;  /* the CPU, beside a GPU; NULL: none */
     struct memory *memory;         /* owns store and device */
+    struct landing *landing;       /* of pages, on the CPU; the store in memory borrows it */
     struct device *gpu;            /* memory's device, if layers are computed on it; NULL: the CPU */
     char gpu_name[128];
+    char model_name[256];
+    char weight_dtype[128];
     struct model *model;
     struct kv_cache *kv;
     struct lstm_net *lstm_net;     /* of --load-lstm; NULL: none */

@@ -55,6 +55,14 @@ static uint32_t largest(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
+uint64_t plan_page_bytes(const struct page *page)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < page->parts; i++)
+        bytes += page->part[i].slot_bytes;
+    return bytes;
+}
+
 /* Prompts are cut into steps of so many tokens. With a link in between, a step is as large as it
  * must be for copies to hide behind it, as far as that is sensible. */
 static uint32_t default_batch_tokens(const struct plan *plan)
@@ -64,7 +72,7 @@ static uint32_t default_batch_tokens(const struct plan *plan)
         return largest(BATCH_TOKENS_CPU, plan->config->max_num_seqs);
     double link = plan->rates.loaded > 0 ? plan->rates.loaded : 20e9;
     double parameters = 3.0 * h->hidden * h->expert_width;
-    double bytes = (double)store_page(plan->store, 0)->file_bytes / parameters;
+    double bytes = (double)plan_page_bytes(store_page(plan->store, 0)) / parameters;
     double tokens = plan_hiding_tokens(h->experts, h->router.top_k, bytes,
                                        sustained_flops(&plan->gpu), link);
     uint32_t most = plan->max_model_len < BATCH_TOKENS_MOST ? plan->max_model_len
@@ -128,6 +136,14 @@ static bool cuda_can(const struct plan *plan, struct error *why)
                       limits[i].has, limits[i].what, limits[i].most);
             return false;
         }
+    for (int d = 0; d < DTYPE_COUNT; d++) {
+        enum weight_layout layout;
+        if (!(plan->model.dtypes >> d & 1) || cuda_backend_layout((enum dtype)d, &layout))
+            continue;
+        error_set(why, STATUS_UNSUPPORTED, "the model has weights of type %s, which the CUDA kernels "
+                  "do not read", dtype_info((enum dtype)d)->name);
+        return false;
+    }
     return true;
 }
 
@@ -187,11 +203,39 @@ static void plan_backend(struct plan *plan)
         .head_dim = h->head_dim,
         .hidden = h->hidden,
         .expert_width = h->expert_width,
+        .shared_width = h->shared_width,
         .top_k = h->router.top_k,
         .experts = h->experts,
         .pages = h->layers * h->experts,
         .width_max = largest(largest(h->hidden, h->experts), largest(q, kv)),
         .vocab = h->vocab,
+    };
+}
+
+struct memory_config plan_memory(const struct plan *plan)
+{
+    const struct engine_config *config = plan->config;
+    struct memory_config memory = {.io = config->io,
+                                   .direct = plan->direct,
+                                   .io_threads = config->io_threads,
+                                   .io_queue_depth = config->io_queue_depth};
+    memcpy(memory.slots, plan->slots, sizeof memory.slots);
+    return memory;
+}
+
+struct cpu_backend_config plan_cpu(const struct plan *plan)
+{
+    const struct engine_config *config = plan->config;
+    const struct hparams *h = &plan->model.hparams;
+    return (struct cpu_backend_config){
+        .threads = config->threads,
+        .isa = config->isa,
+        .expert_width_max = largest(h->expert_width, h->shared_width),
+        .context_max = plan->cuda ? 1 : plan->max_model_len,
+        .rows_max = plan->max_batch_tokens,
+        .cols_max = plan->model.cols_max,
+        .experts_max = h->experts,
+        .exact = config->exact_activations,
     };
 }
 
@@ -274,6 +318,12 @@ static void add_fixed(struct plan *plan, struct budget *near)
         budget_add(near, "libraries and graphs", NULL,
                    share < LIBRARIES_BYTES ? share : LIBRARIES_BYTES);
     }
+    if (!plan->cuda || (!config->deterministic && config->placement != PLACEMENT_DEVICE)) {
+        struct cpu_backend_config cpu = plan_cpu(plan);
+        budget_add(host, "compute scratch", "--max-num-batched-tokens", cpu_backend_bytes(&cpu));
+    }
+    struct memory_config memory = plan_memory(plan);
+    budget_add(host, "reading", "--io-depth", memory_staging_bytes(plan->store, &memory));
     budget_add(host, "sequences", "--max-num-seqs",
                (uint64_t)config->max_num_seqs *
                    (plan->max_model_len + (uint64_t)h->vocab) * sizeof(uint32_t));
@@ -306,12 +356,37 @@ static enum status plan_host_tier(struct plan *plan, struct error *error)
                         &plan->slots[MEMORY_HOST], error);
 }
 
+/* Bytes of all pages in their files. */
+static uint64_t file_bytes(const struct store *store)
+{
+    uint64_t bytes = 0;
+    for (page_id p = 0; p < store_pages(store); p++)
+        bytes += store_page(store, p)->file_bytes;
+    return bytes;
+}
+
+/* The page cache is worth the copy where it can keep everything that is read again and again. */
+static void plan_direct(struct plan *plan)
+{
+    const struct store *store = plan->store;
+    uint64_t held = 0;
+    for (int tier = 0; tier < MEMORY_TIERS; tier++)
+        held += budget_slots_bytes(store, &plan->slots[tier]);
+    bool again = held < store_total_slot_bytes(store);
+    if (plan->direct == DIRECT_AUTO && plan->budget.available && again &&
+        file_bytes(store) <= left_of(&plan->budget))
+        plan->direct = DIRECT_OFF;
+}
+
 static enum status plan_budget(struct plan *plan, struct error *error)
 {
     const struct engine_config *config = plan->config;
     struct budget *host = &plan->budget;
     struct budget *near = plan->cuda ? &plan->device_budget : host; /* where compute reads */
-    host->available = budget_host_available();
+    budget_host(&plan->room);
+    host->available = plan->room.available;
+    host->why = plan->room.why[0] ? plan->room.why : NULL;
+    plan->direct = config->direct;
     plan->device_budget.available = plan->gpu.free_bytes;
     add_fixed(plan, near);
     enum status status = plan_kv(plan, left_of(near), error);
@@ -335,6 +410,7 @@ static enum status plan_budget(struct plan *plan, struct error *error)
         return status;
     budget_add(host, "host experts", "--host-experts",
                budget_slots_bytes(plan->store, &plan->slots[MEMORY_HOST]));
+    plan_direct(plan);
     return finish_budget(plan, error);
 }
 

@@ -35,6 +35,8 @@ struct plan {
     struct cuda_backend_config backend; /* with cuda */
     struct kv_cache_config kv;
     struct tier_slots slots[MEMORY_TIERS];
+    enum direct_reads direct;    /* what engine_config.direct comes to */
+    struct budget_host_room room;
     struct budget budget;        /* of host memory */
     struct budget device_budget; /* of the device's; no terms on the CPU */
 };
@@ -42,6 +44,13 @@ struct plan {
 /* Reads no tensor, allocates nothing large, opens the device. INVALID, UNSUPPORTED, NO_MEMORY: names
  * the flag. The caller closes what is left in `plan` (store, device), also after a failure. */
 enum status plan_make(struct plan *plan, struct error *error);
+
+/* How pages are to be read and where they will be; the device is left out. */
+struct memory_config plan_memory(const struct plan *plan);
+/* The processors of this machine: those that compute layers, or experts beside a GPU. */
+struct cpu_backend_config plan_cpu(const struct plan *plan);
+/* Bytes of weights in a slot that holds the page. */
+uint64_t plan_page_bytes(const struct page *page);
 
 /* Tokens in a step above which copying all experts of a layer hides behind computing them (SE-MoE's
  * ring; T* = E b F / (2 k BW)): bytes a parameter, sustained operations a second, link bytes a

@@ -14,7 +14,8 @@ const struct arch_names arch_names_mlp = {
 enum status arch_find(const struct checkpoint *checkpoint, const struct arch **out,
                       struct error *error)
 {
-    static const struct arch *const known[] = {&arch_qwen3_moe, &arch_olmoe, &arch_mixtral};
+    static const struct arch *const known[] = {&arch_qwen3_moe, &arch_qwen2_moe, &arch_olmoe,
+                                               &arch_mixtral, &arch_granitemoe};
     const char *type = NULL;
     enum status status = checkpoint_string(checkpoint, "model_type", true, &type, error);
     if (status != STATUS_OK)
@@ -26,5 +27,6 @@ enum status arch_find(const struct checkpoint *checkpoint, const struct arch **o
         }
     return error_set(error, STATUS_UNSUPPORTED,
                      "%s: config.json: model_type \"%s\" is not supported "
-                     "(qwen3_moe, olmoe and mixtral are)", checkpoint_path(checkpoint), type);
+                     "(qwen3_moe, qwen2_moe, olmoe, mixtral and granitemoe are)",
+                     checkpoint_path(checkpoint), type);
 }

@@ -1,5 +1,6 @@
 #include "engine/model/hparams.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "memory/base/check.h"
@@ -93,6 +94,26 @@ enum status hparams_read(const struct checkpoint *c, struct hparams *out, struct
     TRY(refuse_unless(c, "hidden_act", "silu", error));
     TRY_OPTIONAL(checkpoint_bool(c, "tie_word_embeddings", false, &out->tied_head, error));
     TRY_OPTIONAL(checkpoint_bool(c, "attention_bias", false, &out->attention_bias, error));
+    out->output_bias = out->attention_bias;
+    TRY_OPTIONAL(checkpoint_bool(c, "attention_output_bias", false, &out->output_bias, error));
+    TRY_OPTIONAL(checkpoint_bool(c, "rope_interleaved", false, &out->rope_interleaved, error));
+    out->embedding_scale = out->residual_scale = out->logits_scale = 1.0f;
+    out->attention_scale = 1.0f / sqrtf((float)out->head_dim);
+    return STATUS_OK;
+}
+
+enum status hparams_refuse_dense_layers(const struct checkpoint *c, struct error *error)
+{
+    uint32_t sparse_step = 1, dense_layer[HPARAMS_LAYERS_MAX], dense_layers = 0;
+    TRY_OPTIONAL(checkpoint_u32(c, "decoder_sparse_step", false, 0, 1 << 20, &sparse_step, error));
+    TRY_OPTIONAL(checkpoint_u32_list(c, "mlp_only_layers", dense_layer, HPARAMS_LAYERS_MAX,
+                                     &dense_layers, error));
+    if (sparse_step != 1 || dense_layers > 0)
+        return error_set(
+            error, STATUS_UNSUPPORTED,
+            "%s: config.json: dense layers between expert layers (decoder_sparse_step, "
+            "mlp_only_layers) are not supported",
+            checkpoint_path(c));
     return STATUS_OK;
 }
 

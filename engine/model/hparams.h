@@ -26,14 +26,22 @@ struct hparams {
     uint32_t heads, kv_heads, head_dim;
     uint32_t experts;      /* E */
     uint32_t expert_width; /* f */
+    uint32_t shared_width; /* of the expert that every token passes through; 0: there is none */
     uint32_t vocab;
     uint32_t context;      /* positions the model was made for */
     uint32_t window;       /* attention looks back so far; 0: all the way */
     float norm_eps;
     double rope_theta;
     bool tied_head;        /* lm_head is the embedding table */
-    bool attention_bias;   /* q, k, v and o have one */
+    bool attention_bias;   /* q, k and v have one */
+    bool output_bias;      /* o has one */
+    bool rope_interleaved; /* the file's rows of q and k have RoPE's pairs side by side (GGUF) */
     enum qk_norm qk_norm;
+    float embedding_scale; /* of what embed gives; 1 for most */
+    float attention_scale; /* of q.k before softmax; 1 / sqrt(head_dim) for most */
+    float residual_scale;  /* of both branches before they are added; 1 for most. That of the experts is
+                              in the router's weights */
+    float logits_scale;    /* 1 for most */
     struct router router;
 };
 
@@ -42,6 +50,8 @@ struct hparams {
  * (another activation, scaled RoPE). INVALID, UNSUPPORTED: names the file and the key. */
 enum status hparams_read(const struct checkpoint *checkpoint, struct hparams *out,
                          struct error *error);
+/* UNSUPPORTED: some layers are dense (decoder_sparse_step, mlp_only_layers). */
+enum status hparams_refuse_dense_layers(const struct checkpoint *checkpoint, struct error *error);
 /* experts, top_k and width by the keys this architecture uses. */
 enum status hparams_read_experts(const struct checkpoint *checkpoint, const char *experts_key,
                                  const char *width_key, struct hparams *out, struct error *error);

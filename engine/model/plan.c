@@ -4,6 +4,8 @@
 #include <stdio.h>
 
 #include "engine/model/arch.h"
+#include "engine/model/expert_parts.h"
+#include "engine/model/landing.h"
 #include "engine/model/model.h"
 #include "engine/model/tensors.h"
 #include "memory/base/bytes.h"
@@ -14,6 +16,21 @@ struct planner {
     struct model_plan *plan;
     struct error *error;
 };
+
+/* A matrix that will be in memory: what it becomes and how many bytes that takes. */
+static uint64_t count_matrix(struct planner *p, enum dtype from, enum tensor_use use, uint64_t rows,
+                             uint32_t cols, enum dtype *to)
+{
+    struct model_plan *plan = p->plan;
+    uint64_t bytes = 0;
+    *to = use == TENSOR_WEIGHTS ? landing_dtype(from, cols, plan->quantize) : from;
+    dtype_bytes(*to, rows * cols, &bytes); /* of whole blocks, as the file's were */
+    plan->dtypes |= 1u << *to;
+    plan->cols_max = cols > plan->cols_max ? cols : plan->cols_max;
+    if (plan->quantize != DTYPE_COUNT && use == TENSOR_WEIGHTS && dtype_is_plain(from))
+        *(*to == plan->quantize ? &plan->encoded : &plan->kept) += 1;
+    return bytes;
+}
 
 static enum status count_dense(struct planner *p, const struct dense_tensor *tensors, uint32_t n)
 {
@@ -26,59 +43,19 @@ static enum status count_dense(struct planner *p, const struct dense_tensor *ten
             return status;
         bool vector = want->cols == 0;
         uint64_t values = (uint64_t)want->rows * (vector ? 1 : want->cols);
+        uint64_t bytes = values * sizeof(float);
+        const struct dtype_info *info = dtype_info(t->dtype);
+        enum dtype to;
+        if (!vector && want->cols % info->block_values != 0)
+            return error_set(p->error, STATUS_INVALID,
+                             "%s: %s: rows of %u values are no whole blocks of %s (%u values)",
+                             checkpoint_path(p->checkpoint), want->name, want->cols, info->name,
+                             info->block_values);
+        if (!vector)
+            bytes = count_matrix(p, t->dtype, want->use, want->rows, want->cols, &to);
         p->plan->parameters += values;
-        p->plan->dense_bytes += bytes_align_up(vector ? values * sizeof(float) : t->bytes, 64);
+        p->plan->dense_bytes += bytes_align_up(bytes, 64);
     }
-    return STATUS_OK;
-}
-
-/* The three parts of one expert, from three tensors or from slices of two fused ones. */
-static enum status find_parts(struct planner *p, uint32_t layer, uint32_t expert,
-                              struct page_part parts[3], enum dtype *dtype)
-{
-    const struct hparams *h = &p->plan->hparams;
-    const struct arch_names *names = p->plan->arch->names;
-    const struct checkpoint_tensor *t[3];
-    char prefix[48], name[200], fused[2][200];
-    snprintf(prefix, sizeof prefix, "model.layers.%u.", layer);
-    snprintf(fused[0], sizeof fused[0], "%s%s", prefix, names->fused_gate_up);
-    snprintf(fused[1], sizeof fused[1], "%s%s", prefix, names->fused_down);
-    uint64_t f = h->expert_width;
-    bool is_fused = checkpoint_find(p->checkpoint, fused[0]) != NULL;
-    enum status status;
-    if (is_fused) {
-        status = checkpoint_need(p->checkpoint, fused[0], h->experts, 2 * f, h->hidden, &t[0],
-                                 p->error);
-        if (status == STATUS_OK)
-            status = checkpoint_need(p->checkpoint, fused[1], h->experts, h->hidden, f, &t[2],
-                                     p->error);
-        t[1] = t[0];
-    } else {
-        const char *const formats[3] = {names->gate, names->up, names->down};
-        status = STATUS_OK;
-        for (int i = 0; i < 3 && status == STATUS_OK; i++) {
-            int used = snprintf(name, sizeof name, "%s", prefix);
-            snprintf(name + used, sizeof name - (size_t)used, formats[i], expert);
-            status = checkpoint_need(p->checkpoint, name, i == 2 ? h->hidden : f,
-                                     i == 2 ? f : h->hidden, 0, &t[i], p->error);
-        }
-    }
-    if (status != STATUS_OK)
-        return status;
-    if (t[1]->dtype != t[0]->dtype || t[2]->dtype != t[0]->dtype)
-        return error_set(p->error, STATUS_UNSUPPORTED,
-                         "%s: %s: one expert's matrices have different types (%s, %s, %s)",
-                         checkpoint_path(p->checkpoint), t[0]->name, dtype_info(t[0]->dtype)->name,
-                         dtype_info(t[1]->dtype)->name, dtype_info(t[2]->dtype)->name);
-    *dtype = t[0]->dtype;
-    uint64_t one = is_fused ? t[2]->bytes / h->experts : t[2]->bytes;
-    for (int i = 0; i < 3; i++)
-        parts[i] = (struct page_part){
-            .file = t[i]->file,
-            .offset = t[i]->offset + (!is_fused ? 0
-                                      : i == 2 ? expert * one : (2 * (uint64_t)expert + i) * one),
-            .bytes = one,
-        };
     return STATUS_OK;
 }
 
@@ -101,6 +78,32 @@ static enum status refuse_leftovers(struct planner *p)
     return STATUS_OK;
 }
 
+/* All experts of a layer are computed by the same kernels. */
+static enum status compare_types(struct planner *p, uint32_t layer, const struct expert_parts *first,
+                                 const struct expert_parts *parts)
+{
+    for (int i = 0; i < EXPERT_PARTS; i++)
+        if (parts->dtype[i] != first->dtype[i])
+            return error_set(p->error, STATUS_UNSUPPORTED,
+                             "%s: layer %u: experts of different types (%s in %s, %s in %s)",
+                             checkpoint_path(p->checkpoint), layer,
+                             dtype_info(first->dtype[i])->name, first->name,
+                             dtype_info(parts->dtype[i])->name, parts->name);
+    return STATUS_OK;
+}
+
+static enum status add_page(struct planner *p, struct expert_parts *parts)
+{
+    page_id page;
+    for (int i = 0; i < EXPERT_PARTS; i++) {
+        enum dtype to;
+        parts->part[i].slot_bytes = count_matrix(p, parts->dtype[i], TENSOR_WEIGHTS,
+                                                 parts->rows[i], parts->cols[i], &to);
+        p->plan->expert_dtypes |= 1u << to;
+    }
+    return store_add_page(p->store, parts->part, EXPERT_PARTS, &page, p->error);
+}
+
 static enum status add_pages(struct planner *p)
 {
     const struct hparams *h = &p->plan->hparams;
@@ -110,30 +113,25 @@ static enum status add_pages(struct planner *p)
         status = store_add_file(p->store, checkpoint_file_path(p->checkpoint, i), &file, p->error);
     }
     for (uint32_t l = 0; l < h->layers; l++) {
-        enum dtype first = DTYPE_F32, dtype = DTYPE_F32;
+        struct expert_parts first, parts;
         for (uint32_t e = 0; e < h->experts && status == STATUS_OK; e++) {
-            struct page_part parts[3];
-            page_id page;
-            status = find_parts(p, l, e, parts, &dtype);
-            if (status == STATUS_OK && e == 0)
-                first = dtype;
-            if (status == STATUS_OK && dtype != first)
-                status = error_set(p->error, STATUS_UNSUPPORTED,
-                                   "%s: layer %u: experts of different types (%s, %s)",
-                                   checkpoint_path(p->checkpoint), l, dtype_info(first)->name,
-                                   dtype_info(dtype)->name);
+            status = expert_parts_find(p->checkpoint, p->plan->arch, h, l, e, &parts, p->error);
+            if (e == 0)
+                first = parts;
             if (status == STATUS_OK)
-                status = store_add_page(p->store, parts, 3, &page, p->error);
+                status = compare_types(p, l, &first, &parts);
+            if (status == STATUS_OK)
+                status = add_page(p, &parts);
         }
     }
     return status == STATUS_OK ? store_seal(p->store, p->error) : status;
 }
 
 enum status model_plan(const struct checkpoint *checkpoint, struct store *store,
-                       struct model_plan *out, struct error *error)
+                       enum dtype quantize, struct model_plan *out, struct error *error)
 {
     struct planner p = {.checkpoint = checkpoint, .store = store, .plan = out, .error = error};
-    *out = (struct model_plan){0};
+    *out = (struct model_plan){.quantize = quantize};
     struct hparams *h = &out->hparams;
     enum status status = arch_find(checkpoint, &out->arch, error);
     if (status == STATUS_OK)
@@ -153,6 +151,12 @@ enum status model_plan(const struct checkpoint *checkpoint, struct store *store,
         status = refuse_leftovers(&p);
     if (status == STATUS_OK)
         status = add_pages(&p);
+    if (status == STATUS_OK && quantize != DTYPE_COUNT && out->encoded == 0)
+        status = error_set(error, STATUS_INVALID,
+                           "%s: no matrix can be encoded as %s while it is read: none has plain "
+                           "numbers in rows of whole blocks (%u values)",
+                           checkpoint_path(checkpoint), dtype_info(quantize)->name,
+                           dtype_info(quantize)->block_values);
     if (status != STATUS_OK)
         return status;
     uint64_t expert = 3 * (uint64_t)h->hidden * h->expert_width;

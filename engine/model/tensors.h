@@ -12,13 +12,22 @@
 extern "C" {
 #endif
 
-#define LAYER_TENSORS_MAX 16
+#define LAYER_TENSORS_MAX 20
 #define OUTER_TENSORS_MAX 3
+
+enum tensor_use {
+    TENSOR_WEIGHTS, /* multiplied; --quantize encodes it */
+    TENSOR_EXACT,   /* multiplied; keeps its numbers: what chooses experts, what is the table too */
+    TENSOR_TABLE,   /* only looked up: lies row by row */
+};
 
 struct dense_tensor {
     char name[160];
     uint32_t rows, cols; /* cols 0: a vector, kept as f32; else a struct tensor, kept as it is */
     size_t field;        /* offset in struct layer, or in struct model for the outer ones */
+    enum tensor_use use; /* of a matrix */
+    uint32_t head_rows;  /* each so many rows are a head whose halves the file has interleaved
+                            (hparams.rope_interleaved); 0: rows as they are */
 };
 
 /* Return how many were written. */

@@ -1,6 +1,5 @@
 #include "engine/model/transformer.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +9,7 @@ uint64_t transformer_bytes(const struct hparams *h, uint32_t rows_max, uint32_t 
 {
     struct moe_config moe = {.router = h->router, .hidden = h->hidden,
                              .expert_width = h->expert_width, .rows_max = rows_max,
-                             .layers = h->layers};
+                             .shared = h->shared_width > 0, .layers = h->layers};
     uint64_t row = 2 * (uint64_t)h->hidden + 2 * (uint64_t)h->heads * h->head_dim +
                    2 * (uint64_t)h->kv_heads * h->head_dim;
     return (row * rows_max + ((uint64_t)h->hidden + h->vocab) * logits_max) * sizeof(float) +
@@ -51,12 +50,13 @@ enum status transformer_open(struct transformer *d, const struct transformer_con
         return error_set(error, STATUS_NO_MEMORY, "no memory for %u layers", h->layers);
     }
     for (uint32_t n = 0; n < h->layers; n++)
-        d->routers[n] = (struct layer_router){c->model->layers[n].router,
+        d->routers[n] = (struct layer_router){c->model->layers[n].moe.router,
                                               c->model->layers[n].expert_norm};
     struct moe_config moe = {.backend = b, .host = c->host, .pager = c->pager,
                              .router = h->router,
                              .hidden = h->hidden, .expert_width = h->expert_width,
-                             .rows_max = c->rows_max, .routers = d->routers,
+                             .rows_max = c->rows_max, .shared = h->shared_width > 0,
+                             .routers = d->routers,
                              .layers = h->layers, .norm_eps = h->norm_eps};
     enum status status = moe_open(&d->moe, &moe, error);
     if (status == STATUS_OK)
@@ -100,6 +100,19 @@ static void norm_heads(struct transformer *d, float *x, const float *weight, uin
         b->ops->rms_norm(b, x, x, weight, rows, heads * h->head_dim, h->norm_eps);
 }
 
+/* x += residual_scale * o(attended). */
+static void add_attention(struct transformer *d, const struct layer *layer, uint32_t rows)
+{
+    const struct hparams *h = &d->model->hparams;
+    struct backend *b = d->model->backend;
+    if (h->residual_scale == 1.0f) {
+        b->ops->matmul(b, d->x, d->attended, layer->o, layer->o_bias, rows, true);
+        return;
+    }
+    b->ops->matmul(b, d->normed, d->attended, layer->o, layer->o_bias, rows, false);
+    b->ops->add_scaled(b, d->x, d->normed, NULL, h->residual_scale, rows, h->hidden);
+}
+
 static void attention_block(struct transformer *d, uint32_t n, const struct batch *batch)
 {
     const struct hparams *h = &d->model->hparams;
@@ -110,9 +123,10 @@ static void attention_block(struct transformer *d, uint32_t n, const struct batc
     uint32_t rows = batch->rows;
 
     op->rms_norm(b, d->normed, d->x, layer->attention_norm, rows, h->hidden, h->norm_eps);
-    op->matmul(b, d->q, d->normed, layer->q, layer->q_bias, rows, false);
-    op->matmul(b, d->k, d->normed, layer->k, layer->k_bias, rows, false);
-    op->matmul(b, d->v, d->normed, layer->v, layer->v_bias, rows, false);
+    const struct matmul_out qkv[] = {{d->q, layer->q, layer->q_bias},
+                                     {d->k, layer->k, layer->k_bias},
+                                     {d->v, layer->v, layer->v_bias}};
+    op->matmuls(b, d->normed, rows, qkv, 3);
     norm_heads(d, d->q, layer->q_norm, rows, h->heads);
     norm_heads(d, d->k, layer->k_norm, rows, h->kv_heads);
     op->rope(b, d->q, batch->places, d->model->inv_freq, rows, h->heads, h->head_dim);
@@ -125,11 +139,11 @@ static void attention_block(struct transformer *d, uint32_t n, const struct batc
         .places = batch->places,
         .rows = rows,
         .heads = h->heads,
-        .scale = 1.0f / sqrtf((float)h->head_dim),
+        .scale = h->attention_scale,
         .window = h->window,
     };
     op->attention(b, &args);
-    op->matmul(b, d->x, d->attended, layer->o, layer->o_bias, rows, true);
+    add_attention(d, layer, rows);
 }
 
 /* What the router and the experts of a layer read. */
@@ -141,6 +155,12 @@ static void norm_for_experts(struct transformer *d, uint32_t n, uint32_t rows)
                      h->norm_eps);
 }
 
+static struct moe_call call_of(struct transformer *d, uint32_t n, struct batch *batch)
+{
+    return (struct moe_call){.layer = n, .weights = &d->model->layers[n].moe, .x = d->x,
+                             .normed = d->normed, .batch = batch};
+}
+
 static void ask_layer(struct transformer *d, uint32_t n, const struct batch *batch)
 {
     const struct layer *layer = &d->model->layers[n];
@@ -150,8 +170,7 @@ static void ask_layer(struct transformer *d, uint32_t n, const struct batch *bat
     if (b->ops->segment_begin(b, &key)) {
         attention_block(d, n, batch);
         norm_for_experts(d, n, batch->rows);
-        moe_resident_ask(&d->ahead, n, layer->router, layer->expert_dtype, d->x, d->normed,
-                         batch->rows);
+        moe_resident_ask(&d->ahead, n, &layer->moe, d->x, d->normed, batch->rows);
         b->ops->segment_end(b);
     }
     moe_resident_asked(&d->ahead, n);
@@ -169,8 +188,8 @@ static enum status forward_ahead(struct transformer *d, struct batch *batch, str
         if (moe_resident_confirm(&d->ahead, n, batch, &routing))
             continue;
         norm_for_experts(d, n, batch->rows); /* the layers behind it used its place */
-        enum status status = moe_experts(&d->moe, n, d->model->layers[n].expert_dtype, d->x,
-                                         d->normed, batch, &routing, error);
+        struct moe_call call = call_of(d, n, batch);
+        enum status status = moe_experts(&d->moe, &call, &routing, error);
         if (status != STATUS_OK)
             return status;
         asked = n + 1;
@@ -185,16 +204,17 @@ enum status transformer_forward(struct transformer *d, struct batch *batch, stru
     CHECK(batch->rows <= d->rows_max);
     b->ops->begin(b, batch->tokens, batch->places, batch->rows);
     b->ops->embed(b, d->x, d->model->embedding, batch->tokens, batch->rows);
+    if (h->embedding_scale != 1.0f)
+        b->ops->scale(b, d->x, h->embedding_scale, batch->rows, h->hidden);
     if (d->scripted.backend)
         scripted_routing_begin(&d->scripted, batch);
     if (moe_resident_can(&d->ahead, batch->rows))
         return forward_ahead(d, batch, error);
     for (uint32_t n = 0; n < h->layers; n++) {
-        const struct layer *layer = &d->model->layers[n];
         attention_block(d, n, batch);
         norm_for_experts(d, n, batch->rows);
-        enum status status = moe_layer(&d->moe, n, layer->router, layer->expert_dtype, d->x,
-                                       d->normed, batch, error);
+        struct moe_call call = call_of(d, n, batch);
+        enum status status = moe_layer(&d->moe, &call, error);
         if (status != STATUS_OK)
             return status;
     }
@@ -210,6 +230,8 @@ static void compute_logits(struct transformer *d, const uint32_t *rows, uint32_t
     b->ops->gather(b, d->last, d->x, rows, count, h->hidden);
     b->ops->rms_norm(b, d->last, d->last, d->model->final_norm, count, h->hidden, h->norm_eps);
     b->ops->matmul(b, d->logits, d->last, d->model->head, NULL, count, false);
+    if (h->logits_scale != 1.0f)
+        b->ops->scale(b, d->logits, h->logits_scale, count, h->vocab);
 }
 
 void transformer_logits(struct transformer *d, const uint32_t *rows, uint32_t count, float *out)

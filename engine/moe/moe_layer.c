@@ -20,7 +20,27 @@ uint64_t moe_bytes(const struct moe_config *c)
            (uint64_t)c->rows_max * c->router.experts * sizeof(float) +
            2 * dispatch_front_bytes_max(c->rows_max, (uint32_t)choices) + 5 * choices * 4 +
            router_lookahead_bytes(&lookahead) +
+           (c->shared ? (uint64_t)c->rows_max * (c->hidden + 2) * sizeof(float) : 0) +
            (c->host ? moe_host_bytes(c->hidden, c->rows_max) : 0);
+}
+
+/* What the shared expert needs: true if there is none. */
+static bool open_shared(struct moe *moe, const struct moe_config *c)
+{
+    struct backend *b = c->backend;
+    if (!c->shared)
+        return true;
+    uint32_t *rows = malloc(c->rows_max * sizeof *rows);
+    moe->shared = b->ops->alloc(b, (size_t)c->rows_max * c->hidden * sizeof(float));
+    moe->shared_gate = b->ops->alloc(b, c->rows_max * sizeof(float));
+    moe->every_row = b->ops->alloc(b, c->rows_max * sizeof *rows);
+    bool all = rows && moe->shared && moe->shared_gate && moe->every_row;
+    for (uint32_t r = 0; rows && r < c->rows_max; r++)
+        rows[r] = r;
+    if (all)
+        b->ops->upload(b, moe->every_row, rows, c->rows_max * sizeof *rows);
+    free(rows);
+    return all;
 }
 
 static enum status open_arrays(struct moe *moe, const struct moe_config *c, struct error *error)
@@ -38,7 +58,8 @@ static enum status open_arrays(struct moe *moe, const struct moe_config *c, stru
     moe->rows_of = malloc(experts * sizeof *moe->rows_of);
     moe->args = malloc(moe->at_once * sizeof *moe->args);
     moe->taken = malloc(moe->at_once * sizeof *moe->taken);
-    if (moe->scores && moe->routed && moe->grouped && moe->front && moe->chosen && moe->hit &&
+    bool shared = open_shared(moe, c);
+    if (shared && moe->scores && moe->routed && moe->grouped && moe->front && moe->chosen && moe->hit &&
         moe->rows_of && moe->args && moe->taken) {
         moe->weights = (float *)(moe->chosen + choices);
         return STATUS_OK;
@@ -70,7 +91,8 @@ enum status moe_open(struct moe *moe, const struct moe_config *c, struct error *
 
 void moe_close(struct moe *moe)
 {
-    void *device[] = {moe->scores, moe->routed, moe->grouped, moe->front};
+    void *device[] = {moe->scores, moe->routed,      moe->grouped,  moe->front,
+                      moe->shared, moe->shared_gate, moe->every_row};
     for (unsigned i = 0; i < sizeof device / sizeof device[0]; i++)
         if (device[i])
             moe->backend->ops->release(moe->backend, device[i]);
@@ -87,12 +109,12 @@ void moe_close(struct moe *moe)
 
 /* ---- routing ---- */
 
-void moe_route(struct moe *moe, uint32_t layer, struct tensor router_weight, const float *normed,
-               uint32_t rows, struct moe_routing *routing)
+void moe_route(struct moe *moe, uint32_t layer, const struct moe_weights *weights,
+               const float *normed, uint32_t rows, struct moe_routing *routing)
 {
     struct backend *b = moe->backend;
     size_t choices = (size_t)rows * moe->router.top_k;
-    b->ops->matmul(b, moe->scores, normed, router_weight, NULL, rows, false);
+    b->ops->matmul(b, moe->scores, normed, weights->router, NULL, rows, false);
     b->ops->route(b, &moe->router, moe->scores, rows, moe->routed, (float *)(moe->routed + choices));
     if (moe->scripted)
         scripted_routing_apply(moe->scripted, layer, rows, moe->routed);
@@ -154,14 +176,6 @@ static void mark_failed(const struct moe *moe, struct batch *batch, uint32_t exp
 
 /* ---- experts ---- */
 
-/* What the computing of one layer works on. */
-struct moe_call {
-    enum dtype expert_dtype;
-    float *x;
-    const float *normed;
-    struct batch *batch;
-};
-
 /* An expert over its rows; `gather`: of all choices, where whoever computes it finds them. */
 static struct expert_args expert_args(const struct moe *moe, const struct moe_call *call,
                                       const struct pager_expert *e, const uint32_t *gather)
@@ -169,16 +183,15 @@ static struct expert_args expert_args(const struct moe *moe, const struct moe_ca
     const struct dispatch *d = &moe->dispatch;
     uint32_t expert = d->touched[e->index];
     uint32_t begin = d->expert_offsets[expert], end = d->expert_offsets[expert + 1];
-    struct tensor wide = {.dtype = call->expert_dtype, .rows = moe->expert_width,
-                          .cols = moe->hidden};
+    const struct expert_tensors *expert_of_layer = &call->weights->expert;
     struct expert_args args = {
         .out = moe->grouped + (size_t)begin * moe->hidden,
         .x = call->normed,
         .gather = gather + begin,
         .rows = end - begin,
-        .gate = wide,
-        .up = wide,
-        .down = {.dtype = call->expert_dtype, .rows = moe->hidden, .cols = moe->expert_width},
+        .gate = expert_of_layer->gate,
+        .up = expert_of_layer->up,
+        .down = expert_of_layer->down,
     };
     args.gate.data = e->slot + e->page->part[0].slot_offset;
     args.up.data = e->slot + e->page->part[1].slot_offset;
@@ -288,34 +301,62 @@ static void combine(struct moe *moe, const struct moe_call *call)
     moe->backend->ops->combine(moe->backend, &args);
 }
 
-enum status moe_experts(struct moe *moe, uint32_t layer, enum dtype expert_dtype, float *x,
-                        const float *normed, struct batch *batch,
+/* ---- the shared expert ---- */
+
+void moe_shared_compute(struct moe *moe, const struct moe_weights *weights, const float *normed,
+                        uint32_t rows)
+{
+    struct backend *b = moe->backend;
+    const struct expert_tensors *shared = &weights->shared;
+    if (!shared->gate.data)
+        return;
+    struct expert_args args = {
+        .out = moe->shared,
+        .x = normed,
+        .gather = moe->every_row,
+        .rows = rows,
+        .gate = shared->gate,
+        .up = shared->up,
+        .down = shared->down,
+    };
+    b->ops->matmul(b, moe->shared_gate, normed, weights->shared_gate, NULL, rows, false);
+    b->ops->experts(b, &args, 1);
+}
+
+void moe_shared_add(struct moe *moe, const struct moe_weights *weights, float *x, uint32_t rows)
+{
+    struct backend *b = moe->backend;
+    if (weights->shared.gate.data)
+        b->ops->add_scaled(b, x, moe->shared, moe->shared_gate, 1.0f, rows, moe->hidden);
+}
+
+enum status moe_experts(struct moe *moe, const struct moe_call *call,
                         const struct moe_routing *routing, struct error *error)
 {
     struct backend *b = moe->backend;
     const struct dispatch *d = &moe->dispatch;
-    struct moe_call call = {.expert_dtype = expert_dtype, .x = x, .normed = normed,
-                            .batch = batch};
+    struct batch *batch = call->batch;
     struct layer_run run;
-    sort(moe, layer, batch, routing, &run);
+    sort(moe, call->layer, batch, routing, &run);
     pager_request(moe->pager, &run, moe->hit);
     b->ops->upload(b, moe->front, d->block, dispatch_front_bytes(d));
     if (moe->observer.layer)
-        moe->observer.layer(moe->observer.self, layer, d, moe->hit);
-    router_lookahead_tell(&moe->lookahead, moe->pager, layer, x, batch->rows);
-    enum status status = run_experts(moe, &call, error);
-    if (status == STATUS_OK)
-        combine(moe, &call);
-    return status;
+        moe->observer.layer(moe->observer.self, call->layer, d, moe->hit);
+    router_lookahead_tell(&moe->lookahead, moe->pager, call->layer, call->x, batch->rows);
+    moe_shared_compute(moe, call->weights, call->normed, batch->rows);
+    enum status status = run_experts(moe, call, error);
+    if (status != STATUS_OK)
+        return status;
+    combine(moe, call);
+    moe_shared_add(moe, call->weights, call->x, batch->rows);
+    return STATUS_OK;
 }
 
-enum status moe_layer(struct moe *moe, uint32_t layer, struct tensor router_weight,
-                      enum dtype expert_dtype, float *x, const float *normed,
-                      struct batch *batch, struct error *error)
+enum status moe_layer(struct moe *moe, const struct moe_call *call, struct error *error)
 {
     struct moe_routing routing;
-    moe_route(moe, layer, router_weight, normed, batch->rows, &routing);
-    return moe_experts(moe, layer, expert_dtype, x, normed, batch, &routing, error);
+    moe_route(moe, call->layer, call->weights, call->normed, call->batch->rows, &routing);
+    return moe_experts(moe, call, &routing, error);
 }
 
 /* ---- layers that the device ran by itself ---- */

@@ -3,7 +3,8 @@
  *     route -> ask the pager for the distinct experts (hits pinned, misses on their way, or left to
  *              be computed in host memory where they lie)
  *           -> compute experts as they become ready, each over all rows that chose it
- *           -> combine in each token's own order of experts
+ *           -> the shared expert, if there is one, over all rows, while misses are on their way
+ *           -> combine in each token's own order of experts; the shared expert comes last
  *
  * The order in which experts become ready changes nothing in the result: outputs wait in `grouped`
  * until all are there, and each row sums its own choices in the order of its router.
@@ -16,6 +17,7 @@
 #include "engine/batch/batch.h"
 #include "engine/moe/dispatch.h"
 #include "engine/moe/moe_host.h"
+#include "engine/moe/moe_weights.h"
 #include "engine/moe/router_lookahead.h"
 #include "engine/moe/routing_script.h"
 #include "engine/paging/expert_pager.h"
@@ -44,6 +46,9 @@ struct moe {
     float *scores;               /* [rows][E], backend memory */
     uint32_t *routed;            /* [rows][top_k] chosen, then as many weights, backend memory */
     float *grouped;              /* [rows * top_k][h], backend memory */
+    float *shared;               /* [rows][h] of the shared expert; backend memory; NULL: there is none */
+    float *shared_gate;          /* [rows] its gate, before the sigmoid; backend memory */
+    uint32_t *every_row;         /* [rows] 0, 1, 2 ...; backend memory */
     uint32_t *chosen;            /* the same in host memory */
     float *weights;              /* in `chosen`, behind the choices of the newest rows */
     bool *hit;                   /* [E] by place in dispatch.touched */
@@ -65,6 +70,7 @@ struct moe_config {
     struct expert_pager *pager;
     struct router router;
     uint32_t hidden, expert_width, rows_max;
+    bool shared;             /* layers have a shared expert */
     /* To look ahead with; NULL: the layer does not. */
     const struct layer_router *routers; /* [layers] borrowed */
     uint32_t layers;
@@ -82,13 +88,21 @@ struct moe_routing {
     const float *weights;
 };
 /* Lets the device choose for rows of normed, and waits; *routing is in force until the next call. */
-void moe_route(struct moe *moe, uint32_t layer, struct tensor router_weight, const float *normed,
-               uint32_t rows, struct moe_routing *routing);
+void moe_route(struct moe *moe, uint32_t layer, const struct moe_weights *weights,
+               const float *normed, uint32_t rows, struct moe_routing *routing);
+
+/* What a layer works on. */
+struct moe_call {
+    uint32_t layer;
+    const struct moe_weights *weights;
+    float *x;                /* [rows][h], backend memory, += */
+    const float *normed;     /* [rows][h], backend memory */
+    struct batch *batch;
+};
 /* x += experts(normed) for the rows of the batch, one layer whose routing the host knows;
  * batch->usage is charged per item.
  * IO: a page could not be read; x is unchanged and batch->failed tells the items that chose it. */
-enum status moe_experts(struct moe *moe, uint32_t layer, enum dtype expert_dtype, float *x,
-                        const float *normed, struct batch *batch,
+enum status moe_experts(struct moe *moe, const struct moe_call *call,
                         const struct moe_routing *routing, struct error *error);
 /* A layer that the device computed by itself, with what was resident: pager, observer and
  * batch->usage hear of it as of a layer of hits. */
@@ -97,10 +111,14 @@ void moe_ran(struct moe *moe, uint32_t layer, struct batch *batch,
 /* Where gate, up and down lie in a slot that holds a page of this layer. */
 void moe_part_offsets(const struct moe *moe, uint32_t layer, uint32_t offset[3]);
 
+/* Computes the shared expert for rows of normed, if these weights have one; x is not touched yet. */
+void moe_shared_compute(struct moe *moe, const struct moe_weights *weights, const float *normed,
+                        uint32_t rows);
+/* x += what it computed. */
+void moe_shared_add(struct moe *moe, const struct moe_weights *weights, float *x, uint32_t rows);
+
 /* Both together: moe_route, moe_experts. */
-enum status moe_layer(struct moe *moe, uint32_t layer, struct tensor router_weight,
-                      enum dtype expert_dtype, float *x, const float *normed,
-                      struct batch *batch, struct error *error);
+enum status moe_layer(struct moe *moe, const struct moe_call *call, struct error *error);
 
 #ifdef __cplusplus
 }

@@ -87,37 +87,39 @@ uint32_t moe_resident_variant(struct moe_resident *r, uint32_t layer, uint32_t r
                router_lookahead_reach(&moe->lookahead, moe->pager, layer, rows);
 }
 
-void moe_resident_ask(struct moe_resident *r, uint32_t layer, struct tensor router_weight,
-                      enum dtype expert_dtype, float *x, const float *normed, uint32_t rows)
+void moe_resident_ask(struct moe_resident *r, uint32_t layer, const struct moe_weights *weights,
+                      float *x, const float *normed, uint32_t rows)
 {
     struct moe *moe = r->moe;
     struct backend *b = moe->backend;
     struct moe_posted *posted = &r->posted[layer];
     uint32_t choices = rows * moe->router.top_k;
     uint32_t *stopped = r->record + choices;
-    float *weights = (float *)(stopped + 1), *answers = weights + choices;
+    float *shares = (float *)(stopped + 1), *answers = shares + choices;
     struct resident_args args = {
         .x = x,
         .normed = normed,
         .chosen = r->record,
-        .weights = weights,
+        .weights = shares,
         .rows = rows,
         .top_k = moe->router.top_k,
         .layer = layer,
         .experts = moe->router.experts,
-        .gate = {.dtype = expert_dtype, .rows = moe->expert_width, .cols = moe->hidden},
-        .up = {.dtype = expert_dtype, .rows = moe->expert_width, .cols = moe->hidden},
-        .down = {.dtype = expert_dtype, .rows = moe->hidden, .cols = moe->expert_width},
+        .gate = weights->expert.gate,
+        .up = weights->expert.up,
+        .down = weights->expert.down,
         .stopped = stopped,
     };
     moe_part_offsets(moe, layer, args.offset);
-    b->ops->matmul(b, moe->scores, normed, router_weight, NULL, rows, false);
-    b->ops->route(b, &moe->router, moe->scores, rows, r->record, weights);
+    b->ops->matmul(b, moe->scores, normed, weights->router, NULL, rows, false);
+    b->ops->route(b, &moe->router, moe->scores, rows, r->record, shares);
     if (moe->scripted)
         scripted_routing_apply(moe->scripted, layer, rows, r->record);
     /* Before the experts change x. */
     router_lookahead_ask(&moe->lookahead, layer, posted->reach, x, rows, answers);
     r->ops->experts(b, &args);
+    moe_shared_compute(moe, weights, normed, rows);
+    moe_shared_add(moe, weights, x, rows); /* where the layer stopped, as little as its experts did */
     r->ops->post(b, posted->words, r->record,
                  record_words(moe, rows, posted->reach) * sizeof *r->record);
 }

@@ -48,8 +48,8 @@ void moe_resident_begin(struct moe_resident *r);
 /* What, beside layer and rows, the calls of moe_resident_ask depend on. Also what it will use. */
 uint32_t moe_resident_variant(struct moe_resident *r, uint32_t layer, uint32_t rows);
 /* Between segment_begin and segment_end: x += experts(normed), and the routing is posted. */
-void moe_resident_ask(struct moe_resident *r, uint32_t layer, struct tensor router_weight,
-                      enum dtype expert_dtype, float *x, const float *normed, uint32_t rows);
+void moe_resident_ask(struct moe_resident *r, uint32_t layer, const struct moe_weights *weights,
+                      float *x, const float *normed, uint32_t rows);
 /* After segment_end. */
 void moe_resident_asked(struct moe_resident *r, uint32_t layer);
 /* Waits. True: the layer has run; pager, observer and batch->usage know. False: it lacked a page, x

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes tests/golden/models: tiny random checkpoints and what a reference computes on them.
 
-Usage: make_goldens.py [OUTPUT_FOLDER]
+Usage: make_goldens.py [OUTPUT_FOLDER [NAME...]]
 
 Needs torch, transformers and safetensors; nothing that builds, serves or tests needs this script.
 The same versions give the same bytes. Each folder holds a checkpoint as the real ones are published
@@ -137,6 +137,55 @@ CASES = {
             "dtype": "bfloat16",
         },
     },
+    "qwen2_moe_bf16": {
+        "dtype": torch.bfloat16,
+        "shards": 1,
+        "config": COMMON | {
+            "architectures": ["Qwen2MoeForCausalLM"],
+            "model_type": "qwen2_moe",
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "num_experts": EXPERTS,
+            "num_experts_per_tok": 3,
+            "norm_topk_prob": False,
+            "intermediate_size": 120,
+            "moe_intermediate_size": 40,
+            "shared_expert_intermediate_size": 72,
+            "decoder_sparse_step": 1,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 1000000.0,
+            "sliding_window": 512,
+            "use_sliding_window": False,
+            "max_window_layers": 2,
+            "tie_word_embeddings": False,
+            "torch_dtype": "bfloat16",
+        },
+    },
+    "granitemoe_bf16": {
+        "dtype": torch.bfloat16,
+        "shards": 1,
+        "config": COMMON | {
+            "architectures": ["GraniteMoeForCausalLM"],
+            "model_type": "granitemoe",
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "num_local_experts": EXPERTS,
+            "num_experts_per_tok": 3,
+            "intermediate_size": 32,
+            "attention_bias": False,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 10000.0,
+            "rope_scaling": None,
+            "embedding_multiplier": 12.0,
+            "attention_multiplier": 0.09,
+            "residual_multiplier": 0.4,
+            "logits_scaling": 6.0,
+            "tie_word_embeddings": False,
+            "torch_dtype": "bfloat16",
+        },
+    },
 }
 
 
@@ -162,6 +211,7 @@ def random_tensors(config, seed):
         block, parts = "block_sparse_moe", ("w1", "w3", "w2")
     # A tied embedding is also the output: a large one makes every token predict itself.
     embedding_scale = 0.1 if config["tie_word_embeddings"] else 0.5
+    embedding_scale /= config.get("embedding_multiplier", 1.0)
     tensors = {"model.embed_tokens.weight": normal(embedding_scale, VOCAB, HIDDEN)}
     for layer in range(config["num_hidden_layers"]):
         name = f"model.layers.{layer}."
@@ -178,6 +228,22 @@ def random_tensors(config, seed):
         elif kind == "olmoe":
             tensors[attention + "q_norm.weight"] = norm(heads * head_dim)
             tensors[attention + "k_norm.weight"] = norm(kv_heads * head_dim)
+        if kind == "qwen2_moe":
+            for part, rows in (("q", heads), ("k", kv_heads), ("v", kv_heads)):
+                tensors[f"{attention}{part}_proj.bias"] = normal(0.5, rows * head_dim)
+            shared = config["shared_expert_intermediate_size"]
+            for part in ("gate", "up"):
+                tensors[f"{name}mlp.shared_expert.{part}_proj.weight"] = linear(shared, HIDDEN)
+            tensors[name + "mlp.shared_expert.down_proj.weight"] = linear(HIDDEN, shared)
+            tensors[name + "mlp.shared_expert_gate.weight"] = linear(1, HIDDEN)
+        if kind == "granitemoe":
+            tensors[name + "block_sparse_moe.router.layer.weight"] = linear(EXPERTS, HIDDEN, 1.5)
+            # Both of an expert's wide matrices together, gate half first.
+            tensors[name + "block_sparse_moe.input_linear.weight"] = normal(
+                HIDDEN**-0.5, EXPERTS, 2 * width, HIDDEN)
+            tensors[name + "block_sparse_moe.output_linear.weight"] = normal(
+                width**-0.5, EXPERTS, HIDDEN, width)
+            continue
         tensors[f"{name}{block}.gate.weight"] = linear(EXPERTS, HIDDEN, 1.5)
         for expert in range(EXPERTS):
             for part in parts[:2]:
@@ -244,9 +310,10 @@ class Reference:
         self.model.eval()
         self.router_logits = []
         for layer in self.model.model.layers:
-            layer.mlp.gate.register_forward_hook(
-                lambda gate, inputs, _: self.router_logits.append(
-                    F.linear(inputs[0].reshape(-1, HIDDEN), gate.weight)))
+            router = layer.mlp.gate if hasattr(layer, "mlp") else layer.block_sparse_moe.router
+            router.register_forward_hook(
+                lambda router, inputs, _: self.router_logits.append(
+                    F.linear(inputs[0].reshape(-1, HIDDEN), router.weight)))
 
     def run(self, ids):
         """logits [n, VOCAB], router logits [layers, n, EXPERTS]."""
@@ -266,7 +333,13 @@ def check_round_trip(reference, case, seed):
                  ".w2.": ".down_proj."}
         for old, new in names.items():
             expected = {name.replace(old, new): tensor for name, tensor in expected.items()}
-    expected = fuse_experts(expected, config)
+    if config["model_type"] == "granitemoe":
+        names = {".router.layer.": ".router.", ".input_linear.weight": ".experts.gate_up_proj",
+                 ".output_linear.weight": ".experts.down_proj"}
+        for old, new in names.items():
+            expected = {name.replace(old, new): tensor for name, tensor in expected.items()}
+    else:
+        expected = fuse_experts(expected, config)
     loaded = reference.model.state_dict()
     if config["tie_word_embeddings"]:
         expected["lm_head.weight"] = expected["model.embed_tokens.weight"]
@@ -354,7 +427,8 @@ def main():
     torch.use_deterministic_algorithms(True)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    for name, case in CASES.items():
+    for name in sys.argv[2:] or CASES:
+        case = CASES[name]
         for seed in range(1000):
             with tempfile.TemporaryDirectory() as scratch:
                 folder = pathlib.Path(scratch)

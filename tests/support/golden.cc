@@ -20,10 +20,10 @@ namespace {
     exit(1);
 }
 
-std::string source_folder()
+std::string source_folder(const std::string &kind)
 {
     const char *folder = getenv("MOERING_SOURCE_DIR");
-    return std::string(folder ? folder : ".") + "/tests/golden/models";
+    return std::string(folder ? folder : ".") + "/tests/golden/" + kind;
 }
 
 std::vector<uint32_t> numbers(const json_t *list)
@@ -63,20 +63,21 @@ Prompt read_prompt(const json_t *json, const std::string &folder, uint32_t vocab
     if (p.prompt.empty() || p.greedy.empty() || p.routed.empty() ||
         p.positions != p.prompt.size() + p.greedy.size() - 1 ||
         p.logits.size() != static_cast<size_t>(p.positions) * vocab)
-        fail(folder, "golden.json and its logits do not fit together");
+        fail(folder, "a golden and its logits do not fit together");
     return p;
 }
 
-Model read_model(const std::string &folder)
+/* The golden at `path`, of the model in `model`; logits lie in `folder`. */
+Model read_model(const std::string &path, const std::filesystem::path &model,
+                 const std::string &folder)
 {
-    std::string path = folder + "/golden.json";
     json_error_t error;
     json_t *root = json_load_file(path.c_str(), 0, &error);
     if (!root)
         fail(path, error.text);
     Model m;
-    m.name = std::filesystem::path(folder).filename().string();
-    m.path = folder;
+    m.name = model.stem().string();
+    m.path = model.string();
     m.vocab = static_cast<uint32_t>(json_integer_value(json_object_get(root, "vocab")));
     const json_t *prompts = json_object_get(root, "prompts");
     for (size_t i = 0; i < json_array_size(prompts); i++)
@@ -87,18 +88,32 @@ Model read_model(const std::string &folder)
     return m;
 }
 
-std::vector<Model> read_all()
+/* Of a folder of folders, or of a folder of GGUF files with a golden beside each. */
+std::vector<Model> read_all(const std::string &folder)
 {
     std::vector<Model> out;
     std::error_code error;
-    for (const auto &entry : std::filesystem::directory_iterator(source_folder(), error))
-        if (std::filesystem::exists(entry.path() / "golden.json"))
-            out.push_back(read_model(entry.path().string()));
+    for (const auto &entry : std::filesystem::directory_iterator(folder, error)) {
+        const std::filesystem::path &path = entry.path();
+        if (std::filesystem::exists(path / "golden.json"))
+            out.push_back(read_model(path / "golden.json", path, path));
+        else if (path.extension() == ".gguf")
+            out.push_back(read_model(std::filesystem::path(path).replace_extension(".json"), path,
+                                     folder));
+    }
     if (out.empty())
-        fail(source_folder(), "no golden models; is MOERING_SOURCE_DIR the repository?");
+        fail(folder, "no golden models; is MOERING_SOURCE_DIR the repository?");
     std::sort(out.begin(), out.end(),
               [](const Model &a, const Model &b) { return a.name < b.name; });
     return out;
+}
+
+const Model &find(const std::vector<Model> &all, const std::string &name)
+{
+    for (const Model &m : all)
+        if (m.name == name)
+            return m;
+    fail(name, "no such golden model");
 }
 
 } // namespace
@@ -124,16 +139,24 @@ uint32_t Prompt::pages_touched(uint32_t begin, uint32_t end) const
 
 const std::vector<Model> &models()
 {
-    static const std::vector<Model> all = read_all();
+    static const std::vector<Model> all = read_all(source_folder("models"));
     return all;
 }
 
 const Model &model(const std::string &name)
 {
-    for (const Model &m : models())
-        if (m.name == name)
-            return m;
-    fail(source_folder(), "no model " + name);
+    return find(models(), name);
+}
+
+const std::vector<Model> &gguf_models()
+{
+    static const std::vector<Model> all = read_all(source_folder("gguf"));
+    return all;
+}
+
+const Model &gguf_model(const std::string &name)
+{
+    return find(gguf_models(), name);
 }
 
 } // namespace golden

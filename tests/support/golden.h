@@ -1,5 +1,5 @@
-/* The golden models of tests/golden/models: what an independent implementation says these
- * checkpoints compute. See the README there for the format and how they were made. */
+/* The golden models of tests/golden/models and tests/golden/gguf: what an independent implementation
+ * says these checkpoints compute. See the READMEs there for the format and how they were made. */
 #ifndef MOERING_TESTS_SUPPORT_GOLDEN_H
 #define MOERING_TESTS_SUPPORT_GOLDEN_H
 
@@ -24,7 +24,7 @@ struct Prompt {
 
 struct Model {
     std::string name;
-    std::string path;              /* the folder, for engine_open */
+    std::string path;              /* the folder or file, for engine_open */
     uint32_t vocab;
     std::vector<Prompt> prompts;
 };
@@ -33,6 +33,9 @@ struct Model {
  * if there is none or one is malformed. */
 const std::vector<Model> &models();
 const Model &model(const std::string &name);
+/* Every file of tests/golden/gguf, by name (without the .gguf). */
+const std::vector<Model> &gguf_models();
+const Model &gguf_model(const std::string &name);
 
 } // namespace golden
 #endif

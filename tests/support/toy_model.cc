@@ -71,10 +71,10 @@ struct Maker {
         for (const auto &part : parts) {
             std::string name = prefix + "self_attn." + part.name + "_proj.";
             matrix(name + "weight", m.dense, {part.rows, part.cols});
-            if (m.bias)
+            if (m.arch == "qwen2_moe" ? part.name[0] != 'o' : m.bias)
                 vector(name + "bias", part.rows, 0, 0.5f);
         }
-        if (m.arch == "mixtral")
+        if (m.arch != "olmoe" && m.arch != "qwen3_moe")
             return;
         bool whole = m.arch == "olmoe";
         vector(prefix + "self_attn.q_norm.weight", whole ? q : m.head_dim, 1, 0.3f);
@@ -86,7 +86,20 @@ struct Maker {
         bool mixtral = m.arch == "mixtral";
         std::string block = prefix + (mixtral ? "block_sparse_moe." : "mlp.");
         const std::string &dtype = m.expert[layer % m.expert.size()];
+        if (m.arch == "granitemoe") {
+            block = prefix + "block_sparse_moe.";
+            matrix(block + "router.layer.weight", m.dense, {m.experts, m.hidden});
+            matrix(block + "input_linear.weight", dtype, {m.experts, 2 * m.width, m.hidden});
+            matrix(block + "output_linear.weight", dtype, {m.experts, m.hidden, m.width});
+            return;
+        }
         matrix(block + "gate.weight", m.dense, {m.experts, m.hidden});
+        if (m.arch == "qwen2_moe") {
+            matrix(block + "shared_expert.gate_proj.weight", m.dense, {m.shared_width, m.hidden});
+            matrix(block + "shared_expert.up_proj.weight", m.dense, {m.shared_width, m.hidden});
+            matrix(block + "shared_expert.down_proj.weight", m.dense, {m.hidden, m.shared_width});
+            matrix(block + "shared_expert_gate.weight", m.dense, {1, m.hidden});
+        }
         if (m.fused) {
             matrix(block + "experts.gate_up_proj", dtype, {m.experts, 2 * m.width, m.hidden});
             matrix(block + "experts.down_proj", dtype, {m.experts, m.hidden, m.width});
@@ -103,9 +116,18 @@ struct Maker {
 
 } // namespace
 
+Multipliers multipliers(const Model &m)
+{
+    Multipliers out;
+    if (m.arch == "granitemoe")
+        out = {12.0f, 0.25f, 0.375f, 6.0f};
+    return out;
+}
+
 std::string config_json(const Model &m)
 {
-    bool mixtral = m.arch == "mixtral";
+    bool granite = m.arch == "granitemoe", local = m.arch == "mixtral" || granite;
+    bool moe_width = m.arch == "qwen3_moe" || m.arch == "qwen2_moe";
     std::map<std::string, std::string> keys = {
         {"model_type", "\"" + m.arch + "\""},
         {"num_hidden_layers", number(m.layers)},
@@ -113,8 +135,8 @@ std::string config_json(const Model &m)
         {"num_attention_heads", number(m.heads)},
         {"num_key_value_heads", number(m.kv_heads)},
         {"head_dim", number(m.head_dim)},
-        {mixtral ? "num_local_experts" : "num_experts", number(m.experts)},
-        {m.arch == "qwen3_moe" ? "moe_intermediate_size" : "intermediate_size", number(m.width)},
+        {local ? "num_local_experts" : "num_experts", number(m.experts)},
+        {moe_width ? "moe_intermediate_size" : "intermediate_size", number(m.width)},
         {"num_experts_per_tok", number(m.top_k)},
         {"vocab_size", number(m.vocab)},
         {"max_position_embeddings", number(m.context)},
@@ -125,8 +147,18 @@ std::string config_json(const Model &m)
         {"attention_bias", m.bias ? "true" : "false"},
         {"eos_token_id", "0"},
     };
-    if (!mixtral)
+    if (!local)
         keys["norm_topk_prob"] = m.arch == "qwen3_moe" ? "true" : "false";
+    if (m.arch == "qwen2_moe") {
+        keys["shared_expert_intermediate_size"] = number(m.shared_width);
+        keys["attention_bias"] = ""; /* published files have no such key */
+    }
+    if (granite) {
+        keys["embedding_multiplier"] = "12.0";
+        keys["attention_multiplier"] = "0.25";
+        keys["residual_multiplier"] = "0.375";
+        keys["logits_scaling"] = "6.0";
+    }
     if (m.window)
         keys["sliding_window"] = number(m.window);
     for (const auto &change : m.config)

@@ -196,6 +196,46 @@ TEST_F(CudaEngine, TheRingChangesNoBit)
     }
 }
 
+/* A layer that stops leaves the shared expert out as well as its own, and so do those behind it: added
+ * twice, it would show. GraniteMoE adds its branches by another kernel. */
+TEST_F(CudaEngine, StoppedLayersAddNothing)
+{
+    for (const char *arch : {"qwen2_moe", "granitemoe"}) {
+        SCOPED_TRACE(arch);
+        toy_.arch = arch;
+        toy::write(folder_, toy_);
+        Job one = job(8, 9, 4, 12);
+        Answer want = resident(one);
+        for (uint32_t held : {3u, pages() - 1}) {
+            restart(held);
+            Answer got = Engine(path_, deterministic(held, 2)).run(one);
+            EXPECT_EQ(got.tokens, want.tokens);
+            EXPECT_TRUE(got.logits == want.logits) << held << " device pages: logits differ";
+        }
+    }
+}
+
+/* Weights in block formats: `cuda` is refused by the format's name, `auto` computes on the CPU. */
+TEST_F(CudaEngine, BlockFormatsAreComputedOnTheCpu)
+{
+    const golden::Model &model = golden::gguf_model("olmoe_q4_0");
+    try {
+        Engine e(model.path, on_cuda);
+        FAIL() << "there are no such kernels";
+    } catch (const std::runtime_error &error) {
+        EXPECT_EQ(std::string(error.what()).find("UNSUPPORTED: --device cuda"), 0u) << error.what();
+        EXPECT_NE(std::string(error.what()).find("Q4_0"), std::string::npos) << error.what();
+    }
+    Engine on_auto(model.path, [](auto &c) { c.device = ENGINE_DEVICE_AUTO; });
+    EXPECT_STREQ(engine_info(on_auto.engine)->backend, "cpu");
+    Engine plain(golden::gguf_model("qwen2moe_f16").path, deterministic(0));
+    EXPECT_STREQ(engine_info(plain.engine)->backend, "cuda");
+    const golden::Prompt &prompt = golden::gguf_model("qwen2moe_f16").prompts[0];
+    Answer a = plain.run(job_of(prompt.prompt, (uint32_t)prompt.greedy.size()));
+    EXPECT_EQ(a.tokens, prompt.greedy);
+    EXPECT_LE(worst_difference(a.logits, prompt.logits, 72), 1e-4);
+}
+
 /* Neighbours in the batch and the size of chunks change no bit either. */
 TEST_F(CudaEngine, NeighboursAndChunksChangeNoBit)
 {

@@ -44,6 +44,13 @@ TEST_F(Hparams, ReadsWhatTheFileSays)
     EXPECT_EQ(h.rope_theta, 1e6);
     EXPECT_TRUE(h.tied_head);
     EXPECT_TRUE(h.attention_bias);
+    EXPECT_TRUE(h.output_bias);
+    model.config["attention_output_bias"] = "false";
+    model.config["rope_interleaved"] = "true";
+    ASSERT_EQ(read(model), STATUS_OK) << error_.text;
+    EXPECT_TRUE(h.attention_bias);
+    EXPECT_FALSE(h.output_bias);
+    EXPECT_TRUE(h.rope_interleaved);
 }
 
 TEST_F(Hparams, WhatMayBeAbsent)

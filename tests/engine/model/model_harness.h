@@ -32,7 +32,10 @@ protected:
             << error_.text;
         ASSERT_EQ(store_open(&store_, &error_), STATUS_OK);
     }
-    enum status plan() { return model_plan(checkpoint_, store_, &plan_, &error_); }
+    enum status plan(enum dtype quantize = DTYPE_COUNT)
+    {
+        return model_plan(checkpoint_, store_, quantize, &plan_, &error_);
+    }
     /* Does the sentence name this, and where? */
     testing::AssertionResult says(const std::string &part) const
     {

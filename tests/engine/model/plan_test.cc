@@ -39,7 +39,7 @@ protected:
 
 TEST_F(Plan, PagesHoldGateUpAndDownOfTheirExpert)
 {
-    for (const char *arch : {"qwen3_moe", "olmoe", "mixtral"}) {
+    for (const char *arch : {"qwen3_moe", "qwen2_moe", "olmoe", "mixtral"}) {
         toy::Model m = of(arch);
         m.expert = {"BF16", "F32"};
         std::vector<TensorToWrite> tensors = toy::tensors(m);
@@ -66,7 +66,7 @@ TEST_F(Plan, PagesHoldGateUpAndDownOfTheirExpert)
 
 TEST_F(Plan, FusedExpertsAreCutIntoTheSameParts)
 {
-    for (const char *arch : {"qwen3_moe", "olmoe", "mixtral"}) {
+    for (const char *arch : {"qwen3_moe", "qwen2_moe", "olmoe", "mixtral"}) {
         toy::Model m = of(arch, true);
         std::vector<TensorToWrite> tensors = toy::tensors(m);
         ASSERT_EQ(plan_of(m, tensors), STATUS_OK) << error_.text;
@@ -112,7 +112,8 @@ TEST_F(Plan, AHeadOfItsOwnWinsOverTheFlag)
 
 TEST_F(Plan, EveryMissingTensorIsNamed)
 {
-    for (const toy::Model &m : {small("qwen3_moe"), small("olmoe", true), small("mixtral")}) {
+    for (const toy::Model &m : {small("qwen3_moe"), small("olmoe", true), small("mixtral"),
+                                small("qwen2_moe"), small("granitemoe")}) {
         std::vector<TensorToWrite> all = toy::tensors(m);
         for (size_t i = 0; i < all.size(); i++) {
             bool first_fused = all[i].name.find("gate_up_proj") != std::string::npos;
@@ -127,7 +128,8 @@ TEST_F(Plan, EveryMissingTensorIsNamed)
 
 TEST_F(Plan, EveryWrongShapeIsNamed)
 {
-    for (const toy::Model &m : {small("qwen3_moe"), small("olmoe", true), small("mixtral")}) {
+    for (const toy::Model &m : {small("qwen3_moe"), small("olmoe", true), small("mixtral"),
+                                small("qwen2_moe"), small("granitemoe")}) {
         std::vector<TensorToWrite> all = toy::tensors(m);
         for (size_t i = 0; i < all.size(); i++) {
             std::vector<TensorToWrite> some = all;
@@ -147,7 +149,7 @@ TEST_F(Plan, EveryWrongShapeIsNamed)
 /* Fewer layers or experts than the file holds would compute fluent nonsense. */
 TEST_F(Plan, LayersAndExpertsLeftOverAreRefused)
 {
-    for (const char *arch : {"qwen3_moe", "olmoe", "mixtral"}) {
+    for (const char *arch : {"qwen3_moe", "qwen2_moe", "olmoe", "mixtral"}) {
         toy::Model whole = of(arch), fewer = whole;
         fewer.config["num_hidden_layers"] = "2";
         EXPECT_EQ(plan_of(fewer, toy::tensors(whole)), STATUS_INVALID);
@@ -182,20 +184,105 @@ void make_bf16(TensorToWrite *t)
     t->bytes.resize(t->bytes.size() / 2);
 }
 
-TEST_F(Plan, MixedTypesWithinALayerAreRefused)
+/* The matrices of an expert may differ, the experts of a layer may not. */
+TEST_F(Plan, MixedTypesWithinALayer)
 {
     toy::Model m;
+    m.width = 64;
     std::vector<TensorToWrite> tensors = toy::tensors(m);
+    for (uint32_t e = 0; e < m.experts; e++)
+        make_bf16(toy::find(tensors, "model.layers.1.mlp.experts." + std::to_string(e) +
+                                         ".up_proj.weight"));
+    ASSERT_EQ(plan_of(m, tensors), STATUS_OK) << error_.text;
+    EXPECT_EQ(store_classes(store_), 2u);
+    EXPECT_EQ(plan_.expert_dtypes, 1u << DTYPE_F32 | 1u << DTYPE_BF16);
     make_bf16(toy::find(tensors, "model.layers.2.mlp.experts.5.up_proj.weight"));
     EXPECT_EQ(plan_of(m, tensors), STATUS_UNSUPPORTED);
+    EXPECT_TRUE(says("layer 2"));
     EXPECT_TRUE(says("model.layers.2.mlp.experts.5"));
-    EXPECT_TRUE(says("F32, BF16, F32"));
-    for (const char *part : {"gate", "up", "down"})
-        make_bf16(toy::find(tensors, std::string("model.layers.1.mlp.experts.5.") + part +
-                                         "_proj.weight"));
-    EXPECT_EQ(plan_of(m, tensors), STATUS_UNSUPPORTED);
-    EXPECT_TRUE(says("layer 1"));
-    EXPECT_TRUE(says("F32, BF16"));
+    EXPECT_TRUE(says("F32 in"));
+    EXPECT_TRUE(says("BF16 in"));
+}
+
+/* GGUF's spelling, which every architecture may have. */
+TEST_F(Plan, StackedExpertsAreCutIntoTheSameParts)
+{
+    for (const char *arch : {"qwen3_moe", "mixtral", "granitemoe", "qwen2_moe"}) {
+        toy::Model m = small(arch);
+        std::vector<TensorToWrite> tensors = toy::tensors(m), dense;
+        for (const TensorToWrite &t : tensors)
+            if (t.name.find(".experts.") == std::string::npos &&
+                t.name.find("put_linear") == std::string::npos)
+                dense.push_back(t);
+        size_t one = (size_t)m.width * m.hidden * 4;
+        for (uint32_t l = 0; l < m.layers; l++)
+            for (const char *part : {"gate", "up", "down"}) {
+                bool down = part[0] == 'd';
+                std::string bytes(m.experts * one, (char)(part[0] + l));
+                for (uint32_t e = 0; e < m.experts; e++)
+                    bytes[e * one] = (char)e;
+                dense.push_back({"model.layers." + std::to_string(l) + ".mlp.experts." + part +
+                                     "_proj.weight", "F32",
+                                 {m.experts, down ? m.hidden : m.width, down ? m.width : m.hidden},
+                                 bytes});
+            }
+        ASSERT_EQ(plan_of(m, dense), STATUS_OK) << error_.text;
+        for (uint32_t page = 0; page < m.layers * m.experts; page++)
+            for (uint32_t part = 0; part < 3; part++) {
+                std::string bytes = part_bytes(page, part);
+                ASSERT_EQ(bytes.size(), one);
+                EXPECT_EQ(bytes[0], (char)(page % m.experts));
+                EXPECT_EQ(bytes[1], (char)("gud"[part] + page / m.experts));
+            }
+    }
+}
+
+TEST_F(Plan, QuantizeChangesBytesInMemoryAlone)
+{
+    toy::Model m = of("qwen2_moe");
+    m.hidden = 64;
+    m.width = 32;
+    m.shared_width = 48; /* no whole blocks of 32: down of the shared expert stays */
+    auto tensors = toy::tensors(m);
+    ASSERT_EQ(plan_of(m, tensors), STATUS_OK) << error_.text;
+    EXPECT_EQ(plan_.encoded + plan_.kept, 0u);
+    uint64_t plain = plan_.dense_bytes, q = 4 * 8, kv = 2 * 8;
+    make(m, tensors);
+    ASSERT_EQ(plan(DTYPE_Q8_0), STATUS_OK) << error_.text;
+    EXPECT_EQ(plan_.kept, m.layers);
+    EXPECT_EQ(plan_.encoded, m.layers * (4 + 2 + 3 * m.experts) + 1);
+    const struct page *page = store_page(store_, 0);
+    EXPECT_EQ(page->file_bytes, 3u * 64 * 32 * 4);
+    EXPECT_EQ(page->part[0].slot_bytes, 64u * 32 / 32 * 34);
+    EXPECT_EQ(page->part[2].slot_bytes, 64u * 32 / 32 * 34);
+    uint64_t values = m.layers * (2 * q * 64 + 2 * kv * 64 + 2 * 48 * 64) + m.vocab * 64;
+    EXPECT_EQ(plain - plan_.dense_bytes, values * 4 - values / 32 * 34); /* multiples of 64 */
+    EXPECT_EQ(plan_.expert_dtypes, 1u << DTYPE_Q8_0);
+    EXPECT_EQ(plan_.dtypes, 1u << DTYPE_Q8_0 | 1u << DTYPE_F32);
+    EXPECT_EQ(plan_.cols_max, 64u);
+}
+
+/* Shared experts are never paged: they are dense, and every token reads them. */
+TEST_F(Plan, TheSharedExpertIsNoPage)
+{
+    toy::Model with = of("qwen2_moe"), without = with;
+    ASSERT_EQ(plan_of(with, toy::tensors(with)), STATUS_OK) << error_.text;
+    EXPECT_EQ(store_pages(store_), with.layers * with.experts);
+    uint64_t dense = plan_.dense_bytes, active = plan_.active_parameters;
+    without.shared_width = 8;
+    ASSERT_EQ(plan_of(without, toy::tensors(without)), STATUS_OK) << error_.text;
+    uint64_t values = with.layers * 3ull * with.hidden * (with.shared_width - 8);
+    EXPECT_EQ(dense - plan_.dense_bytes, values * 4);
+    EXPECT_EQ(active - plan_.active_parameters, values);
+}
+
+TEST_F(Plan, QuantizeThatChangesNothingIsRefused)
+{
+    toy::Model m; /* rows of 32 values and less: no block of 256 */
+    make(m);
+    EXPECT_EQ(plan(DTYPE_Q4_K), STATUS_INVALID);
+    EXPECT_TRUE(says("Q4_K"));
+    EXPECT_TRUE(says("256"));
 }
 
 TEST_F(Plan, ATypeWeCannotReadIsRefused)

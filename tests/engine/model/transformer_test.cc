@@ -20,7 +20,7 @@ using Rows = std::vector<Row>;
 class Paper {
 public:
     Paper(const toy::Model &model, std::vector<test_support::TensorToWrite> tensors)
-        : m_(model), tensors_(std::move(tensors))
+        : m_(model), by_(toy::multipliers(model)), tensors_(std::move(tensors))
     {
     }
     /* Logits of every position. */
@@ -31,6 +31,9 @@ public:
         for (uint32_t token : tokens)
             x.emplace_back(table.begin() + token * m_.hidden,
                            table.begin() + (token + 1) * m_.hidden);
+        for (Row &row : x)
+            for (double &v : row)
+                v *= by_.embedding;
         for (uint32_t l = 0; l < m_.layers; l++) {
             prefix_ = "model.layers." + std::to_string(l) + ".";
             attention(x);
@@ -42,6 +45,9 @@ public:
         Rows logits;
         for (const Row &row : x)
             logits.push_back(times(head, norm(row, get("model.norm.weight"))));
+        for (Row &row : logits)
+            for (double &v : row)
+                v /= by_.logits;
         return logits;
     }
 
@@ -70,7 +76,7 @@ private:
     {
         std::string name = std::string("self_attn.") + which + "_proj.";
         Row y = times(get(name + "weight"), x);
-        if (m_.bias) {
+        if (m_.arch == "qwen2_moe" ? which[0] != 'o' : m_.bias) {
             std::vector<float> bias = get(name + "bias");
             for (size_t i = 0; i < y.size(); i++)
                 y[i] += bias[i];
@@ -81,7 +87,7 @@ private:
     Row ready(Row x, const char *norm_name, uint32_t position)
     {
         size_t dim = m_.head_dim;
-        if (m_.arch != "mixtral") {
+        if (m_.arch == "olmoe" || m_.arch == "qwen3_moe") {
             std::vector<float> weight = get(norm_name);
             for (size_t at = 0; at < x.size(); at += weight.size()) {
                 Row part =
@@ -119,7 +125,8 @@ private:
                     double dot = 0;
                     for (size_t i = 0; i < dim; i++)
                         dot += q[p][h * dim + i] * k[j][kv * dim + i];
-                    sum += weight[j] = std::exp(dot / std::sqrt((double)dim));
+                    double scale = by_.attention > 0 ? by_.attention : 1 / std::sqrt((double)dim);
+                    sum += weight[j] = std::exp(dot * scale);
                 }
                 for (size_t j = first; j <= p; j++)
                     for (size_t i = 0; i < dim; i++)
@@ -127,48 +134,69 @@ private:
             }
             Row y = project("o", out);
             for (size_t i = 0; i < y.size(); i++)
-                x[p][i] += y[i];
+                x[p][i] += by_.residual * y[i];
         }
+    }
+    static Row swiglu(const std::vector<float> &gate, const std::vector<float> &up,
+                      const std::vector<float> &down, const Row &x)
+    {
+        Row g = times(gate, x), u = times(up, x);
+        for (size_t f = 0; f < g.size(); f++)
+            g[f] = g[f] / (1 + std::exp(-g[f])) * u[f];
+        return times(down, g);
+    }
+    void shared_expert(Row &x, const Row &n)
+    {
+        double gate = times(get("mlp.shared_expert_gate.weight"), n)[0];
+        Row y = swiglu(get("mlp.shared_expert.gate_proj.weight"),
+                       get("mlp.shared_expert.up_proj.weight"),
+                       get("mlp.shared_expert.down_proj.weight"), n);
+        for (size_t o = 0; o < y.size(); o++)
+            x[o] += y[o] / (1 + std::exp(-gate));
     }
     void experts(Row &x)
     {
-        bool mixtral = m_.arch == "mixtral";
-        std::string block = mixtral ? "block_sparse_moe." : "mlp.";
+        bool mixtral = m_.arch == "mixtral", granite = m_.arch == "granitemoe";
+        bool renormalised = m_.arch != "olmoe" && m_.arch != "qwen2_moe";
+        std::string block = mixtral || granite ? "block_sparse_moe." : "mlp.";
         Row n = norm(x, get("post_attention_layernorm.weight"));
-        Row scores = times(get(block + "gate.weight"), n);
+        Row scores = times(get(block + (granite ? "router.layer.weight" : "gate.weight")), n);
         std::vector<uint32_t> order(m_.experts);
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(),
                          [&](uint32_t a, uint32_t b) { return scores[a] > scores[b]; });
         double sum = 0;
-        for (uint32_t i = 0; i < (m_.arch == "olmoe" ? m_.experts : m_.top_k); i++)
+        for (uint32_t i = 0; i < (renormalised ? m_.top_k : m_.experts); i++)
             sum += std::exp(scores[order[i]]);
         for (uint32_t i = 0; i < m_.top_k; i++) {
-            Row g, u, y;
-            std::vector<float> down;
+            std::vector<float> gate, up, down;
             size_t matrix = (size_t)m_.width * m_.hidden;
-            if (m_.fused) {
-                std::vector<float> both = get(block + "experts.gate_up_proj");
-                std::vector<float> all = get(block + "experts.down_proj");
+            if (m_.fused || granite) {
+                std::string fused = block + (granite ? "input_linear.weight"
+                                                     : "experts.gate_up_proj");
+                std::vector<float> both = get(fused);
+                std::vector<float> all = get(block + (granite ? "output_linear.weight"
+                                                              : "experts.down_proj"));
                 auto at = both.begin() + (long)(2 * order[i] * matrix);
-                g = times(std::vector<float>(at, at + (long)matrix), n);
-                u = times(std::vector<float>(at + (long)matrix, at + 2 * (long)matrix), n);
+                gate.assign(at, at + (long)matrix);
+                up.assign(at + (long)matrix, at + 2 * (long)matrix);
                 down.assign(all.begin() + (long)(order[i] * matrix),
                             all.begin() + (long)((order[i] + 1) * matrix));
             } else {
                 std::string one = block + "experts." + std::to_string(order[i]) + ".";
-                g = times(get(one + (mixtral ? "w1" : "gate_proj") + ".weight"), n);
-                u = times(get(one + (mixtral ? "w3" : "up_proj") + ".weight"), n);
+                gate = get(one + (mixtral ? "w1" : "gate_proj") + ".weight");
+                up = get(one + (mixtral ? "w3" : "up_proj") + ".weight");
                 down = get(one + (mixtral ? "w2" : "down_proj") + ".weight");
             }
-            for (size_t f = 0; f < g.size(); f++)
-                g[f] = g[f] / (1 + std::exp(-g[f])) * u[f];
-            y = times(down, g);
+            Row y = swiglu(gate, up, down, n);
             for (size_t o = 0; o < y.size(); o++)
-                x[o] += std::exp(scores[order[i]]) / sum * y[o];
+                x[o] += by_.residual * std::exp(scores[order[i]]) / sum * y[o];
         }
+        if (m_.arch == "qwen2_moe")
+            shared_expert(x, n);
     }
     const toy::Model &m_;
+    const toy::Multipliers by_;
     std::vector<test_support::TensorToWrite> tensors_;
     std::string prefix_;
 };
@@ -193,7 +221,9 @@ protected:
         struct cpu_backend_config cpu = {};
         cpu.threads = 1;
         cpu.isa = CPU_BEST;
-        cpu.expert_width_max = toy.width;
+        cpu.expert_width_max = std::max(toy.width, toy.shared_width);
+        cpu.cols_max = plan_.cols_max;
+        cpu.experts_max = toy.experts;
         cpu.context_max = kTokens;
         cpu.rows_max = kRows;
         ASSERT_EQ(cpu_backend_open(&backend_, &cpu, &error_), STATUS_OK);
@@ -282,13 +312,13 @@ TEST_P(Transformer, ComputesWhatThePaperSays)
 std::vector<toy::Model> kinds()
 {
     std::vector<toy::Model> out;
-    for (const char *arch : {"qwen3_moe", "olmoe", "mixtral"})
+    for (const char *arch : {"qwen3_moe", "olmoe", "mixtral", "qwen2_moe", "granitemoe"})
         for (uint32_t variant = 0; variant < 4; variant++) {
             toy::Model m;
             m.arch = arch;
             m.seed = 10 + variant;
             m.fused = m.tied = variant & 1;
-            m.bias = variant == 2 && m.arch != "mixtral";
+            m.bias = variant == 2 && m.arch != "mixtral" && m.arch != "qwen2_moe";
             m.window = variant >= 2 && m.arch == "mixtral" ? variant * 9 - 17 : 0; /* 1 and 10 */
             if (variant == 1)
                 m.dense = "BF16", m.expert = {"BF16", "F32"};

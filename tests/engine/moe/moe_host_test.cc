@@ -16,6 +16,7 @@
 #include "engine/moe/moe_layer.h"
 #include "memory/device.h"
 #include "tests/support/scratch.h"
+#include "tests/engine/moe/toy_weights.h"
 #include "tests/support/toy_batch.h"
 
 namespace {
@@ -276,7 +277,7 @@ public:
         config.backend = backend_;
         config.host = o.host ? own_ : nullptr;
         config.pager = pager_;
-        config.router = {ROUTER_SOFTMAX_NORM, kExperts, kTopK};
+        config.router = {ROUTER_SOFTMAX_NORM, kExperts, kTopK, 0};
         config.hidden = kHidden;
         config.expert_width = kWidth;
         config.rows_max = kRows;
@@ -308,13 +309,11 @@ public:
         pager_begin_step(pager_, (uint32_t)(x.size() / kHidden), 0);
         backend_->ops->upload(backend_, x_, x.data(), bytes);
         for (uint32_t layer = 0; layer < kLayers && status == STATUS_OK; layer++) {
-            struct tensor router = {};
-            router.data = weights_.router[layer].data();
-            router.dtype = DTYPE_F32;
-            router.rows = kExperts;
-            router.cols = kHidden;
+            struct moe_weights weights =
+                toy::f32_weights(weights_.router[layer].data(), kExperts, kHidden, kWidth);
+            struct moe_call call = {layer, &weights, x_, normed_, batch_.get()};
             backend_->ops->upload(backend_, normed_, normed.data(), bytes);
-            status = moe_layer(&moe_, layer, router, DTYPE_F32, x_, normed_, batch_.get(), error);
+            status = moe_layer(&moe_, &call, error);
             for (float &v : normed)
                 v = -v;
         }

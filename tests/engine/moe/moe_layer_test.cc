@@ -8,18 +8,21 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "memory/device.h"
+#include "tests/engine/moe/toy_weights.h"
 #include "tests/support/scratch.h"
 #include "tests/support/toy_batch.h"
 
 namespace {
 
 constexpr uint32_t kHidden = 20, kWidth = 12, kExperts = 7, kLayers = 2, kRows = 9;
-constexpr size_t kMatrix = (size_t)kHidden * kWidth;
+constexpr uint32_t kShared = 28; /* width of the shared expert */
+constexpr size_t kMatrix = (size_t)kHidden * kWidth, kSharedMatrix = (size_t)kHidden * kShared;
 
 std::vector<float> noise(scratch::Random &random, size_t count)
 {
@@ -34,6 +37,7 @@ struct Weights {
     scratch::Folder folder;
     std::vector<float> values;
     std::vector<float> router[kLayers];
+    std::vector<float> shared[kLayers]; /* gate, up, down, its own gate */
 
     Weights()
     {
@@ -41,6 +45,8 @@ struct Weights {
         values = noise(random, kLayers * kExperts * 3 * kMatrix);
         for (auto &r : router)
             r = noise(random, kExperts * kHidden);
+        for (auto &s : shared)
+            s = noise(random, 3 * kSharedMatrix + kHidden);
         folder.write("experts", values.data(), values.size() * sizeof(float));
     }
     const float *matrix(uint32_t layer, uint32_t expert, int part) const
@@ -53,8 +59,8 @@ class Layer {
 public:
     /* `foresight`: guesses are made, by this foretelling. */
     Layer(const Weights &weights, enum router_kind kind, uint32_t top_k, uint32_t slots,
-          uint32_t threads = 1, enum foresight foresight = FORESIGHT_KINDS)
-        : weights_(weights), norm_(kHidden, 1.0f)
+          uint32_t threads = 1, enum foresight foresight = FORESIGHT_KINDS, bool shared = false)
+        : weights_(weights), shared_(shared), norm_(kHidden, 1.0f)
     {
         struct error error = {};
         struct store *store;
@@ -81,7 +87,9 @@ public:
         struct cpu_backend_config cpu = {};
         cpu.threads = threads;
         cpu.isa = CPU_BEST;
-        cpu.expert_width_max = kWidth;
+        cpu.expert_width_max = kShared;
+        cpu.cols_max = kHidden;
+        cpu.experts_max = kExperts;
         cpu.context_max = 1;
         cpu.rows_max = kRows;
         EXPECT_EQ(cpu_backend_open(&backend_, &cpu, &error), STATUS_OK);
@@ -95,17 +103,18 @@ public:
             pager.foresight = foresight;
         }
         for (uint32_t l = 0; l < kLayers; l++) {
-            routers_[l].weight = router_of(l);
+            routers_[l].weight = weights_of(l).router;
             routers_[l].norm = norm_.data();
         }
         EXPECT_EQ(pager_open(&pager_, &pager, &error), STATUS_OK);
         struct moe_config config = {};
         config.backend = backend_;
         config.pager = pager_;
-        config.router = {kind, kExperts, top_k};
+        config.router = {kind, kExperts, top_k, 0};
         config.hidden = kHidden;
         config.expert_width = kWidth;
         config.rows_max = kRows;
+        config.shared = shared;
         config.routers = routers_;
         config.layers = kLayers;
         config.norm_eps = 1e-6f;
@@ -127,8 +136,9 @@ public:
         batch_ = toy::Batch();
         for (uint32_t rows : items)
             batch_.add(tokens, rows, 0, nullptr);
-        return moe_layer(&moe_, layer, router_of(layer), DTYPE_F32, x.data(), normed.data(),
-                         batch_.get(), error);
+        struct moe_weights weights = weights_of(layer);
+        struct moe_call call = {layer, &weights, x.data(), normed.data(), batch_.get()};
+        return moe_layer(&moe_, &call, error);
     }
     /* One item for each row; chosen: as many for each. */
     void ran(uint32_t layer, const std::vector<uint32_t> &experts, const std::vector<uint32_t> &rows)
@@ -169,16 +179,20 @@ public:
     }
 
 private:
-    struct tensor router_of(uint32_t layer) const
+    struct moe_weights weights_of(uint32_t layer) const
     {
-        struct tensor router = {};
-        router.data = weights_.router[layer].data();
-        router.dtype = DTYPE_F32;
-        router.rows = kExperts;
-        router.cols = kHidden;
-        return router;
+        struct moe_weights w =
+            toy::f32_weights(weights_.router[layer].data(), kExperts, kHidden, kWidth);
+        if (shared_) {
+            const float *of = weights_.shared[layer].data();
+            w.shared = toy::f32_expert(of, of + kSharedMatrix, of + 2 * kSharedMatrix, kHidden,
+                                       kShared);
+            w.shared_gate = toy::f32_tensor(of + 3 * kSharedMatrix, 1, kHidden);
+        }
+        return w;
     }
     const Weights &weights_;
+    const bool shared_;
     std::vector<float> norm_;
     struct layer_router routers_[kLayers] = {};
     struct memory *memory_ = nullptr;
@@ -270,6 +284,38 @@ TEST_F(MoeLayer, ComputesWhatThePaperSays)
         }
 }
 
+/* Over every row, with the sigmoid of its gate, beside what the router chose. */
+TEST_F(MoeLayer, TheSharedExpertTakesEveryRow)
+{
+    for (uint32_t slots : {2u, kExperts})
+        for (uint32_t n = 0; n < kLayers; n++) {
+            Layer layer(weights, ROUTER_SOFTMAX, 2, slots, 2, FORESIGHT_KINDS, true);
+            std::vector<float> got = x;
+            ASSERT_EQ(layer.run(n, got, normed, {4, 5}), STATUS_OK);
+            std::vector<double> want = reference(weights, ROUTER_SOFTMAX, 2, n, x, normed);
+            const float *gate = weights.shared[n].data(), *up = gate + kSharedMatrix;
+            const float *down = up + kSharedMatrix, *own = down + kSharedMatrix;
+            for (uint32_t r = 0; r < kRows; r++) {
+                const float *row = &normed[r * kHidden];
+                double weight = std::inner_product(own, own + kHidden, row, 0.0);
+                weight = 1 / (1 + exp(-weight));
+                for (uint32_t f = 0; f < kShared; f++) {
+                    double g = std::inner_product(row, row + kHidden, gate + f * kHidden, 0.0);
+                    double u = std::inner_product(row, row + kHidden, up + f * kHidden, 0.0);
+                    for (uint32_t i = 0; i < kHidden; i++)
+                        want[r * kHidden + i] +=
+                            weight * down[i * kShared + f] * g / (1 + exp(-g)) * u;
+                }
+            }
+            for (size_t i = 0; i < got.size(); i++)
+                ASSERT_NEAR(got[i], want[i], 1e-4) << "value " << i;
+            std::vector<float> one(x.begin() + 3 * kHidden, x.begin() + 4 * kHidden);
+            std::vector<float> alone(normed.begin() + 3 * kHidden, normed.begin() + 4 * kHidden);
+            ASSERT_EQ(layer.run(n, one, alone, {1}), STATUS_OK); /* a row depends on itself alone */
+            EXPECT_EQ(memcmp(one.data(), &got[3 * kHidden], kHidden * sizeof(float)), 0);
+        }
+}
+
 TEST_F(MoeLayer, RingThreadsAndNeighboursChangeNoBit)
 {
     std::vector<float> want = x;
@@ -338,7 +384,8 @@ TEST_F(MoeLayer, ChargesUsage)
 TEST_F(MoeLayer, AFailedReadLeavesTheRowsAsTheyWere)
 {
     for (uint32_t slots : {1u, 4u, kExperts}) {
-        Layer layer(weights, ROUTER_SOFTMAX_NORM, 3, slots);
+        bool shared = slots == 4;
+        Layer layer(weights, ROUTER_SOFTMAX_NORM, 3, slots, 1, FORESIGHT_KINDS, shared);
         std::vector<float> got = x, want = x;
         struct error error = {};
         weights.folder.truncate("experts", kMatrix * sizeof(float) * 8 + 3);
@@ -349,7 +396,7 @@ TEST_F(MoeLayer, AFailedReadLeavesTheRowsAsTheyWere)
         weights.folder.write("experts", weights.values.data(),
                              weights.values.size() * sizeof(float));
         ASSERT_EQ(layer.run(1, got, normed, {kRows}, &error), STATUS_OK);
-        Layer fresh(weights, ROUTER_SOFTMAX_NORM, 3, slots);
+        Layer fresh(weights, ROUTER_SOFTMAX_NORM, 3, slots, 1, FORESIGHT_KINDS, shared);
         ASSERT_EQ(fresh.run(1, want, normed, {kRows}), STATUS_OK);
         EXPECT_EQ(got, want);
     }

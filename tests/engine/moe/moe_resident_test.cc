@@ -11,6 +11,7 @@
 
 #include "memory/device.h"
 #include "tests/memory/toy_store.h"
+#include "tests/engine/moe/toy_weights.h"
 #include "tests/support/toy_batch.h"
 
 namespace {
@@ -87,7 +88,11 @@ class Resident : public testing::Test {
         EXPECT_EQ(device_host_open(&memory.device, arena, 0, &error), STATUS_OK);
         EXPECT_EQ(memory_open(&memory_, toy_.store, &memory, &error), STATUS_OK) << error.text;
         toy_.release();
-        struct cpu_backend_config cpu = {1, CPU_SCALAR, kHidden, 1, kRows};
+        struct cpu_backend_config cpu = {};
+        cpu.threads = cpu.context_max = 1;
+        cpu.isa = CPU_SCALAR;
+        cpu.expert_width_max = cpu.cols_max = kHidden;
+        cpu.rows_max = kRows;
         EXPECT_EQ(cpu_backend_open(&books_.cpu, &cpu, &error), STATUS_OK) << error.text;
         books_.resident = {nullptr, experts, go, post, host_alloc, host_release, kRows};
         books_.ops = *books_.cpu->ops;
@@ -110,7 +115,7 @@ class Resident : public testing::Test {
         struct moe_config config = {};
         config.backend = &books_.base;
         config.pager = pager_;
-        config.router = {ROUTER_TOPK_SOFTMAX, kExperts, kTopK};
+        config.router = {ROUTER_TOPK_SOFTMAX, kExperts, kTopK, 0};
         config.hidden = config.expert_width = kHidden;
         config.rows_max = kRows;
         EXPECT_EQ(moe_open(&moe_, &config, &error), STATUS_OK) << error.text;
@@ -128,9 +133,9 @@ class Resident : public testing::Test {
     }
     void ask(uint32_t layer)
     {
-        struct tensor router = {weight_.data(), DTYPE_F32, kExperts, kHidden};
+        struct moe_weights weights = toy::f32_weights(weight_.data(), kExperts, kHidden, kHidden);
         EXPECT_EQ(moe_resident_variant(&ahead_, layer, kRows), 0u);
-        moe_resident_ask(&ahead_, layer, router, DTYPE_F32, x_, normed_, kRows);
+        moe_resident_ask(&ahead_, layer, &weights, x_, normed_, kRows);
         moe_resident_asked(&ahead_, layer);
     }
 
