@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "engine/model/arch.h"
+#include "engine/model/convert.h"
+#include "engine/model/gguf_tokenizer.h"
 #include "engine/model/model.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "memory/base/bytes.h"
@@ -15,7 +17,8 @@ struct inspection {
     struct checkpoint *checkpoint;
     struct store *store;
     struct model_plan plan;
-    uint32_t tokens; /* entries of the tokenizer; 0: it has none */
+    uint32_t tokens;   /* entries of the tokenizer; 0: it has none */
+    uint64_t verified; /* pages whose checksums were compared */
 };
 
 static enum status look(struct inspection *x, const char *model, struct error *error)
@@ -24,12 +27,12 @@ static enum status look(struct inspection *x, const char *model, struct error *e
     if (status == STATUS_OK)
         status = store_open(&x->store, error);
     if (status == STATUS_OK)
-        status = model_plan(x->checkpoint, x->store, &x->plan, error);
+        status = model_plan(x->checkpoint, x->store, DTYPE_COUNT, &x->plan, error);
     if (status != STATUS_OK)
         return status;
     struct tokenizer *tokenizer = NULL;
     struct error reason = {0};
-    status = tokenizer_open(&tokenizer, model, &reason);
+    status = gguf_tokenizer_of_model(&tokenizer, x->checkpoint, &reason);
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     if (status != STATUS_OK) {
@@ -86,6 +89,8 @@ static void print_text(const struct inspection *x)
     printf("device tier     at least %s; one token's experts take %s\n",
            bytes_format(smallest_ring(x->store), a, sizeof a),
            bytes_format(working_set(x), b, sizeof b));
+    if (x->verified)
+        printf("checksums       %" PRIu64 " pages are as they were written\n", x->verified);
 }
 
 static void print_json(const struct inspection *x)
@@ -98,7 +103,7 @@ static void print_json(const struct inspection *x)
                                "slot_bytes", (json_int_t)store_class_slot_bytes(x->store, i)));
     json_t *out = json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-        " s:I, s:I, s:o}",
+        " s:I, s:I, s:I, s:o}",
         "path", checkpoint_path(x->checkpoint), "architecture", x->plan.arch->name, "layers",
         (json_int_t)h->layers, "hidden", (json_int_t)h->hidden, "heads", (json_int_t)h->heads,
         "kv_heads", (json_int_t)h->kv_heads, "head_dim", (json_int_t)h->head_dim, "experts",
@@ -109,7 +114,7 @@ static void print_json(const struct inspection *x)
         "dense_bytes", (json_int_t)x->plan.dense_bytes, "pages", (json_int_t)store_pages(x->store),
         "expert_bytes", (json_int_t)store_total_slot_bytes(x->store), "device_bytes_min",
         (json_int_t)smallest_ring(x->store), "token_expert_bytes", (json_int_t)working_set(x),
-        "page_classes", classes);
+        "pages_verified", (json_int_t)x->verified, "page_classes", classes);
     json_dumpf(out, stdout, JSON_INDENT(2));
     printf("\n");
     json_decref(out);
@@ -126,6 +131,8 @@ int cmd_inspect(int argc, const char *const *argv)
     enum status status = command_model(&config, &error);
     if (status == STATUS_OK)
         status = look(&x, config.model, &error);
+    if (status == STATUS_OK && config.verify)
+        status = convert_verify(x.checkpoint, &x.verified, &error);
     code = COMMAND_OK;
     if (status != STATUS_OK)
         code = command_fail(&error);

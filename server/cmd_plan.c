@@ -45,7 +45,7 @@ static enum status read_model(struct plan *p, struct error *error)
     if (status == STATUS_OK)
         status = store_open(&store, error);
     if (status == STATUS_OK)
-        status = model_plan(checkpoint, store, &plan, error);
+        status = model_plan(checkpoint, store, DTYPE_COUNT, &plan, error);
     if (status == STATUS_OK && !store_pages(store))
         status = error_set(error, STATUS_INVALID, "%s: the model has no experts", p->model);
     if (status == STATUS_OK) {

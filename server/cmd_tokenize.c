@@ -3,8 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "engine/tokenizer/tokenizer.h"
+#include "engine/model/gguf_tokenizer.h"
 #include "server/command.h"
 
 enum { TEXT_BYTES_MAX = 64 << 20 };
@@ -42,6 +43,25 @@ static void print_json(const struct tokenizer *tokenizer, const struct token_lis
     json_decref(out);
 }
 
+/* A folder needs no weights for this, only its tokenizer's files. */
+static enum status open_tokenizer(struct tokenizer **out, const char *model, struct error *error)
+{
+    struct checkpoint *checkpoint = NULL;
+    struct stat info;
+    if (stat(model, &info) == 0 && S_ISDIR(info.st_mode)) {
+        struct error ignored = {0};
+        enum status status = tokenizer_open(out, model, error);
+        if (status != STATUS_NOT_FOUND || checkpoint_open(&checkpoint, model, &ignored) != STATUS_OK)
+            return status;
+        error->text[0] = '\0';
+    }
+    enum status status = checkpoint ? STATUS_OK : checkpoint_open(&checkpoint, model, error);
+    if (status == STATUS_OK)
+        status = gguf_tokenizer_of_model(out, checkpoint, error);
+    checkpoint_close(checkpoint);
+    return status;
+}
+
 static enum status tokenize(const struct config *c, struct error *error)
 {
     struct tokenizer *tokenizer = NULL;
@@ -49,7 +69,7 @@ static enum status tokenize(const struct config *c, struct error *error)
     char *input = NULL;
     const char *text = c->text;
     size_t bytes = text ? strlen(text) : 0;
-    enum status status = tokenizer_open(&tokenizer, c->model, error);
+    enum status status = open_tokenizer(&tokenizer, c->model, error);
     if (status != STATUS_OK)
         return status;
     if (!text) {

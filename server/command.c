@@ -23,6 +23,9 @@ static const struct {
     {"trace", cmd_trace, "measure, forecast or recover a recorded routing trace"},
     {"replay", cmd_replay, "run a trace through the paging policy on a virtual clock"},
     {"plan", cmd_plan, "how much memory for how many tokens per second"},
+    {"bench", cmd_bench, "measure a model's tokens per second, or the machine's own bounds"},
+    {"convert", cmd_convert, "write a model in another number format"},
+    {"repack", cmd_repack, "write a model so that its experts are read fastest"},
 };
 
 static void print_usage(FILE *out)
@@ -128,13 +131,13 @@ int command_config(struct config *config, enum config_command command, int argc,
         config_close(config);
         return COMMAND_OK;
     }
-    if ((command & (CONFIG_SERVE | CONFIG_RUN)) && check_effect(config, &error) != STATUS_OK) {
+    if ((command & (CONFIG_SERVE | CONFIG_RUN | CONFIG_BENCH)) && check_effect(config, &error) != STATUS_OK) {
         fprintf(stderr, "moering: %s\n", error.text);
         config_close(config);
         return COMMAND_USAGE;
     }
     log_set_level(levels[config->log_level]);
-    if (command & (CONFIG_SERVE | CONFIG_RUN | CONFIG_INSPECT))
+    if (command & (CONFIG_SERVE | CONFIG_RUN | CONFIG_INSPECT | CONFIG_BENCH))
         warn_of_stray_variables();
     return COMMAND_GO_ON;
 }
@@ -151,9 +154,16 @@ enum status command_model(struct config *config, struct error *error)
     return config->model ? STATUS_OK : error_set(error, STATUS_NO_MEMORY, "out of memory");
 }
 
+enum dtype command_quantize(const struct config *c)
+{
+    static const enum dtype dtypes[] = {DTYPE_COUNT, DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_K};
+    return dtypes[c->quantize];
+}
+
 void command_engine_config(const struct config *c, struct engine_config *out)
 {
     static const enum cpu_isa isas[] = {CPU_BEST, CPU_SCALAR, CPU_AVX2, CPU_AVX512};
+    static const enum io_kind ios[] = {IO_AUTO, IO_URING, IO_THREAD, IO_SYNC};
     static const enum dtype kv_dtypes[] = {ENGINE_KV_DTYPE_AUTO, DTYPE_F32, DTYPE_F16};
     engine_config_init(out);
     out->model = c->model;
@@ -174,8 +184,12 @@ void command_engine_config(const struct config *c, struct engine_config *out)
     out->foresight = (enum foresight)c->predictor;
     out->prefetch = (enum prefetch_mode)c->prefetch;
     out->stream_layers = c->stream_layers;
-    out->io = c->io ? IO_SYNC : IO_THREAD;
+    out->io = ios[c->io];
     out->io_threads = c->io_threads;
+    out->io_queue_depth = c->io_depth;
+    out->direct = (enum direct_reads)c->direct_io;
+    out->quantize = command_quantize(c);
+    out->exact_activations = c->activations == 2;
     out->load_lstm = c->load_lstm;
     out->trace_out = c->trace_out;
 }

@@ -27,6 +27,9 @@ int cmd_health(int argc, const char *const *argv);
 int cmd_trace(int argc, const char *const *argv);
 int cmd_replay(int argc, const char *const *argv);
 int cmd_plan(int argc, const char *const *argv);
+int cmd_bench(int argc, const char *const *argv);
+int cmd_convert(int argc, const char *const *argv);
+int cmd_repack(int argc, const char *const *argv);
 
 /* Parses settings and sets the log level; prints help or the error, and warns of variables that
  * look like ours and set nothing. COMMAND_GO_ON, or the exit code; after GO_ON the config must be
@@ -36,6 +39,8 @@ int command_config(struct config *config, enum config_command command, int argc,
 /* config->model, or the built-in one, which is kept in the config. NOT_FOUND. */
 enum status command_model(struct config *config, struct error *error);
 void command_engine_config(const struct config *config, struct engine_config *out);
+/* Of --quantize; DTYPE_COUNT: none. */
+enum dtype command_quantize(const struct config *config);
 /* Prints "moering: SENTENCE" and returns COMMAND_FAILED. */
 int command_fail(const struct error *error);
 

@@ -24,6 +24,10 @@ static const char *command_name(enum config_command command)
     case CONFIG_TRACE_PREDICT: return "trace predict";
     case CONFIG_REPLAY: return "replay";
     case CONFIG_PLAN: return "plan";
+    case CONFIG_CONVERT: return "convert";
+    case CONFIG_REPACK: return "repack";
+    case CONFIG_BENCH: return "bench";
+    case CONFIG_BENCH_MACHINE: return "bench machine";
     }
     return "";
 }
@@ -286,7 +290,13 @@ static enum status read_positional(struct config *c, const char *word, int at, s
         c->source[flag_index(trace)] = CONFIG_FLAG;
         return STATUS_OK;
     }
-    if (at == 0 && c->command != CONFIG_HEALTH && c->command != CONFIG_TOKENIZE && !model_given) {
+    if (c->command == CONFIG_BENCH_MACHINE && !c->file) {
+        c->file = word;
+        c->source[flag_index(find_name("file"))] = CONFIG_FLAG;
+        return STATUS_OK;
+    }
+    if (at == 0 && c->command != CONFIG_HEALTH && c->command != CONFIG_TOKENIZE &&
+        c->command != CONFIG_BENCH_MACHINE && !model_given) {
         c->model = word;
         c->source[0] = CONFIG_FLAG;
         return STATUS_OK;

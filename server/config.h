@@ -32,11 +32,15 @@ enum config_command {
     CONFIG_REPLAY = 128,
     CONFIG_PLAN = 256,
     CONFIG_TRACE_PREDICT = 512,
+    CONFIG_CONVERT = 1024,
+    CONFIG_REPACK = 2048,
+    CONFIG_BENCH = 4096,
+    CONFIG_BENCH_MACHINE = 8192,
 };
 
 enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLAG };
 
-#define CONFIG_FLAGS_MAX 96
+#define CONFIG_FLAGS_MAX 128
 #define CONFIG_TEXTS_MAX 64
 
 /* A flag that may be given several times. */
@@ -67,8 +71,12 @@ struct config {
     uint32_t kv_cache_dtype; /* 0: auto, 1: f32, 2: f16 */
     uint32_t policy, predictor, prefetch; /* as enum evict_kind, foresight, prefetch_mode */
     uint32_t stream_layers; /* layers, STREAM_AUTO or STREAM_OFF */
-    uint32_t io; /* 0: thread, 1: sync */
-    uint32_t io_threads;
+    uint32_t io, direct_io; /* as enum io_kind, direct_reads */
+    uint32_t io_threads, io_depth;
+    uint32_t quantize;    /* 0: off, 1: q8_0, 2: q4_0, 3: q4_k */
+    uint32_t activations; /* 0: auto, 1: int8, 2: f32 */
+    const char *out;      /* convert, repack */
+    bool verify;          /* inspect */
     /* compute */
     struct config_device device;
     uint32_t placement; /* as enum placement_mode */
@@ -103,6 +111,11 @@ struct config {
     uint64_t page_bytes, max_trace_tokens;
     bool sweep;
     const char *csv, *svg;
+    /* bench: lists of numbers as bench_plan reads them */
+    const char *n_prompt, *n_gen, *prompt_gen, *n_depth, *sequences;
+    const char *route_trace, *file;
+    uint32_t repetitions, output; /* 0: md, 1: json */
+    bool warmup;
     /* all */
     bool json;
     const char *text, *connect;

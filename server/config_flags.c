@@ -6,18 +6,22 @@
 enum {
     S = CONFIG_SERVE,
     R = CONFIG_RUN,
-    ENGINE = CONFIG_SERVE | CONFIG_RUN,
-    MODEL = CONFIG_SERVE | CONFIG_RUN | CONFIG_INSPECT | CONFIG_TOKENIZE,
+    B = CONFIG_BENCH,
+    BENCHES = CONFIG_BENCH | CONFIG_BENCH_MACHINE,
+    ENGINE = CONFIG_SERVE | CONFIG_RUN | CONFIG_BENCH,
+    FILES = CONFIG_CONVERT | CONFIG_REPACK, /* write model files */
+    MODEL = CONFIG_SERVE | CONFIG_RUN | CONFIG_INSPECT | CONFIG_TOKENIZE | CONFIG_BENCH |
+            FILES,
     /* begin with its file */
     TRACES = CONFIG_TRACE_INFO | CONFIG_TRACE_RECOVER | CONFIG_TRACE_PREDICT | CONFIG_REPLAY,
     PLAN = CONFIG_PLAN,
     REPLAYS = CONFIG_REPLAY | CONFIG_PLAN,
-    ALL = MODEL | CONFIG_HEALTH | TRACES | CONFIG_PLAN,
+    ALL = MODEL | CONFIG_HEALTH | TRACES | CONFIG_PLAN | CONFIG_BENCH_MACHINE,
 };
 
 static const struct config_flag flags[] = {
-    {"model", "-m", KIND_STRING, MODEL | PLAN, AT(model), NULL, 0, 0, NULL, "DIR",
-     "model folder; without one the built-in model is used"},
+    {"model", "-m", KIND_STRING, MODEL | PLAN, AT(model), NULL, 0, 0, NULL, "PATH",
+     "model folder or .gguf file; without one the built-in model is used"},
     {"served-model-name", "--alias", KIND_STRING, S, AT(served_model_name), NULL, 0, 0, NULL,
      "NAME", "name that clients see and may ask for; default: last part of the model's path"},
     {"max-model-len", "-c --ctx-size", KIND_U32, ENGINE, AT(max_model_len), "0", 0, U32_TOP, NULL,
@@ -41,10 +45,24 @@ static const struct config_flag flags[] = {
      "plan: off unless it is given)"},
     {"stream-layers", NULL, KIND_LAYERS, ENGINE, AT(stream_layers), "auto", 1, 65535, NULL,
      "K|auto|off", "load whole layers ahead of large batches, in K layers' room; auto: if faster"},
-    {"io", NULL, KIND_CHOICE, ENGINE, AT(io), "thread", 0, 0, "thread sync", NULL,
-     "how expert pages are read"},
+    {"io", NULL, KIND_CHOICE, ENGINE, AT(io), "auto", 0, 0, "auto uring thread sync", NULL,
+     "how expert pages are read; auto: io_uring where the system lets us, else a pool of threads"},
     {"io-threads", NULL, KIND_U32, ENGINE, AT(io_threads), "2", 1, 64, NULL, "N",
-     "reading threads, for --io thread"},
+     "reading threads, where a pool of them reads"},
+    {"io-depth", NULL, KIND_U32, ENGINE, AT(io_depth), "0", 0, 256, NULL, "N",
+     "reads under way at once; 0: the least that reaches the storage's full rate, measured at start"},
+    {"direct-io", NULL, KIND_CHOICE, ENGINE, AT(direct_io), "auto", 0, 0, "auto on off", NULL,
+     "read past the page cache; auto: unless the files nearly fit into the memory that is left"},
+    {"quantize", NULL, KIND_CHOICE, ENGINE | FILES, AT(quantize), "off", 0, 0, "off q8_0 q4_0 q4_k", NULL,
+     "turn matrices of plain numbers into this format as they are read"},
+    {"activations", NULL, KIND_CHOICE, ENGINE, AT(activations), "auto", 0, 0, "auto int8 f32", NULL,
+     "what matrices in block formats are multiplied with; auto: int8, the fast way; f32: exactly, "
+     "slower"},
+
+    {"out", "-o", KIND_STRING, FILES, AT(out), NULL, 0, 0, NULL, "FILE",
+     "the .gguf file to write"},
+    {"verify", NULL, KIND_SWITCH, CONFIG_INSPECT, AT(verify), "off", 0, 0, NULL, "on|off",
+     "read every expert page and compare its checksum; for files of `moering repack`"},
 
     {"load-lstm", NULL, KIND_STRING, ENGINE, AT(load_lstm), NULL, 0, 0, NULL, "WEIGHTS",
      "forecast expert loads by these weights too, of `moering trace predict --lstm-out`; they are "
@@ -60,9 +78,9 @@ static const struct config_flag flags[] = {
     {"deterministic", NULL, KIND_SWITCH, ENGINE, AT(deterministic), "off", 0, 0, NULL, "on|off",
      "the same bits on every run: with a GPU, nothing that was measured decides where an expert runs; "
      "on the CPU it is always so"},
-    {"threads", "-t", KIND_U32, ENGINE, AT(threads), "0", 0, 1024, NULL, "N",
+    {"threads", "-t", KIND_U32, ENGINE | FILES | BENCHES, AT(threads), "0", 0, 1024, NULL, "N",
      "compute threads; 0: all that the process may use"},
-    {"isa", NULL, KIND_CHOICE, ENGINE, AT(isa), "auto", 0, 0, "auto scalar avx2 avx512", NULL,
+    {"isa", NULL, KIND_CHOICE, ENGINE | BENCHES, AT(isa), "auto", 0, 0, "auto scalar avx2 avx512", NULL,
      "instruction set of the kernels"},
 
     {"max-num-seqs", "-np --parallel", KIND_U32, ENGINE, AT(max_num_seqs), "64", 1, 65536, NULL,
@@ -176,6 +194,27 @@ static const struct config_flag flags[] = {
      "tokens per second to be reached; 0: show what each size gives"},
     {"connect", NULL, KIND_STRING, CONFIG_HEALTH, AT(connect), "127.0.0.1:8001", 0, 0, NULL,
      "HOST:PORT", "server to ask"},
+
+    {"n-prompt", "-p", KIND_STRING, B, AT(n_prompt), "512", 0, 0, NULL, "N,N,...",
+     "measure prompts of so many tokens; 0: none"},
+    {"n-gen", "-n", KIND_STRING, B, AT(n_gen), "128", 0, 0, NULL, "N,N,...",
+     "measure the generation of so many tokens; 0: none"},
+    {"prompt-gen", "-pg", KIND_STRING, B, AT(prompt_gen), NULL, 0, 0, NULL, "N,N;N,N;...",
+     "measure a prompt and a generation after it together: tokens of both"},
+    {"n-depth", "-d", KIND_STRING, B, AT(n_depth), "0", 0, 0, NULL, "N,N,...",
+     "tokens that are in the KV cache before anything is measured"},
+    {"sequences", "-b", KIND_STRING, B, AT(sequences), "1", 0, 0, NULL, "N,N,...",
+     "sequences that generate at once, each its own tokens"},
+    {"repetitions", "-r", KIND_U32, B, AT(repetitions), "5", 1, 1000, NULL, "N",
+     "measurements of each test"},
+    {"warmup", NULL, KIND_SWITCH, B, AT(warmup), "on", 0, 0, NULL, "on|off",
+     "run each test once before it is measured, after reading all experts if all fit"},
+    {"route-trace", NULL, KIND_STRING, B, AT(route_trace), NULL, 0, 0, NULL, "FILE",
+     "experts are those of this recorded trace instead of the router's: for models of random weights"},
+    {"output", "-o", KIND_CHOICE, BENCHES, AT(output), "md", 0, 0, "md json", NULL,
+     "a table for people, or JSON"},
+    {"file", NULL, KIND_STRING, CONFIG_BENCH_MACHINE, AT(file), NULL, 0, 0, NULL, "FILE",
+     "measure the storage that this file lies on; as the first word, --file is not needed"},
 
     {"log-level", "-lv", KIND_CHOICE, ALL, AT(log_level), "info", 0, 0, "error warn info debug",
      NULL, "how much is logged to standard error"},

@@ -14,7 +14,7 @@
 #include "engine/engine.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
-#include "tests/bench/memory_rate.h"
+#include "server/machine_rates.h"
 
 enum { ROUNDS_MAX = 33, PROBE_MIB = 256, CACHE_MIB = 64 };
 
@@ -50,7 +50,7 @@ static double memory_rate(uint32_t threads)
     void *data = aligned_alloc(64, bytes);
     CHECK(data);
     memset(data, 1, bytes);
-    double rate = memory_read_rate(data, bytes, threads);
+    double rate = machine_memory_rate(data, bytes, threads);
     free(data);
     return rate;
 }

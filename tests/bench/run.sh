@@ -10,8 +10,11 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=${MOERING_BUILD:-$PWD/build}/release
 cmake --preset release -B "$build" >/dev/null
-ninja -C "$build" --quiet bench_kernels bench_engine bench_sampler bench_policy >&2
+ninja -C "$build" --quiet bench_kernels bench_experts bench_attention bench_engine bench_sampler \
+    bench_policy >&2
 "$build/tests/bench/bench_kernels"
+"$build/tests/bench/bench_experts"
+"$build/tests/bench/bench_attention"
 "$build/tests/bench/bench_engine" "${1:-deploy/models/tiny}"
 "$build/tests/bench/bench_sampler"
 "$build/tests/bench/bench_policy"

@@ -86,7 +86,7 @@ TEST(config, values_after_space_or_equals_and_aliases)
     EXPECT_EQ(ROOM_PERCENT, p.config.device_experts.kind);
     EXPECT_DOUBLE_EQ(25, p.config.device_experts.percent);
     EXPECT_EQ(PREFETCH_OFF, p.config.prefetch);
-    EXPECT_EQ(1u, p.config.io);
+    EXPECT_EQ(3u, p.config.io);
     EXPECT_EQ(64u << 20, p.config.kv_cache_bytes);
     EXPECT_EQ(2u, p.config.isa);
     Parsed np(CONFIG_SERVE, {"-np", "9", "-m", "folder"});

@@ -47,6 +47,7 @@ LIBRARIES = {
     r"yaml\.h": ["server/config"],
     r"jansson\.h": ["engine/load/", "engine/tokenizer/", "engine/replay/", "server/", "clients/cli/"],
     r"cuda_runtime\.h": [".cu", ".cuh"],
+    r"liburing\.h": ["memory/io_uring"],
 }
 
 SOURCES = (".c", ".h", ".cu", ".cuh")
