@@ -25,17 +25,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 BATCHES = (8, 16)
 
 
-def run(command, group=None, timeout=1800):
-    """Output of a command, its wall time, its peak of swap and what it read from storage."""
+def run(command, group=None, timeout=1800, errors=False):
+    """Output of a command (with `errors`: both of its outputs); None: it failed."""
     def enter():
         if group:
             group.enter()
-    began = time.monotonic()
     with tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True,
                                    preexec_fn=enter if group else None)
@@ -44,13 +42,14 @@ def run(command, group=None, timeout=1800):
         except subprocess.TimeoutExpired:
             process.kill()
             out, _ = process.communicate()
-            return None, time.monotonic() - began
+            return None
         if process.returncode != 0:
             err.seek(0)
             sys.stderr.write("%s\nfailed (%d): %s\n" % (shlex.join(command), process.returncode,
                                                        err.read()[-2000:]))
-            return None, time.monotonic() - began
-    return out, time.monotonic() - began
+            return None
+        err.seek(0)
+        return out + err.read() if errors else out
 
 
 class Group:
@@ -86,7 +85,7 @@ class Ours:
         self.name, self.path, self.args = "moering", path, args
 
     def bench(self, words, group=None):
-        out, _ = run([self.path, "bench", self.args.model, "-t", str(self.args.threads), "-r", "1",
+        out = run([self.path, "bench", self.args.model, "-t", str(self.args.threads), "-r", "1",
                       "-o", "json"] + words, group)
         return json.loads(out) if out else None
 
@@ -116,7 +115,7 @@ class Peer:
         self.flags, self.args = shlex.split(flags), args
 
     def bench(self, words, group=None, flags=None):
-        out, _ = run([os.path.join(self.folder, "llama-bench"), "-m", self.args.model, "-t",
+        out = run([os.path.join(self.folder, "llama-bench"), "-m", self.args.model, "-t",
                       str(self.args.threads), "-r", "1", "-o", "json"] + words +
                      (self.flags if flags is None else flags), group)
         return json.loads(out[out.index("["):])[0]["avg_ts"] if out else None
@@ -129,9 +128,9 @@ class Peer:
         return self.bench(["-p", "0", "-n", str(n)], group, [] if group else None)
 
     def batch(self, count):
-        out, _ = run([os.path.join(self.folder, "llama-batched-bench"), "-m", self.args.model, "-t",
+        out = run([os.path.join(self.folder, "llama-batched-bench"), "-m", self.args.model, "-t",
                       str(self.args.threads), "-npp", "16", "-ntg", "32", "-npl", str(count),
-                      "-c", "4096"] + [f for f in self.flags if f != "1"])
+                      "-c", "4096"] + [f for f in self.flags if f != "1"], errors=True)
         rows = re.findall(r"^\|\s*16 \|\s*32 \|\s*%d \|(.*)\|" % count, out or "", re.M)
         return float(rows[-1].split("|")[4]) if rows else None
 
