@@ -90,7 +90,6 @@ static enum status measure_storage(struct rows *rows, const char *path, struct e
 
 static enum status measure(struct rows *rows, const struct config *c, struct error *error)
 {
-    static const enum cpu_isa isas[] = {CPU_BEST, CPU_SCALAR, CPU_AVX2, CPU_AVX512};
     uint32_t most = cpu_threads_allowed(c->threads);
     enum status status = STATUS_OK;
     for (uint32_t threads = 1; status == STATUS_OK;) {
@@ -99,9 +98,9 @@ static enum status measure(struct rows *rows, const struct config *c, struct err
         if (status == STATUS_OK)
             add(rows, memory, "read");
         if (status == STATUS_OK)
-            status = measure_peaks(rows, isas[c->isa], threads, error);
+            status = measure_peaks(rows, command_isa(c), threads, error);
         if (status == STATUS_OK)
-            status = measure_kernels(rows, isas[c->isa], threads, error);
+            status = measure_kernels(rows, command_isa(c), threads, error);
         if (threads == most)
             break;
         threads = 2 * threads < most ? 2 * threads : most;

@@ -45,8 +45,7 @@ static void better(double *rate, double found)
 
 static enum status measure_machine(struct bench *b, uint32_t threads, struct error *error)
 {
-    static const enum cpu_isa isas[] = {CPU_BEST, CPU_SCALAR, CPU_AVX2, CPU_AVX512};
-    enum cpu_isa isa = isas[b->config->isa];
+    enum cpu_isa isa = command_isa(b->config);
     struct machine_peak f32, int8;
     double memory;
     enum status status = machine_memory_probe(threads, &memory, error);

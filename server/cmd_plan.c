@@ -3,7 +3,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "engine/model/model.h"
 #include "engine/replay/memory_need.h"
@@ -29,13 +28,7 @@ struct plan {
 
 /* ---- what is planned for ---- */
 
-static bool is_folder(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
-/* Sizes from the headers of a model folder. */
+/* Sizes from a model's headers. */
 static enum status read_model(struct plan *p, struct error *error)
 {
     struct checkpoint *checkpoint = NULL;
@@ -45,7 +38,7 @@ static enum status read_model(struct plan *p, struct error *error)
     if (status == STATUS_OK)
         status = store_open(&store, error);
     if (status == STATUS_OK)
-        status = model_plan(checkpoint, store, DTYPE_COUNT, &plan, error);
+        status = model_plan(checkpoint, store, command_quantize(p->config), &plan, error);
     if (status == STATUS_OK && !store_pages(store))
         status = error_set(error, STATUS_INVALID, "%s: the model has no experts", p->model);
     if (status == STATUS_OK) {
@@ -92,9 +85,9 @@ static enum status check_uniform(const struct config *c, struct error *error)
 
 static enum status read_subject(struct plan *p, struct config *c, struct error *error)
 {
-    bool alone = c->model && !is_folder(c->model); /* the word is a trace, or nothing at all */
+    bool alone = c->model && !checkpoint_looks_like_one(c->model); /* the word is a trace, or nothing at all */
     if (alone && c->trace)
-        return error_set(error, STATUS_INVALID, "--trace: %s is no model's folder", c->model);
+        return error_set(error, STATUS_INVALID, "--trace: %s is no model", c->model);
     p->trace = alone ? c->model : c->trace;
     enum status status = replay_setup_config(c, &p->need.replay, error);
     if (status == STATUS_OK && !alone) {

@@ -160,9 +160,14 @@ enum dtype command_quantize(const struct config *c)
     return dtypes[c->quantize];
 }
 
+enum cpu_isa command_isa(const struct config *c)
+{
+    static const enum cpu_isa isas[] = {CPU_BEST, CPU_SCALAR, CPU_AVX2, CPU_AVX512, CPU_NEON};
+    return isas[c->isa];
+}
+
 void command_engine_config(const struct config *c, struct engine_config *out)
 {
-    static const enum cpu_isa isas[] = {CPU_BEST, CPU_SCALAR, CPU_AVX2, CPU_AVX512};
     static const enum io_kind ios[] = {IO_AUTO, IO_URING, IO_THREAD, IO_SYNC};
     static const enum dtype kv_dtypes[] = {ENGINE_KV_DTYPE_AUTO, DTYPE_F32, DTYPE_F16};
     engine_config_init(out);
@@ -174,7 +179,7 @@ void command_engine_config(const struct config *c, struct engine_config *out)
     out->placement = (enum placement_mode)c->placement;
     out->deterministic = c->deterministic;
     out->threads = c->threads;
-    out->isa = isas[c->isa];
+    out->isa = command_isa(c);
     out->max_model_len = c->max_model_len;
     out->max_num_seqs = c->max_num_seqs;
     out->max_batch_tokens = c->max_num_batched_tokens;

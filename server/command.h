@@ -39,6 +39,7 @@ int command_config(struct config *config, enum config_command command, int argc,
 /* config->model, or the built-in one, which is kept in the config. NOT_FOUND. */
 enum status command_model(struct config *config, struct error *error);
 void command_engine_config(const struct config *config, struct engine_config *out);
+enum cpu_isa command_isa(const struct config *config); /* of --isa */
 /* Of --quantize; DTYPE_COUNT: none. */
 enum dtype command_quantize(const struct config *config);
 /* Prints "moering: SENTENCE" and returns COMMAND_FAILED. */

@@ -53,7 +53,8 @@ static const struct config_flag flags[] = {
      "reads under way at once; 0: the least that reaches the storage's full rate, measured at start"},
     {"direct-io", NULL, KIND_CHOICE, ENGINE, AT(direct_io), "auto", 0, 0, "auto on off", NULL,
      "read past the page cache; auto: unless the files nearly fit into the memory that is left"},
-    {"quantize", NULL, KIND_CHOICE, ENGINE | FILES, AT(quantize), "off", 0, 0, "off q8_0 q4_0 q4_k", NULL,
+    {"quantize", NULL, KIND_CHOICE, ENGINE | FILES | PLAN, AT(quantize), "off", 0, 0,
+     "off q8_0 q4_0 q4_k", NULL,
      "turn matrices of plain numbers into this format as they are read"},
     {"activations", NULL, KIND_CHOICE, ENGINE, AT(activations), "auto", 0, 0, "auto int8 f32", NULL,
      "what matrices in block formats are multiplied with; auto: int8, the fast way; f32: exactly, "
@@ -80,7 +81,8 @@ static const struct config_flag flags[] = {
      "on the CPU it is always so"},
     {"threads", "-t", KIND_U32, ENGINE | FILES | BENCHES, AT(threads), "0", 0, 1024, NULL, "N",
      "compute threads; 0: all that the process may use"},
-    {"isa", NULL, KIND_CHOICE, ENGINE | BENCHES, AT(isa), "auto", 0, 0, "auto scalar avx2 avx512", NULL,
+    {"isa", NULL, KIND_CHOICE, ENGINE | BENCHES, AT(isa), "auto", 0, 0, "auto scalar avx2 avx512 neon",
+     NULL,
      "instruction set of the kernels"},
 
     {"max-num-seqs", "-np --parallel", KIND_U32, ENGINE, AT(max_num_seqs), "64", 1, 65536, NULL,

@@ -40,6 +40,8 @@ struct checkpoint_tensor {
  * weights; INVALID: malformed, a shard is missing, or a folder with several GGUF models;
  * UNSUPPORTED: a format, an architecture or a setting we do not compute; IO, NO_MEMORY. */
 enum status checkpoint_open(struct checkpoint **out, const char *path, struct error *error);
+/* True: `path` is a folder or a GGUF file, and no other kind of file. */
+bool checkpoint_looks_like_one(const char *path);
 void checkpoint_close(struct checkpoint *checkpoint); /* accepts NULL */
 
 const char *checkpoint_path(const struct checkpoint *checkpoint);

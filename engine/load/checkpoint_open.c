@@ -321,6 +321,12 @@ static bool is_gguf(const char *path)
     return is;
 }
 
+bool checkpoint_looks_like_one(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && (S_ISDIR(info.st_mode) || is_gguf(path));
+}
+
 static enum status open_path(struct checkpoint *checkpoint, struct error *error)
 {
     struct stat info;

@@ -17,6 +17,7 @@ enum status arch_find(const struct checkpoint *checkpoint, const struct arch **o
     static const struct arch *const known[] = {&arch_qwen3_moe, &arch_qwen2_moe, &arch_olmoe,
                                                &arch_mixtral, &arch_granitemoe};
     const char *type = NULL;
+    char shown[CHECKPOINT_KEY_BYTES];
     enum status status = checkpoint_string(checkpoint, "model_type", true, &type, error);
     if (status != STATUS_OK)
         return status;
@@ -26,7 +27,8 @@ enum status arch_find(const struct checkpoint *checkpoint, const struct arch **o
             return STATUS_OK;
         }
     return error_set(error, STATUS_UNSUPPORTED,
-                     "%s: config.json: model_type \"%s\" is not supported "
+                     "%s: %s \"%s\" is not supported "
                      "(qwen3_moe, qwen2_moe, olmoe, mixtral and granitemoe are)",
-                     checkpoint_path(checkpoint), type);
+                     checkpoint_path(checkpoint),
+                     checkpoint_key_shown(checkpoint, "model_type", shown), type);
 }

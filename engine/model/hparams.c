@@ -26,6 +26,7 @@ enum { SIZE_MAX_SANE = 1 << 20, VOCAB_MAX_SANE = 1 << 24 };
 static enum status read_rope(const struct checkpoint *c, struct hparams *out, struct error *error)
 {
     static const char *const scalings[] = {"rope_scaling", "rope_parameters"};
+    char shown[CHECKPOINT_KEY_BYTES];
     for (int i = 0; i < 2; i++) {
         const char *type = NULL;
         char key[64];
@@ -37,11 +38,11 @@ static enum status read_rope(const struct checkpoint *c, struct hparams *out, st
         }
         if (!type && i == 0 && checkpoint_has(c, scalings[i]))
             return error_set(error, STATUS_UNSUPPORTED,
-                             "%s: config.json: rope_scaling without a rope_type is not supported",
-                             checkpoint_path(c));
+                             "%s: %s without a rope_type is not supported", checkpoint_path(c),
+                             checkpoint_key_shown(c, scalings[i], shown));
         if (type && strcmp(type, "default") != 0)
-            return error_set(error, STATUS_UNSUPPORTED, "%s: config.json: %s \"%s\" is not supported",
-                             checkpoint_path(c), key, type);
+            return error_set(error, STATUS_UNSUPPORTED, "%s: %s \"%s\" is not supported",
+                             checkpoint_path(c), checkpoint_key_shown(c, key, shown), type);
     }
     const char *key = checkpoint_has(c, "rope_parameters.rope_theta") ? "rope_parameters.rope_theta"
                                                                       : "rope_theta";
@@ -51,31 +52,33 @@ static enum status read_rope(const struct checkpoint *c, struct hparams *out, st
 static enum status refuse_unless(const struct checkpoint *c, const char *key, const char *want,
                                  struct error *error)
 {
+    char shown[CHECKPOINT_KEY_BYTES];
     const char *value = NULL;
     TRY(checkpoint_string(c, key, true, &value, error));
     if (strcmp(value, want) != 0)
-        return error_set(error, STATUS_UNSUPPORTED,
-                         "%s: config.json: %s \"%s\" is not supported (only \"%s\" is)",
-                         checkpoint_path(c), key, value, want);
+        return error_set(error, STATUS_UNSUPPORTED, "%s: %s \"%s\" is not supported (only \"%s\" is)",
+                         checkpoint_path(c), checkpoint_key_shown(c, key, shown), value, want);
     return STATUS_OK;
 }
 
 static enum status read_heads(const struct checkpoint *c, struct hparams *out, struct error *error)
 {
+    char shown[CHECKPOINT_KEY_BYTES], other[CHECKPOINT_KEY_BYTES];
     TRY(checkpoint_u32(c, "num_attention_heads", true, 1, 4096, &out->heads, error));
     out->kv_heads = out->heads;
     TRY_OPTIONAL(checkpoint_u32(c, "num_key_value_heads", false, 1, out->heads, &out->kv_heads,
                                 error));
     if (out->heads % out->kv_heads != 0)
-        return error_set(error, STATUS_INVALID,
-                         "%s: config.json: num_attention_heads %u is not a multiple of "
-                         "num_key_value_heads %u", checkpoint_path(c), out->heads, out->kv_heads);
+        return error_set(error, STATUS_INVALID, "%s: %s %u is not a multiple of %s %u",
+                         checkpoint_path(c), checkpoint_key_shown(c, "num_attention_heads", shown),
+                         out->heads, checkpoint_key_shown(c, "num_key_value_heads", other),
+                         out->kv_heads);
     out->head_dim = out->hidden / out->heads;
     TRY_OPTIONAL(checkpoint_u32(c, "head_dim", false, 2, 1024, &out->head_dim, error));
     if (out->head_dim < 2 || out->head_dim % 2 != 0)
-        return error_set(error, STATUS_INVALID,
-                         "%s: config.json: head_dim %u must be even and at least 2",
-                         checkpoint_path(c), out->head_dim);
+        return error_set(error, STATUS_INVALID, "%s: %s %u must be even and at least 2",
+                         checkpoint_path(c), checkpoint_key_shown(c, "head_dim", shown),
+                         out->head_dim);
     return STATUS_OK;
 }
 

@@ -63,17 +63,18 @@ static enum status count_dense(struct planner *p, const struct dense_tensor *ten
 static enum status refuse_leftovers(struct planner *p)
 {
     const struct hparams *h = &p->plan->hparams;
-    char name[200], expert[160];
+    char name[200], expert[160], shown[CHECKPOINT_KEY_BYTES];
     snprintf(name, sizeof name, "model.layers.%u.input_layernorm.weight", h->layers);
     if (checkpoint_find(p->checkpoint, name))
-        return error_set(p->error, STATUS_INVALID,
-                         "%s: config.json: num_hidden_layers %u, but the file has %s",
-                         checkpoint_path(p->checkpoint), h->layers, name);
+        return error_set(p->error, STATUS_INVALID, "%s: %s %u, but the file has %s",
+                         checkpoint_path(p->checkpoint),
+                         checkpoint_key_shown(p->checkpoint, "num_hidden_layers", shown), h->layers,
+                         name);
     snprintf(expert, sizeof expert, p->plan->arch->names->gate, h->experts);
     snprintf(name, sizeof name, "model.layers.0.%s", expert);
     if (checkpoint_find(p->checkpoint, name))
         return error_set(p->error, STATUS_INVALID,
-                         "%s: config.json: %u experts a layer, but the file has %s",
+                         "%s: %u experts a layer, but the file has %s",
                          checkpoint_path(p->checkpoint), h->experts, name);
     return STATUS_OK;
 }

@@ -495,7 +495,7 @@ def replays_name_what_is_wrong(_):
                  (("replay", path, path), 2, "unexpected word"),
                  (("plan", path, "--target-tps", "1e6"), 1, "out of reach"),
                  (("plan", path, "--target-tps", "1", "--device-experts", "5"), 2, "not both"),
-                 (("plan", path, "--trace", path), 1, "no model's folder"),
+                 (("plan", path, "--trace", path), 1, "is no model"),
                  (("plan", TINY, "--trace", path), 1, "4 layers x 16 experts"),
                  (("plan", TINY, "--policy", "lru"), 1, "--policy: only with a trace"),
                  (("plan", "/nowhere"), 1, "/nowhere")]

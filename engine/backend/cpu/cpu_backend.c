@@ -15,21 +15,31 @@
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 #define HIDDEN_ROWS 1024 /* of all experts of a round together: each call is a few rounds at most */
 
-/* Large memory asks for huge pages: a matrix is read from end to end, a page fault and a TLB miss
- * every 4 KiB would be felt. */
+/* Zeroed memory that nobody has touched yet: what calloc() maps fresh costs on first use only, and of a
+ * KV pool most may never be used. Large memory asks for huge pages: a matrix is read from end to end,
+ * a page fault and a TLB miss every 4 KiB would be felt. calloc()'s own address lies before ours. */
 static void *aligned_zeroed(uint64_t bytes)
 {
     size_t align = bytes >= 4 * HUGE_PAGE_BYTES ? HUGE_PAGE_BYTES : LINE_BYTES;
-    if (bytes > SIZE_MAX - align)
+    if (bytes > SIZE_MAX - 2 * align)
         return NULL;
     size_t rounded = bytes_align_up(bytes > 0 ? bytes : 1, align);
-    void *p = aligned_alloc(align, rounded);
-    if (!p)
+    char *base = calloc(1, rounded + align);
+    if (!base)
         return NULL;
+    /* calloc() aligns to 16: there is room for one address before the next multiple. */
+    char *p = base + (align - (uintptr_t)base % align);
     if (align == HUGE_PAGE_BYTES)
         (void)madvise(p, rounded, MADV_HUGEPAGE); /* advice: a refusal costs speed only */
-    memset(p, 0, rounded);
+    ((void **)(void *)p)[-1] = base;
     return p;
+}
+
+/* Accepts NULL. */
+static void aligned_free(void *p)
+{
+    if (p)
+        free(((void **)p)[-1]);
 }
 
 static void *cpu_alloc(struct backend *b, size_t bytes)
@@ -39,7 +49,7 @@ static void *cpu_alloc(struct backend *b, size_t bytes)
 
 static void cpu_release(struct backend *b, void *p)
 {
-    free(p);
+    aligned_free(p);
 }
 
 static void cpu_upload(struct backend *b, void *to, const void *from_host, size_t bytes)
@@ -99,10 +109,10 @@ static void cpu_close(struct backend *base)
     struct cpu_backend *b = cpu_backend_of(base);
     cpu_threads_close(b->threads);
     cpu_rope_table_close(b->rope_table);
-    free(b->scratch);
-    free(b->packed_rows);
-    free(b->hidden);
-    free(b->packed_hidden);
+    aligned_free(b->scratch);
+    aligned_free(b->packed_rows);
+    aligned_free(b->hidden);
+    aligned_free(b->packed_hidden);
     free(b->linears);
     free(b->units);
     free(b->firsts);

@@ -106,6 +106,11 @@ class Resident : public testing::Test {
             struct backend *own = books_of(b)->cpu;
             own->ops->matmul(own, out, x, w, bias, rows, add);
         };
+        books_.ops.route = [](struct backend *b, const struct router *router,
+                              const float *scores, uint32_t rows, uint32_t *chosen, float *shares) {
+            struct backend *own = books_of(b)->cpu;
+            own->ops->route(own, router, scores, rows, chosen, shares);
+        };
         struct pager_config pager = {};
         pager.memory = memory_;
         pager.layers = kLayers;
