@@ -30,5 +30,5 @@ need_packages() {
 
 # What building the server, the command line and the clients takes.
 BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config
-    libnghttp2-dev libevent-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler grpc-proto
-    zlib1g-dev libjansson-dev libpcre2-dev libutf8proc-dev libyaml-dev liburing-dev)
+    libnghttp2-dev libevent-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
+    grpc-proto zlib1g-dev libjansson-dev libpcre2-dev libutf8proc-dev libyaml-dev liburing-dev)

@@ -12,6 +12,7 @@
 #include "moering_proto/descriptor_set.h"
 #include "server/front_status.h"
 #include "server/health.h"
+#include "server/metrics/request_metrics.h"
 #include "server/moering_v1.h"
 #include "server/reflection.h"
 
@@ -27,6 +28,8 @@ enum front_state { FRONT_LOADING, FRONT_SERVING, FRONT_DRAINING, FRONT_FLUSHING 
 struct front {
     struct front_config config;
     struct event_base *base;
+    struct request_metrics metrics;
+    struct requests *requests;
     struct moering_v1 *service;
     struct health *health;
     struct reflection *reflection;
@@ -66,6 +69,7 @@ static void look_at_engine(struct front *f)
         break;
     case ENGINE_READY:
         front_status_ready(&f->status, engine_info(engine_thread_engine(f->engine)));
+        request_metrics_init(&f->metrics, engine_info(engine_thread_engine(f->engine))->max_model_len);
         f->state = FRONT_SERVING;
         set_health(f, HEALTH_SERVING);
         break;
@@ -101,20 +105,20 @@ static void begin_drain(struct front *f)
     if (loading)
         log_info("shutting down: the model is still being loaded, there are no requests");
     else
-        log_info("shutting down: %u requests to finish, at most %u s", moering_v1_live(f->service),
+        log_info("shutting down: %u requests to finish, at most %u s", requests_live(f->requests),
                  f->config.shutdown_timeout_s);
     f->state = loading ? FRONT_FLUSHING : FRONT_DRAINING;
     set_health(f, HEALTH_NOT_SERVING);
     health_drain(f->health);
     reflection_drain(f->reflection);
-    moering_v1_drain(f->service);
+    requests_drain(f->requests);
     arm(f->deadline, patience_ms);
     grpc_server_drain(f->server, on_drained, f);
 }
 
 static void cut_off(struct front *f)
 {
-    uint32_t lost = moering_v1_cut_off(f->service);
+    uint32_t lost = requests_cut_off(f->requests);
     if (lost) {
         log_error("%u requests were cut off", lost);
         f->exit_code = 1;
@@ -174,7 +178,7 @@ static void on_changed(struct front *f, const struct request_event *e)
 {
     if (!e->request && e->status == STATUS_OK)
         reload_applied(f->config.reload, &e->change->asked);
-    moering_v1_event(f->service, e);
+    moering_v1_budget_changed(f->service, e);
 }
 
 /* ---- the loop's callbacks ---- */
@@ -190,7 +194,7 @@ static void on_news(evutil_socket_t fd, short what, void *arg)
         if (e->change)
             on_changed(f, e);
         else if (e->request)
-            moering_v1_event(f->service, e);
+            requests_event(f->requests, e);
         else
             look_at_engine(f);
         request_event_close(e);
@@ -203,7 +207,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     uint64_t now = clock_now_ns();
     engine_thread_flush(f->engine);
     look_at_engine(f);
-    moering_v1_tick(f->service, now);
+    requests_tick(f->requests, now);
     const struct engine *engine = engine_thread_engine(f->engine);
     if (engine) {
         struct engine_thread_stats stats;
@@ -220,12 +224,16 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 static enum status open_server(struct front *f, struct error *error)
 {
     struct grpc_method methods[METHODS];
-    struct moering_v1_config service = {
+    struct requests_config requests = {
         .served_name = f->config.served_name,
         .stall_timeout_s = f->config.stall_timeout_s,
-        .start_ns = clock_now_ns(),
+        .metrics = &f->metrics,
     };
-    enum status status = moering_v1_open(&f->service, &service, error);
+    enum status status = requests_open(&f->requests, &requests, error);
+    if (status != STATUS_OK)
+        return status;
+    struct moering_v1_config service = {.requests = f->requests, .start_ns = clock_now_ns()};
+    status = moering_v1_open(&f->service, &service, error);
     if (status == STATUS_OK)
         status = health_open(&f->health);
     if (status == STATUS_OK)
@@ -266,6 +274,7 @@ static enum status open_engine(struct front *f, struct error *error)
     enum status status = engine_thread_open(&f->engine, &f->config.engine, error);
     if (status != STATUS_OK)
         return status;
+    requests_attach(f->requests, f->engine);
     moering_v1_attach(f->service, f->server, f->engine);
     int fd = engine_thread_fd(f->engine);
     if (fd < 0)
@@ -289,6 +298,7 @@ enum status front_open(struct front **out, const struct front_config *config, st
     f->base = event_base_new();
     if (!f->base)
         goto fail;
+    request_metrics_init(&f->metrics, 1); /* until the model says how long requests can be */
     front_status_init(&f->status, config->status_interval_s, isatty(STDERR_FILENO), clock_now_ns());
     status = open_signals(f, error);
     if (status == STATUS_OK)
@@ -333,6 +343,7 @@ void front_close(struct front *f)
     grpc_server_close(f->server);
     engine_thread_close(f->engine);
     moering_v1_close(f->service);
+    requests_close(f->requests);
     health_close(f->health);
     reflection_close(f->reflection);
     if (f->base)

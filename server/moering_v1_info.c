@@ -153,7 +153,7 @@ void moering_v1_get_model(struct grpc_call *call, const uint8_t *bytes, size_t s
     engine_stats_read(engine, &stats, NULL);
     front_status_backend(backend, sizeof backend, info);
     Moering__V1__GetModelResponse out = MOERING__V1__GET_MODEL_RESPONSE__INIT;
-    out.name = (char *)moering_v1_model_name(s);
+    out.name = (char *)requests_model_name(s->requests);
     out.architecture = (char *)info->architecture;
     out.path = (char *)info->model_path;
     out.layers = info->layers;
@@ -194,13 +194,13 @@ static void fill_requests(const struct moering_v1 *s, Moering__V1__GetStatsRespo
     struct engine_thread_stats stats;
     engine_thread_stats_read(s->engine, &stats);
     const struct batcher_stats *b = &stats.batcher;
-    out->uptime_s = (double)(clock_now_ns() - s->config.start_ns) / 1e9;
+    out->uptime_s = (double)(clock_now_ns() - s->start_ns) / 1e9;
     out->requests_running = b->now.running;
     out->requests_waiting = b->now.waiting;
     out->requests_finished = b->finished;
     out->requests_cancelled = b->cancelled;
     out->requests_failed = b->failed;
-    out->requests_rejected = b->rejected + s->rejected;
+    out->requests_rejected = b->rejected + requests_rejected(s->requests);
     out->preemptions = b->now.preemptions;
     out->prompt_tokens = b->prompt_tokens;
     out->generation_tokens = b->generation_tokens;

@@ -10,19 +10,14 @@
 extern "C" {
 #endif
 
-struct generate_call;
-
 struct moering_v1 {
-    struct moering_v1_config config;
+    struct requests *requests;    /* borrowed, as the next two */
     struct grpc_server *server;
     struct engine_thread *engine;
-    struct generate_call *calls; /* live and ended ones whose call is still open */
-    uint32_t live;
-    uint64_t rejected;           /* no room in the submit queue */
-    bool draining;
+    uint64_t start_ns;
+    uint32_t calls;               /* of Generate that are open */
 };
 
-const char *moering_v1_model_name(const struct moering_v1 *service); /* READY */
 /* The engine if it can work for this call; else ends the call with the reason and returns NULL. */
 const struct engine *moering_v1_ready(struct moering_v1 *service, struct grpc_call *call);
 /* Unpacks a request, or ends the call and returns NULL. The message lives in `arena`. */
@@ -37,9 +32,6 @@ void moering_v1_tokenize(struct grpc_call *call, const uint8_t *bytes, size_t si
 void moering_v1_detokenize_call(struct grpc_call *call, const uint8_t *bytes, size_t size);
 void moering_v1_get_model(struct grpc_call *call, const uint8_t *bytes, size_t size);
 void moering_v1_set_budget(struct grpc_call *call, const uint8_t *bytes, size_t size);
-/* The engine thread has dealt with a change, whoever asked for it: logs it, ends the call if there
- * is one. */
-void moering_v1_budget_changed(struct moering_v1 *service, const struct request_event *event);
 /* Sends the one message of a unary call and ends it. */
 void moering_v1_answer(struct grpc_call *call, const ProtobufCMessage *message);
 void moering_v1_get_stats(struct grpc_call *call, const uint8_t *bytes, size_t size);

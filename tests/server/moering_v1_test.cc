@@ -75,7 +75,9 @@ class MoeringV1 : public wire::ServerTest {
   protected:
     void Start(uint32_t max_queue = 100, uint32_t stall_timeout_s = 60)
     {
-        struct moering_v1_config config = {"toy", stall_timeout_s, clock_now_ns()};
+        struct requests_config accepted = {"toy", stall_timeout_s, nullptr};
+        ASSERT_EQ(STATUS_OK, requests_open(&requests_, &accepted, nullptr));
+        struct moering_v1_config config = {requests_, clock_now_ns()};
         ASSERT_EQ(STATUS_OK, moering_v1_open(&service_, &config, nullptr));
         std::vector<grpc_method> methods(MOERING_V1_METHODS);
         moering_v1_methods(service_, methods.data());
@@ -84,6 +86,7 @@ class MoeringV1 : public wire::ServerTest {
         thread.engine = folder_.config;
         thread.max_queue = max_queue;
         ASSERT_EQ(STATUS_OK, engine_thread_open(&engine_, &thread, nullptr));
+        requests_attach(requests_, engine_);
         moering_v1_attach(service_, server_, engine_);
         news_ = event_new(base_, engine_thread_fd(engine_), EV_READ | EV_PERSIST, OnNews, this);
         event_add(news_, nullptr);
@@ -98,14 +101,17 @@ class MoeringV1 : public wire::ServerTest {
             event_free(news_);
         engine_thread_close(engine_);
         moering_v1_close(service_);
+        requests_close(requests_);
     }
     static void OnNews(evutil_socket_t, short, void *arg)
     {
         auto *self = static_cast<MoeringV1 *>(arg);
         engine_thread_flush(self->engine_);
         while (struct request_event *e = engine_thread_next(self->engine_)) {
-            if (e->request || e->change)
-                moering_v1_event(self->service_, e);
+            if (e->change)
+                moering_v1_budget_changed(self->service_, e);
+            else if (e->request)
+                requests_event(self->requests_, e);
             request_event_close(e);
         }
     }
@@ -122,6 +128,7 @@ class MoeringV1 : public wire::ServerTest {
     }
 
     toy_engine::Folder folder_;
+    struct requests *requests_ = nullptr;
     struct moering_v1 *service_ = nullptr;
     struct engine_thread *engine_ = nullptr;
     struct event *news_ = nullptr;
@@ -155,7 +162,7 @@ TEST_F(MoeringV1, StreamsChunksAndEndsWithUsage)
             EXPECT_GT(chunk->usage->experts->hits + chunk->usage->experts->misses, 0u);
         }
     }
-    EXPECT_EQ(0u, moering_v1_live(service_));
+    EXPECT_EQ(0u, requests_live(requests_));
 }
 
 TEST_F(MoeringV1, SaysHowFarLoadingIs)
@@ -188,13 +195,13 @@ TEST_F(MoeringV1, ResetAndLostConnectionsFreeAtOnce)
     int32_t id = client.Call(generate_path, Framed(Generate(endless).bytes()));
     ASSERT_TRUE(Run([&] { return !client.answer(id).messages().empty(); }));
     client.Reset(id);
-    EXPECT_TRUE(Run([&] { return moering_v1_live(service_) == 0 && Idle(); }));
+    EXPECT_TRUE(Run([&] { return requests_live(requests_) == 0 && Idle(); }));
     wire::Client &other = Connect();
     for (int i = 0; i < 8; i++) /* four run, four wait */
         id = other.Call(generate_path, Framed(Generate(endless).bytes()));
-    ASSERT_TRUE(Run([&] { return moering_v1_live(service_) == 8; }));
+    ASSERT_TRUE(Run([&] { return requests_live(requests_) == 8; }));
     other.Disconnect();
-    EXPECT_TRUE(Run([&] { return moering_v1_live(service_) == 0 && Idle(); }));
+    EXPECT_TRUE(Run([&] { return requests_live(requests_) == 0 && Idle(); }));
 }
 
 TEST_F(MoeringV1, AReaderThatStopsPausesItsRequest)
@@ -236,10 +243,10 @@ TEST_F(MoeringV1, AReaderThatStopsForGoodIsCutOff)
     g.m.top_logprobs = 20;
     client.Call(generate_path, Framed(g.bytes()));
     ASSERT_TRUE(Run([&] { return Stats().now.paused == 1; }));
-    moering_v1_tick(service_, clock_now_ns()); /* not yet */
-    EXPECT_EQ(1u, moering_v1_live(service_));
-    moering_v1_tick(service_, clock_now_ns() + 2000000000u);
-    EXPECT_EQ(0u, moering_v1_live(service_));
+    requests_tick(requests_, clock_now_ns()); /* not yet */
+    EXPECT_EQ(1u, requests_live(requests_));
+    requests_tick(requests_, clock_now_ns() + 2000000000u);
+    EXPECT_EQ(0u, requests_live(requests_));
     EXPECT_TRUE(Run([&] { return Idle(); }));
 }
 
@@ -273,8 +280,8 @@ TEST_F(MoeringV1, DrainRefusesNewWorkAndFinishesTheOld)
     ASSERT_NO_FATAL_FAILURE(Ready());
     wire::Client &client = Connect();
     int32_t old = client.Call(generate_path, Framed(Generate(endless).bytes()));
-    ASSERT_TRUE(Run([&] { return moering_v1_live(service_) == 1; }));
-    moering_v1_drain(service_);
+    ASSERT_TRUE(Run([&] { return requests_live(requests_) == 1; }));
+    requests_drain(requests_);
     Answer late = Unary(client, generate_path, Generate(2).bytes());
     EXPECT_EQ(GRPC_UNAVAILABLE, late.status());
     EXPECT_TRUE(Run([&] { return client.answer(old).closed; }, 60));
@@ -384,8 +391,8 @@ TEST_F(MoeringV1, CutOffTellsEveryClient)
     std::vector<int32_t> ids;
     for (int i = 0; i < 9; i++)
         ids.push_back(client.Call(generate_path, Framed(Generate(endless).bytes())));
-    ASSERT_TRUE(Run([&] { return moering_v1_live(service_) == 9; }));
-    EXPECT_EQ(9u, moering_v1_cut_off(service_));
+    ASSERT_TRUE(Run([&] { return requests_live(requests_) == 9; }));
+    EXPECT_EQ(9u, requests_cut_off(requests_));
     for (int32_t id : ids) {
         ASSERT_TRUE(Run([&] { return client.answer(id).closed; }));
         EXPECT_EQ(GRPC_UNAVAILABLE, client.answer(id).status());

@@ -29,8 +29,8 @@ ROOMS = {
 
 # Inside engine/, left to right; a group includes groups further left and itself.
 ENGINE_ORDER = [
-    ["quant", "tokenizer", "predict"],
-    ["backend"],
+    ["quant", "tokenizer", "predict", "template"],
+    ["backend", "grammar"],
     ["load"],
     ["attention", "paging", "batch"],
     ["sequence", "moe", "replay", "sampler", "sampler_row", "sampler_select"],
@@ -43,9 +43,12 @@ LIBRARIES = {
     r"nghttp2/": ["server/http2", "clients/c/"],
     r"zlib\.h": ["server/grpc_message"],
     r"pcre2\.h": ["engine/tokenizer/"],
-    r"utf8proc\.h": ["engine/tokenizer/", "server/"],
+    r"utf8proc\.h": ["engine/tokenizer/", "engine/template/", "engine/grammar/", "server/"],
     r"yaml\.h": ["server/config"],
-    r"jansson\.h": ["engine/load/", "engine/tokenizer/", "engine/replay/", "server/", "clients/cli/"],
+    r"jansson\.h": ["engine/load/", "engine/tokenizer/", "engine/template/", "engine/grammar/",
+                      "engine/replay/", "server/", "clients/cli/", "clients/bench/"],
+    r"openssl/": ["server/tls", "server/http/http_keys", "clients/bench/"],
+    r"event2/http\.h": ["server/http/"],
     r"cuda_runtime\.h": [".cu", ".cuh"],
     r"liburing\.h": ["memory/io_uring"],
 }
