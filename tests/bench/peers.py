@@ -3,11 +3,12 @@
 
     tests/bench/peers.py MODEL.gguf --moering BUILD/bin/moering
         [--peer NAME=DIR[:FLAGS] ...] [--rounds 5] [--threads 2] [--what prefill,decode,batch]
-        [--limit PERCENT,...] [--readahead KIB] [--trace FILE.mtrace] [--json OUT]
+        [--limit PERCENT,...] [--readahead KIB] [--json OUT]
 
 A peer is a folder that holds llama-bench and llama-batched-bench; FLAGS are added to its commands
 ("ik=/opt/ik/bin:-rtr 1"). Every round runs each program once for each figure, in turn, so that what
-else the machine does meets all of them; the table has medians over the rounds and the ratio ours / theirs.
+else the machine does meets all of them; the table has medians over the rounds, the bound that ours finds
+for itself (`moering bench` says what of) and the ratio ours / theirs.
 
 --limit: decode with memory limited to these shares of the file, each program in a control group of its
 own (root; version 1 or 2). The page cache is dropped first, and peers map the file with a readahead of
@@ -30,12 +31,13 @@ BATCHES = (8, 16)
 
 
 def run(command, group=None, timeout=1800, errors=False):
-    """Output of a command (with `errors`: both of its outputs); None: it failed."""
+    """Output of a command (with `errors`: both of its outputs); None: it failed. In a folder of its own:
+    some programs leave a log where they are."""
     def enter():
         if group:
             group.enter()
-    with tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True,
+    with tempfile.TemporaryFile("w+") as err, tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True, cwd=folder,
                                    preexec_fn=enter if group else None)
         try:
             out, _ = process.communicate(timeout=timeout)
@@ -82,7 +84,8 @@ class Group:
 
 class Ours:
     def __init__(self, path, args):
-        self.name, self.path, self.args = "moering", path, args
+        self.name, self.path, self.args = "moering", os.path.abspath(path), args
+        self.bounds = {}  # by figure: tokens/s
 
     def bench(self, words, group=None):
         out = run([self.path, "bench", self.args.model, "-t", str(self.args.threads), "-r", "1",
@@ -91,27 +94,24 @@ class Ours:
 
     def speed(self, words, group=None):
         got = self.bench(words, group)
-        return got[0] if got else None
+        self.bound = got[0]["bound_ts"] if got else None
+        return got[0]["avg_ts"] if got else None
 
     def prefill(self):
-        got = self.speed(["-p", str(self.args.prompt), "-n", "0"])
-        return got and got["avg_ts"]
+        return self.speed(["-p", str(self.args.prompt), "-n", "0"])
 
     def decode(self, n, group=None):
-        got = self.speed(["-p", "0", "-n", str(n)], group)
-        if got:
-            self.last = got
-        return got and got["avg_ts"]
+        return self.speed(["-p", "0", "-n", str(n)], group)
 
     def batch(self, count):
-        got = self.speed(["-p", "0", "-n", "32", "-b", str(count)])
-        return got and got["avg_ts"]
+        return self.speed(["-p", "0", "-n", "32", "-b", str(count)])
 
 
 class Peer:
     def __init__(self, spec, args):
         self.name, _, rest = spec.partition("=")
         self.folder, _, flags = rest.partition(":")
+        self.folder = os.path.abspath(self.folder)
         self.flags, self.args = shlex.split(flags), args
 
     def bench(self, words, group=None, flags=None):
@@ -158,18 +158,22 @@ def measure(programs, figures, rounds):
                 sys.stderr.write("round %d  %-22s %-10s %s\n" % (r + 1, figure, p.name, got))
                 if got:
                     samples.setdefault((figure, p.name), []).append(got)
+                if got and p is programs[0] and p.bound:
+                    p.bounds.setdefault(figure, []).append(p.bound)
     return samples
 
 
 def table(programs, figures, samples):
     names = [p.name for p in programs]
-    lines = ["| tokens/s | " + " | ".join(names) + " | " +
+    lines = ["| tokens/s | " + " | ".join([names[0], "bound"] + names[1:]) + " | " +
              " | ".join("ours / " + n for n in names[1:]) + " |",
-             "|---" * (2 * len(names)) + "|"]
+             "|---" * (2 * len(names) + 1) + "|"]
     for figure, _ in figures:
         medians = [statistics.median(samples[figure, n]) if (figure, n) in samples else None
                    for n in names]
         cells = ["%.2f" % m if m else "failed" for m in medians]
+        bounds = programs[0].bounds.get(figure)
+        cells.insert(1, "%.2f" % statistics.median(bounds) if bounds else "-")
         ratios = ["%.2f" % (medians[0] / m) if m and medians[0] else "?" for m in medians[1:]]
         lines.append("| %s | %s |" % (figure, " | ".join(cells + ratios)))
     return "\n".join(lines)
@@ -206,6 +210,7 @@ def main():
     parser.add_argument("--readahead", type=int, default=128)
     parser.add_argument("--json")
     args = parser.parse_args()
+    args.model = os.path.abspath(args.model)
     programs = [Ours(args.moering, args)] + [Peer(p, args) for p in args.peer]
     known = {"prefill": [("prefill %d" % args.prompt, lambda p: p.prefill())],
              "decode": [("decode", lambda p: p.decode(args.tokens))],
@@ -230,7 +235,8 @@ def main():
         with open(args.json, "w") as f:
             json.dump({"model": os.path.basename(args.model), "threads": args.threads,
                        "samples": [{"figure": k[0], "program": k[1], "tokens_per_s": v}
-                                   for k, v in samples.items()]}, f, indent=1)
+                                   for k, v in samples.items()],
+                       "bounds": programs[0].bounds}, f, indent=1)
             f.write("\n")
 
 
