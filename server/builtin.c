@@ -12,6 +12,7 @@
 #endif
 
 static const char in_checkout[] = "deploy/models/tiny";
+static const char in_prefix[] = "share/moering/models/tiny";
 static const char installed[] = MOERING_DATA_DIR "/models/tiny";
 
 static bool is_model(const char *folder)
@@ -40,15 +41,19 @@ enum status builtin_find(const char *variable, const char *executable, char *out
     snprintf(folder, sizeof folder, "%s", executable ? executable : "");
     for (char *slash; (slash = strrchr(folder, '/'));) {
         *slash = '\0';
-        int n = snprintf(candidate, sizeof candidate, "%s/%s", folder, in_checkout);
-        if (n > 0 && (size_t)n < sizeof candidate && take(candidate, out, out_bytes))
-            return STATUS_OK;
+        const char *const places[] = {in_checkout, in_prefix};
+        for (int i = 0; i < 2; i++) {
+            int n = snprintf(candidate, sizeof candidate, "%s/%s", folder, places[i]);
+            if (n > 0 && (size_t)n < sizeof candidate && take(candidate, out, out_bytes))
+                return STATUS_OK;
+        }
     }
     if (take(installed, out, out_bytes))
         return STATUS_OK;
     return error_set(error, STATUS_NOT_FOUND,
-                     "the built-in model was found neither as %s above the program nor in %s; name "
-                     "a model folder or set MOERING_BUILTIN_MODEL", in_checkout, installed);
+                     "the built-in model was found neither as %s or %s above the program nor in %s; "
+                     "name a model folder or set MOERING_BUILTIN_MODEL", in_checkout, in_prefix,
+                     installed);
 }
 
 enum status builtin_model(char *out, size_t out_bytes, struct error *error)

@@ -37,6 +37,16 @@ TEST(builtin, every_folder_above_the_program)
     EXPECT_EQ(STATUS_OK, builtin_find("", (root + "/a").c_str(), out, sizeof out, nullptr));
 }
 
+TEST(builtin, what_was_installed_to_any_prefix)
+{
+    scratch::Folder folder;
+    folder.write("opt/share/moering/models/tiny/config.json", std::string("{}"));
+    char out[4096];
+    ASSERT_EQ(STATUS_OK, builtin_find(nullptr, folder.path("opt/bin/moering").c_str(), out,
+                                      sizeof out, nullptr));
+    EXPECT_EQ(folder.path("opt/share/moering/models/tiny"), out);
+}
+
 TEST(builtin, a_path_too_long_is_not_cut)
 {
     scratch::Folder folder;
