@@ -253,6 +253,9 @@ enum status grpc_server_open(struct grpc_server **out, const struct grpc_server_
                                          method_count, error);
     if (status != STATUS_OK)
         goto fail;
+    CHECK_MSG(!config->keys || config->keys_allow, "keys without a judge");
+    server->calls.keys = config->keys;
+    server->calls.keys_allow = config->keys_allow;
     status = http2_start(server);
     if (status == STATUS_OK)
         status = clock_start(server);
@@ -264,6 +267,8 @@ enum status grpc_server_open(struct grpc_server **out, const struct grpc_server_
                            server, error);
     if (status != STATUS_OK)
         goto fail;
+    if (config->tls)
+        listener_set_tls(server->listener, config->tls, TLS_HTTP2);
     server->port = listener_port(server->listener);
     *out = server;
     return STATUS_OK;

@@ -21,6 +21,8 @@ extern "C" {
 #endif
 
 struct event_base;
+struct http_keys; /* server/http/http_keys.h */
+struct tls;       /* server/tls.h */
 
 /* google.rpc.Code */
 enum grpc_status {
@@ -54,6 +56,7 @@ struct grpc_method {
     const char *path; /* "/moering.v1.Moering/Generate" */
     bool client_streaming;
     bool server_streaming;
+    bool is_public; /* called without a key */
     void *context; /* given back by grpc_call_context */
     /* Headers are in. May be NULL. May finish the call at once. */
     void (*open)(struct grpc_call *call);
@@ -96,6 +99,13 @@ struct grpc_server_config {
     const char *host;        /* "127.0.0.1", "::1", "0.0.0.0" */
     uint16_t port;           /* 0: any free one, see grpc_server_port */
     struct grpc_limits limits;
+    struct tls *tls;         /* NULL: plain; else HTTP/2 must be agreed on by ALPN */
+    /* Who may call what is not public: the rest gets UNAUTHENTICATED. NULL: everybody. Keys come
+     * as metadata, `authorization` or `x-api-key`, and keys_allow (http_keys_allow) judges them:
+     * the wire does not know how. */
+    const struct http_keys *keys;
+    bool (*keys_allow)(const struct http_keys *keys, const char *authorization,
+                       const char *x_api_key);
 };
 
 /* Listens at once. `methods` is copied (paths and contexts are borrowed).

@@ -164,7 +164,18 @@ static const char *path_unknown(const struct grpc_calls *calls, const char *path
     return "unknown service";
 }
 
-/* The request's deadline, encodings and method. False: answered with a status. */
+/* Without a right key nothing is told, not even which methods there are. */
+static bool key_check(const struct grpc_call *call)
+{
+    const struct grpc_calls *calls = call->calls;
+    if (!calls->keys || (call->method && call->method->is_public))
+        return true;
+    return calls->keys_allow(calls->keys,
+                             grpc_metadata_find(&call->request, "authorization", 0, NULL),
+                             grpc_metadata_find(&call->request, "x-api-key", 0, NULL));
+}
+
+/* The request's deadline, key, encodings and method. False: answered with a status. */
 static bool grpc_check(struct grpc_call *call)
 {
     size_t bytes;
@@ -182,6 +193,9 @@ static bool grpc_check(struct grpc_call *call)
         grpc_call_finish(call, GRPC_INTERNAL, "a metadata value ending in -bin is not base64");
     else if (timed != STATUS_OK)
         grpc_call_finish(call, GRPC_INTERNAL, "grpc-timeout is malformed");
+    else if (!key_check(call))
+        grpc_call_finish(call, GRPC_UNAUTHENTICATED,
+                         "an API key is needed: authorization: Bearer KEY");
     else if (!call->method)
         grpc_call_finish(call, GRPC_UNIMPLEMENTED, path_unknown(call->calls, key.path));
     else if (encoding_find(call, &encoding) != STATUS_OK)

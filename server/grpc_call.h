@@ -32,6 +32,9 @@ LIST_HEAD(grpc_call_list, grpc_call);
 struct grpc_calls {
     struct event_base *base;
     struct grpc_limits limits;
+    const struct http_keys *keys; /* as in struct grpc_server_config */
+    bool (*keys_allow)(const struct http_keys *keys, const char *authorization,
+                       const char *x_api_key);
     struct grpc_method *methods; /* sorted by path */
     size_t method_count;
     struct grpc_call_list *buckets; /* a power of two of them; an id's low bits choose */

@@ -164,12 +164,14 @@ void health_methods(struct health *health, struct grpc_method *out)
 {
     out[0] = (struct grpc_method){
         .path = "/grpc.health.v1.Health/Check",
+        .is_public = true, /* probes cannot send a key */
         .context = health,
         .message = check_message,
     };
     out[1] = (struct grpc_method){
         .path = "/grpc.health.v1.Health/Watch",
         .server_streaming = true,
+        .is_public = true,
         .context = health,
         .message = watch_message,
         .writable = watch_writable,

@@ -18,6 +18,7 @@
 
 #include "memory/base/clock.h"
 #include "server/http2_stream.h"
+#include "server/tls.h"
 
 #define SECOND_NS ((uint64_t)1000000000)
 #define DRAIN_PING ((const uint8_t *)"drain...")
@@ -221,6 +222,7 @@ static void connection_linger(struct http2_connection *connection)
     connection_drop_streams(connection);
     connection_state_set(connection, CONNECTION_LINGER);
     int fd = bufferevent_getfd(connection->bev);
+    tls_shutdown(connection->bev);
     if (fd >= 0)
         (void)shutdown(fd, SHUT_WR);
 }
@@ -229,7 +231,7 @@ static void connection_linger(struct http2_connection *connection)
 static bool connection_flush(struct http2_connection *connection)
 {
     struct evbuffer *output = bufferevent_get_output(connection->bev);
-    if (connection->state == CONNECTION_LINGER)
+    if (connection->state == CONNECTION_LINGER || !connection->agreed)
         return true;
     do {
         while (evbuffer_get_length(output) < HTTP2_OUTPUT_HIGH_BYTES) {
@@ -260,8 +262,8 @@ static bool connection_flush(struct http2_connection *connection)
 static bool connection_receive(struct http2_connection *connection, struct evbuffer *input)
 {
     struct evbuffer_iovec piece;
-    while (connection->state < CONNECTION_ENDING && evbuffer_peek(input, -1, NULL, &piece, 1) > 0 &&
-           piece.iov_len > 0) {
+    while (connection->agreed && connection->state < CONNECTION_ENDING &&
+           evbuffer_peek(input, -1, NULL, &piece, 1) > 0 && piece.iov_len > 0) {
         ssize_t n = nghttp2_session_mem_recv(connection->session, piece.iov_base, piece.iov_len);
         if (n == NGHTTP2_ERR_FLOODED) {
             connection_expel(connection, "flood");
@@ -298,7 +300,15 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
-    (void)bev;
+    struct http2_connection *connection = arg;
+    if (what & BEV_EVENT_CONNECTED) {
+        connection->agreed = tls_agreed(bev, TLS_HTTP2);
+        if (connection->agreed)
+            (void)connection_flush(connection);
+        else
+            http2_connection_close(connection, "TLS without h2");
+        return;
+    }
     if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR | BEV_EVENT_TIMEOUT))
         http2_connection_close(arg, what & BEV_EVENT_EOF ? "closed by the client" : "lost");
 }
@@ -316,6 +326,7 @@ enum status http2_connection_open(struct http2_connection **out, struct http2 *h
     connection->http2 = http2;
     connection->user = connection_user;
     connection->bev = bev;
+    connection->agreed = tls_agreed(bev, TLS_HTTP2);
     TAILQ_INIT(&connection->streams);
     TAILQ_INIT(&connection->writable);
     connection->opened_ns = connection->idle_ns = connection->frame_ns = clock_now_ns();

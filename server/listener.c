@@ -25,6 +25,8 @@ struct listener {
     struct evconnlistener *socket;
     listener_accept *accept;
     void *arg;
+    struct tls *tls; /* NULL: plain */
+    enum tls_protocol protocol;
     uint16_t port;
     bool paused;
 };
@@ -48,23 +50,31 @@ static void peer_fill(struct listener_peer *peer, const struct sockaddr *address
     }
 }
 
+/* Owns `fd`, also on failure. */
+static struct bufferevent *bev_open(struct listener *listener, int fd)
+{
+    struct event_base *base = evconnlistener_get_base(listener->socket);
+    if (listener->tls)
+        return tls_accept(listener->tls, base, fd, listener->protocol);
+    struct bufferevent *bev =
+        bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+    if (!bev)
+        (void)evutil_closesocket(fd);
+    return bev;
+}
+
 static void on_accept(struct evconnlistener *socket, evutil_socket_t fd, struct sockaddr *address,
                       int address_bytes, void *arg)
 {
     struct listener *listener = arg;
     struct listener_peer peer;
     int on = 1;
-    (void)address_bytes;
+    (void)socket, (void)address_bytes;
     peer_fill(&peer, address);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct bufferevent *bev =
-        bufferevent_socket_new(evconnlistener_get_base(socket), fd,
-                               BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
-    if (!bev) {
-        (void)evutil_closesocket(fd);
-        return;
-    }
-    listener->accept(listener->arg, bev, &peer);
+    struct bufferevent *bev = bev_open(listener, fd);
+    if (bev)
+        listener->accept(listener->arg, bev, &peer);
 }
 
 static void on_accept_error(struct evconnlistener *socket, void *arg)
@@ -73,6 +83,12 @@ static void on_accept_error(struct evconnlistener *socket, void *arg)
     log_warn("accept: %s; pausing", strerror(errno));
     (void)evconnlistener_disable(socket);
     listener->paused = true;
+}
+
+void listener_set_tls(struct listener *listener, struct tls *tls, enum tls_protocol protocol)
+{
+    listener->tls = tls;
+    listener->protocol = protocol;
 }
 
 void listener_resume(struct listener *listener)

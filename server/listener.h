@@ -1,11 +1,12 @@
 /* A listening TCP socket on the front thread, and the one place where an accepted socket becomes a
- * bufferevent (so that TLS is a change here and nowhere else). */
+ * bufferevent, plain or TLS. */
 #ifndef MOERING_SERVER_LISTENER_H
 #define MOERING_SERVER_LISTENER_H
 
 #include <stdint.h>
 
 #include "memory/base/status.h"
+#include "server/tls.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,6 +31,8 @@ typedef void listener_accept(void *arg, struct bufferevent *bev, const struct li
  * NO_MEMORY. The sentence names the address. */
 enum status listener_open(struct listener **out, struct event_base *base, const char *host,
                           uint16_t port, listener_accept *accept, void *arg, struct error *error);
+/* What is accepted from now on speaks TLS. `tls` is borrowed; NULL: plain again. */
+void listener_set_tls(struct listener *listener, struct tls *tls, enum tls_protocol protocol);
 uint16_t listener_port(const struct listener *listener);
 /* Accepting stops by itself when descriptors run out; call this now and then to start it again. */
 void listener_resume(struct listener *listener);

@@ -59,6 +59,51 @@ TEST_F(GrpcAccept, Statuses)
                   .fields.at("grpc-accept-encoding"), "identity,gzip");
 }
 
+/* With keys: /t.T/M wants one, /t.T/Public does not. */
+class GrpcKeys : public wire::ServerTest {
+  protected:
+    GrpcKeys()
+    {
+        auto answer = [](grpc_call *call, const uint8_t *, size_t) {
+            grpc_call_finish(call, GRPC_OK, nullptr);
+        };
+        grpc_method methods[2] = {};
+        methods[0].path = "/t.T/M";
+        methods[0].message = answer;
+        methods[1].path = "/t.T/Public";
+        methods[1].is_public = true;
+        methods[1].message = answer;
+        grpc_server_config config = {};
+        config.base = base_;
+        config.host = "127.0.0.1";
+        config.limits = limits_;
+        config.keys = reinterpret_cast<const http_keys *>("sk-1");
+        config.keys_allow = [](const http_keys *keys, const char *authorization,
+                               const char *x_api_key) {
+            std::string key = reinterpret_cast<const char *>(keys);
+            return (authorization && authorization == "Bearer " + key) ||
+                   (x_api_key && x_api_key == key);
+        };
+        EXPECT_EQ(grpc_server_open(&server_, &config, methods, 2, nullptr), STATUS_OK);
+    }
+};
+
+TEST_F(GrpcKeys, WhatIsNotPublicWantsAKey)
+{
+    wire::Client &client = Connect();
+    EXPECT_EQ(Unary(client, "/t.T/M", "").status(), GRPC_UNAUTHENTICATED);
+    EXPECT_EQ(Unary(client, "/t.T/M", "", {{"authorization", "Bearer sk-2"}}).status(),
+              GRPC_UNAUTHENTICATED);
+    EXPECT_EQ(Unary(client, "/t.T/M", "", {{"authorization", "Bearer sk-1"}}).status(),
+              GRPC_OK);
+    EXPECT_EQ(Unary(client, "/t.T/M", "", {{"x-api-key", "sk-1"}}).status(), GRPC_OK);
+    EXPECT_EQ(Unary(client, "/t.T/Public", "").status(), GRPC_OK);
+    EXPECT_EQ(Unary(client, "/t.T/Absent", "").status(), GRPC_UNAUTHENTICATED)
+        << "not even which methods there are is told";
+    EXPECT_EQ(Unary(client, "/t.T/Absent", "", {{"x-api-key", "sk-1"}}).status(),
+              GRPC_UNIMPLEMENTED);
+}
+
 TEST(GrpcCalls, TwoMethodsOfOnePathAreRefused)
 {
     grpc_method methods[2] = {};
