@@ -35,20 +35,19 @@ ENGINE_ORDER = [
     ["attention", "paging", "batch"],
     ["sequence", "moe", "replay", "sampler", "sampler_row", "sampler_select"],
     ["model"],
-    ["parts_plan", "parts", "resize", "step_sampler", "engine"],
+    ["parts_plan", "parts", "resize", "step_sampler", "engine_stats", "engine_state", "engine"],
 ]
 
 # A header of a library and the only files that may see it.
 LIBRARIES = {
-    r"nghttp2/": ["server/http2", "clients/c/"],
+    r"nghttp2/": ["server/http2", "clients/c/", "clients/bench/"],
     r"zlib\.h": ["server/grpc_message"],
     r"pcre2\.h": ["engine/tokenizer/"],
     r"utf8proc\.h": ["engine/tokenizer/", "engine/template/", "engine/grammar/", "server/"],
     r"yaml\.h": ["server/config"],
     r"jansson\.h": ["engine/load/", "engine/tokenizer/", "engine/template/", "engine/grammar/",
                       "engine/replay/", "server/", "clients/cli/", "clients/bench/"],
-    r"openssl/": ["server/tls", "server/http/http_keys", "clients/bench/"],
-    r"event2/http\.h": ["server/http/"],
+    r"openssl/": ["server/tls", "server/http/http_keys", "clients/c/", "clients/bench/"],
     r"cuda_runtime\.h": [".cu", ".cuh"],
     r"liburing\.h": ["memory/io_uring"],
 }
