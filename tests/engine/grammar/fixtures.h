@@ -1,0 +1,183 @@
+/* What the tests of grammars share: tokenizers by name, grammars from text, and whether a text is
+ * taken. */
+#ifndef MOERING_TESTS_ENGINE_GRAMMAR_FIXTURES_H
+#define MOERING_TESTS_ENGINE_GRAMMAR_FIXTURES_H
+
+#include <gtest/gtest.h>
+#include <jansson.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "engine/grammar/grammar.h"
+#include "engine/tokenizer/tokenizer.h"
+
+namespace fixtures
+{
+
+struct Closer {
+    void operator()(struct tokenizer *t) const { tokenizer_close(t); }
+    void operator()(struct grammar *g) const { grammar_close(g); }
+    void operator()(struct grammar_vocab *v) const { grammar_vocab_close(v); }
+    void operator()(struct grammar_state *s) const { grammar_state_close(s); }
+    void operator()(json_t *j) const { json_decref(j); }
+};
+template <class T> using Owned = std::unique_ptr<T, Closer>;
+using Json = Owned<json_t>;
+
+inline std::string read_file(const std::string &path)
+{
+    const char *root = std::getenv("MOERING_SOURCE_DIR");
+    std::ifstream in(std::string(root ? root : ".") + "/" + path, std::ios::binary);
+    EXPECT_TRUE(in.good()) << path << " (set MOERING_SOURCE_DIR to the checkout)";
+    std::ostringstream out;
+    out << in.rdbuf();
+    return out.str();
+}
+
+inline Json parse(const std::string &text)
+{
+    json_error_t problem;
+    Json json(json_loadb(text.data(), text.size(), JSON_DECODE_ANY | JSON_ALLOW_NUL, &problem));
+    EXPECT_TRUE(json) << problem.text << " in " << text;
+    return json;
+}
+
+/* A tokenizer and its vocabulary; the last token ends the output. */
+struct Model {
+    Owned<struct tokenizer> tokenizer;
+    Owned<struct grammar_vocab> vocab;
+    uint32_t size = 0, eos = 0;
+    uint32_t byte_token[256];        /* TOKEN_NONE: there is none */
+    std::vector<std::string> pieces; /* empty: special or nothing */
+
+    explicit Model(const std::string &path)
+    {
+        std::string json = read_file(path);
+        struct tokenizer *t = nullptr;
+        struct error error = {};
+        EXPECT_EQ(STATUS_OK, tokenizer_open_memory(&t, "tokenizer.json", json.data(), json.size(),
+                                                   nullptr, 0, &error))
+            << error.text;
+        tokenizer.reset(t);
+        eos = tokenizer_vocab_size(t);
+        size = eos + 5; /* logits are often a few more than tokens */
+        struct grammar_vocab *v = nullptr;
+        EXPECT_EQ(STATUS_OK, grammar_vocab_open(&v, t, size, &eos, 1, &error)) << error.text;
+        vocab.reset(v);
+        pieces.resize(size);
+        for (uint32_t &token : byte_token)
+            token = TOKEN_NONE;
+        for (uint32_t i = 0; i < eos; i++) {
+            size_t bytes = 0;
+            const char *piece = tokenizer_piece(t, i, &bytes);
+            if (!tokenizer_is_special(t, i) && piece)
+                pieces[i].assign(piece, bytes);
+            if (pieces[i].size() == 1)
+                byte_token[(uint8_t)pieces[i][0]] = i;
+        }
+    }
+};
+
+inline Model &gpt2()
+{
+    static Model model("tests/golden/tokenizer/gpt2.json"); /* has a token for each byte */
+    return model;
+}
+
+inline Owned<struct grammar_state> state_of(const struct grammar *grammar, const Model &model)
+{
+    struct grammar_state *state = nullptr;
+    struct error error = {};
+    EXPECT_EQ(STATUS_OK, grammar_state_open(&state, grammar, model.vocab.get(), &error))
+        << error.text;
+    return Owned<struct grammar_state>(state);
+}
+
+/* How many bytes are taken, and whether the text may end behind them. */
+inline size_t taken(const struct grammar *grammar, const std::string &text, bool *may_end)
+{
+    auto state = state_of(grammar, gpt2());
+    size_t count = 0;
+    while (count < text.size() &&
+           grammar_state_push(state.get(), gpt2().byte_token[(uint8_t)text[count]]))
+        count++;
+    *may_end = grammar_state_may_end(state.get());
+    return count;
+}
+
+inline bool matches(const struct grammar *grammar, const std::string &text)
+{
+    bool may_end;
+    return taken(grammar, text, &may_end) == text.size() && may_end;
+}
+
+/* An opened grammar, or how it was refused. */
+struct Opened {
+    Owned<struct grammar> grammar;
+    enum status status = STATUS_OK;
+    std::string error;
+    const struct grammar *get() const { return grammar.get(); }
+};
+
+template <class Open> Opened opened(Open open)
+{
+    Opened out;
+    struct grammar *grammar = nullptr;
+    struct error error = {};
+    out.status = open(&grammar, &error);
+    out.grammar.reset(grammar);
+    out.error = error.text;
+    EXPECT_EQ(out.status == STATUS_OK, grammar != nullptr);
+    EXPECT_EQ(out.status != STATUS_OK, error.text[0] != 0);
+    return out;
+}
+
+inline Opened schema(const std::string &text)
+{
+    Json json = parse(text);
+    return opened([&](struct grammar **g, struct error *e) {
+        return grammar_open_json_schema(g, json.get(), e);
+    });
+}
+
+inline Opened regex(const std::string &pattern)
+{
+    return opened([&](struct grammar **g, struct error *e) {
+        return grammar_open_regex(g, pattern.data(), pattern.size(), e);
+    });
+}
+
+inline Opened gbnf(const std::string &text)
+{
+    return opened([&](struct grammar **g, struct error *e) {
+        return grammar_open_gbnf(g, text.data(), text.size(), e);
+    });
+}
+
+inline Opened any_object()
+{
+    return opened(
+        [&](struct grammar **g, struct error *e) { return grammar_open_json_object(g, e); });
+}
+
+inline Opened choice(const std::vector<std::string> &texts)
+{
+    std::vector<const char *> data;
+    std::vector<size_t> bytes;
+    for (const std::string &text : texts) {
+        data.push_back(text.data());
+        bytes.push_back(text.size());
+    }
+    return opened([&](struct grammar **g, struct error *e) {
+        return grammar_open_choice(g, data.data(), bytes.data(), (uint32_t)texts.size(), e);
+    });
+}
+
+} // namespace fixtures
+
+#endif
