@@ -1,19 +1,16 @@
-/* The front door: opens the parts in the order in which each can still refuse cheaply (headers,
+/* The front door (what it tells of itself is engine_stats.c's): opens the parts in the order in which each can still refuse cheaply (headers,
  * budget, then memory, then weights), and runs steps. */
 #include "engine/engine.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "engine/engine_state.h"
 #include "engine/model/arch.h"
 #include "engine/model/transformer.h"
-#include "engine/parts.h"
-#include "engine/replay/trace_writer.h"
 #include "engine/resize.h"
 #include "engine/sequence.h"
-#include "engine/step_sampler.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
 #include "memory/base/log.h"
@@ -21,23 +18,6 @@
 
 enum { LOOKAHEAD_RECORDED = 2 }; /* layers, in the trace */
 
-struct engine {
-    struct engine_parts parts;
-    struct batch batch;
-    struct step_sampler sampler;
-    uint32_t sequences;
-    uint64_t serial;                     /* of the next sequence */
-    struct trace_writer *trace;          /* NULL: nothing is recorded */
-    struct trace_writer_item *trace_items; /* [max_num_seqs] */
-    struct regret *regret;
-    struct engine_stats totals;          /* engine thread */
-    uint64_t load_ticks;                 /* as of which `loads` are */
-    pthread_mutex_t snapshot_lock;       /* guards the two below alone */
-    struct engine_stats snapshot;
-    struct engine_load *loads;           /* [layers][LOAD_PHASES] */
-};
-
-static void publish(struct engine *e);
 static enum status open_trace(struct engine *e, const char *path, struct error *error);
 static enum status open_regret(struct engine *e, struct error *error);
 static void on_routing(void *self, uint32_t layer, const struct dispatch *d, const bool *hit);
@@ -76,7 +56,8 @@ enum status engine_open(struct engine **out, const struct engine_config *config,
         goto fail;
     status = STATUS_NO_MEMORY;
     e->loads = calloc((size_t)info->layers * LOAD_PHASES, sizeof *e->loads);
-    if (!e->loads)
+    e->layers = calloc(info->layers, sizeof *e->layers);
+    if (!e->loads || !e->layers)
         goto fail;
     status = step_sampler_open(&e->sampler, &e->parts.transformer, info->max_num_seqs, info->vocab,
                                error);
@@ -91,7 +72,7 @@ enum status engine_open(struct engine **out, const struct engine_config *config,
         if (status != STATUS_OK)
             goto fail;
     }
-    publish(e);
+    engine_publish(e);
     *out = e;
     return STATUS_OK;
 fail:
@@ -112,6 +93,7 @@ void engine_close(struct engine *e)
     parts_close(&e->parts);
     free(e->trace_items);
     free(e->loads);
+    free(e->layers);
     regret_close(e->regret);
     pthread_mutex_destroy(&e->snapshot_lock);
     free(e);
@@ -125,85 +107,6 @@ const struct engine_info *engine_info(const struct engine *engine)
 const struct tokenizer *engine_tokenizer(const struct engine *engine)
 {
     return engine->parts.tokenizer;
-}
-
-/* ---- statistics ---- */
-
-/* What the pager knows of itself and of those it asks. */
-static void count_paging(struct engine *e)
-{
-    struct engine_stats *t = &e->totals;
-    struct pager_counters pager;
-    pager_counters(e->parts.pager, &pager);
-    t->experts = (struct expert_usage){.hits = pager.hits, .misses = pager.misses,
-                                       .bytes = pager.miss_bytes, .stall_ns = pager.stall_ns};
-    t->policy = pager.policy;
-    t->stream = pager.stream;
-    t->placement = pager.placement;
-    t->host_compute = e->parts.host_backend != NULL;
-    struct backend *b = e->parts.backend;
-    t->device_wait_ns = b->ops->waited_ns ? b->ops->waited_ns(b) : 0;
-    t->host_experts_ns = pager.host_ns;
-    t->page_ns = pager.page_ns;
-    t->layer_ns = pager.layer_ns;
-    regret_figures(e->regret, &t->regret);
-}
-
-/* Loads change when a tick closes, which is rare. Under the snapshot lock. */
-static void count_loads(struct engine *e)
-{
-    const struct loads *loads = pager_loads(e->parts.pager);
-    if (!loads)
-        return;
-    uint64_t ticks = loads_ticks(loads, LOAD_PREFILL) + loads_ticks(loads, LOAD_DECODE);
-    if (ticks == e->load_ticks)
-        return;
-    e->load_ticks = ticks;
-    for (uint32_t i = 0; i < e->parts.info.layers * LOAD_PHASES; i++) {
-        uint32_t layer = i / LOAD_PHASES;
-        enum load_phase phase = (enum load_phase)(i % LOAD_PHASES);
-        const struct predictor *mixture = loads_mixture(loads, phase);
-        loads_state(loads, phase, layer, &e->loads[i].state);
-        for (uint32_t h = 0; h < LOAD_MIXTURE_HORIZONS; h++)
-            load_mixture_score(mixture, layer, h, load_mixture_choice(mixture, layer, h, NULL),
-                               &e->loads[i].horizon[h]);
-    }
-}
-
-/* Copies the totals of the parts into the snapshot that other threads read. */
-static void publish(struct engine *e)
-{
-    struct engine_stats *t = &e->totals;
-    struct memory_counters memory;
-    count_paging(e);
-    memory_counters(e->parts.memory, &memory);
-    t->evictions = memory.evictions[MEMORY_DEVICE];
-    t->storage_bytes = memory.storage_bytes;
-    t->device_bytes = memory.device_bytes;
-    t->resident_pages = memory.ready[MEMORY_DEVICE];
-    t->host_pages = memory.ready[MEMORY_HOST];
-    t->resident_bytes = memory.ready_bytes[MEMORY_DEVICE];
-    t->host_bytes = memory.ready_bytes[MEMORY_HOST];
-    t->pages = e->parts.info.pages;
-    t->sequences = e->sequences;
-    t->sizes = resize_sizes(e->parts.memory, e->parts.kv);
-    t->kv_blocks = kv_cache_blocks(e->parts.kv);
-    t->kv_blocks_used = t->kv_blocks - kv_cache_free_blocks(e->parts.kv);
-    pthread_mutex_lock(&e->snapshot_lock);
-    e->snapshot = *t;
-    count_loads(e);
-    pthread_mutex_unlock(&e->snapshot_lock);
-}
-
-void engine_stats_read(const struct engine *engine, struct engine_stats *out,
-                       struct engine_load *loads)
-{
-    struct engine *e = (struct engine *)engine; /* the lock is the only thing that changes */
-    pthread_mutex_lock(&e->snapshot_lock);
-    *out = e->snapshot;
-    if (loads)
-        memcpy(loads, e->loads, (size_t)e->parts.info.layers * LOAD_PHASES * sizeof *loads);
-    pthread_mutex_unlock(&e->snapshot_lock);
 }
 
 /* ---- sequences ---- */
@@ -244,7 +147,7 @@ enum status engine_sequence_open(struct engine *e, const uint32_t *prompt, uint3
         return status;
     (*out)->serial = e->serial++;
     e->sequences++;
-    publish(e);
+    engine_publish(e);
     return STATUS_OK;
 }
 
@@ -254,7 +157,7 @@ void engine_sequence_close(struct engine *e, struct sequence *sequence)
         return;
     sequence_close(sequence, e->parts.kv);
     e->sequences--;
-    publish(e);
+    engine_publish(e);
 }
 
 uint32_t sequence_tokens(const struct sequence *sequence)
@@ -271,7 +174,7 @@ void engine_sequence_preempt(struct engine *e, struct sequence *sequence)
 {
     kv_cache_release(e->parts.kv, sequence->blocks, &sequence->block_count);
     sequence->computed = 0;
-    publish(e);
+    engine_publish(e);
 }
 
 uint32_t engine_kv_blocks_free(const struct engine *engine)
@@ -375,7 +278,7 @@ enum status engine_resize(struct engine *e, const struct engine_budget *asked,
     enum status status = resize_apply(&resize, asked, got, error);
     if (memcmp(before, slots, device_slots(p->memory, slots) * sizeof *slots) != 0)
         regret_resized(e->regret, slots, on_device, e);
-    publish(e);
+    engine_publish(e);
     return status;
 }
 
@@ -452,6 +355,8 @@ static void fill_batch(struct engine *e, const struct step_item *items, uint32_t
     for (uint32_t i = 0; i < count; i++) {
         struct sequence *s = items[i].sequence;
         CHECK(items[i].tokens >= 1 && items[i].tokens <= s->count - s->computed);
+        CHECK((uint64_t)items[i].score_from + items[i].score_count <= items[i].tokens);
+        CHECK(s->computed + items[i].score_from + items[i].score_count < s->count);
         CHECK(kv_cache_reserve(e->parts.kv, s->blocks, &s->block_count,
                                s->computed + items[i].tokens) == STATUS_OK);
         batch_add(&e->batch, s->tokens + s->computed, items[i].tokens, s->computed, s->blocks);
@@ -482,6 +387,29 @@ static uint32_t rows_after(const struct step_item *items, uint32_t count)
     return rows;
 }
 
+/* A step that failed: nothing has advanced, but what it asked for has been counted. */
+static void end_failed(struct engine *e, uint32_t count, enum status status,
+                       struct step_output *outputs)
+{
+    for (uint32_t i = 0; i < count; i++)
+        outputs[i].status = e->batch.failed[i] ? status : STATUS_OK;
+    engine_publish(e);
+}
+
+/* Logits and tokens of a step whose layers have run. */
+static void read_off(struct engine *e, const struct step_item *items, uint32_t count,
+                     struct step_output *outputs, struct error *error)
+{
+    uint32_t row = 0;
+    for (uint32_t i = 0; i < count; row += items[i++].tokens) {
+        if (items[i].logits)
+            step_sampler_logits(&e->sampler, &items[i], row);
+        if (items[i].score_count > 0)
+            outputs[i].status = step_sampler_score(&e->sampler, &items[i], row, error);
+    }
+    step_sampler_draw(&e->sampler, items, count, outputs, error);
+}
+
 enum status engine_step(struct engine *e, const struct step_item *items, uint32_t count,
                         struct step_output *outputs, struct error *error)
 {
@@ -497,32 +425,28 @@ enum status engine_step(struct engine *e, const struct step_item *items, uint32_
         trace_writer_begin(e->trace, e->batch.rows);
     pager_begin_step(e->parts.pager, e->batch.rows, rows_after(items, count));
     enum status status = transformer_forward(&e->parts.transformer, &e->batch, error);
+    pager_counters(e->parts.pager, &after);
+    uint64_t stall_ns = after.stall_ns - before.stall_ns;
+    engine_stalled(e, stall_ns);
+    if (status == STATUS_OK)
+        pager_end_step(e->parts.pager);
+    watch_regret(e);
     if (status != STATUS_OK) {
-        watch_regret(e);
-        for (uint32_t i = 0; i < count; i++)
-            outputs[i].status = e->batch.failed[i] ? status : STATUS_OK;
-        publish(e);
+        end_failed(e, count, status, outputs);
         return status;
     }
-    pager_end_step(e->parts.pager);
-    watch_regret(e);
-    uint32_t row = 0;
-    for (uint32_t i = 0; i < count; row += items[i++].tokens)
-        if (items[i].logits)
-            step_sampler_logits(&e->sampler, &items[i], row);
-    step_sampler_draw(&e->sampler, items, count, outputs, error);
+    read_off(e, items, count, outputs, error);
     if (e->trace)
         record_step(e, items, count);
     count_tokens(e, items, count, outputs);
-    pager_counters(e->parts.pager, &after);
     for (uint32_t i = 0; i < count; i++) {
         items[i].sequence->computed += items[i].tokens;
         outputs[i].usage = e->batch.usage[i];
-        outputs[i].usage.stall_ns = after.stall_ns - before.stall_ns;
+        outputs[i].usage.stall_ns = stall_ns;
         if (outputs[i].sampled)
             sequence_append(items[i].sequence, outputs[i].token.token);
     }
     e->totals.step_ns += clock_now_ns() - begin;
-    publish(e);
+    engine_publish(e);
     return STATUS_OK;
 }

@@ -4,7 +4,7 @@
  * with how many tokens; the engine computes them, samples where a sequence has caught up with its
  * tokens, and reports what the expert pages cost. It knows no request, no socket and no clock but
  * the one that measures stalls. One thread calls everything except engine_info, engine_tokenizer
- * and engine_stats_read, which any thread may call after open.
+ * and what engine_stats.h declares, which any thread may call after open.
  *
  * Same tokens (invariant 1): the logits of a position depend on the tokens before it alone, bit for
  * bit: not on ring size, prefetching, chunking, batch neighbours or thread count; on a GPU if the
@@ -17,12 +17,12 @@
 #include <stdint.h>
 
 #include "engine/backend/backend.h"
+#include "engine/engine_stats.h"
 #include "engine/moe/routing_script.h"
 #include "engine/paging/placement.h"
 #include "engine/paging/policy.h"
 #include "engine/paging/stream.h"
 #include "engine/paging/usage.h"
-#include "engine/replay/regret.h"
 #include "engine/sampler.h"
 #include "memory/base/status.h"
 #include "memory/budget.h"
@@ -128,48 +128,6 @@ const struct engine_info *engine_info(const struct engine *engine);
 #endif
 const struct tokenizer *engine_tokenizer(const struct engine *engine); /* NULL: folder has none */
 
-/* Who holds how much at present. */
-struct engine_sizes {
-    uint32_t slots[MEMORY_TIERS];
-    uint64_t slot_bytes[MEMORY_TIERS];
-    uint32_t kv_blocks;
-    uint64_t kv_bytes;
-};
-
-/* Totals since open, and figures of the newest past where a struct's own header says so. */
-struct engine_stats {
-    struct expert_usage experts;
-    uint64_t steps, tokens_prefill, tokens_decode, sampled;
-    uint64_t step_ns;             /* time inside engine_step */
-    uint64_t evictions;
-    uint64_t storage_bytes, device_bytes;
-    uint32_t resident_pages, host_pages, pages;
-    uint64_t resident_bytes, host_bytes;
-    uint32_t sequences, kv_blocks_used, kv_blocks;
-    struct engine_sizes sizes;
-    struct policy_counters policy;  /* prefetch planner and foresight */
-    struct stream_figures stream;   /* slots 0: off */
-    struct placement_figures placement;
-    uint64_t device_wait_ns;        /* of step_ns: waiting for the GPU; 0 on the CPU */
-    uint64_t host_experts_ns;       /* of step_ns: computing experts where they lie, on the host */
-    bool host_compute;              /* experts can be computed where they lie; else placement is zeros */
-    uint64_t page_ns, layer_ns;     /* measured: as pager_counters; 0: not yet */
-    struct regret_figures regret;
-    uint64_t regret_ns;             /* what judging all its windows took; part of step_ns */
-};
-
-/* Loads of one layer in one phase, as the slow clock sees them (predict/loads.h). */
-struct engine_load {
-    struct state_figures state;
-    /* The predictor believed, and its error, for each of load_mixture_horizon(i) ticks ahead. */
-    struct load_mixture_figures horizon[LOAD_MIXTURE_HORIZONS];
-};
-
-/* Consistent at some step boundary, both together. loads[layers][LOAD_PHASES]; NULL: not wanted.
- * Any thread. */
-void engine_stats_read(const struct engine *engine, struct engine_stats *out,
-                       struct engine_load *loads);
-
 /* ---- another budget while it runs ---- */
 
 enum engine_room { /* the first are those of enum memory_tier */
@@ -222,12 +180,21 @@ struct step_item {
     uint32_t tokens;              /* >= 1, <= sequence_tokens - sequence_computed */
     const uint32_t *banned;       /* ids that may not be sampled; NULL: none */
     uint32_t banned_count;
+    const uint32_t *allowed;      /* as sampler_rule: only these ids may be sampled; NULL: all */
+    bool no_token;                /* nothing is sampled, though it may have caught up */
     float *logits;                /* NULL, or [tokens][vocab] of all its positions */
+    /* What the model says of tokens that are known already, read off `score_count` of its positions
+     * from score_from on (0: its first in this step). scored[i] is of the token that follows position
+     * score_from + i, with alternatives as sampling asked for; that token is known (CHECKed). The
+     * logits behind it are made a few positions at a time and never kept. */
+    struct sampled *scored;
+    uint32_t score_from, score_count;
 };
 
 struct step_output {
     bool sampled;                 /* the sequence had caught up: `token` is its next one */
-    enum status status;           /* INTERNAL: nothing could be sampled, see the error of the step.
+    enum status status;           /* INTERNAL: nothing could be sampled or scored, see the error of
+                                     the step.
                                      IO: the step failed because a page that this item wants could
                                      not be read */
     struct sampled token;

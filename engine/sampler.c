@@ -6,8 +6,8 @@
  * walked in an order that depends on values and ids alone, and weights and their sums have the same
  * bits everywhere (sampler_row.h).
  *
- * Cost: one pass finds the highest logit and anything that is no number; penalties and bans are
- * written into the row. Greedy is done then. A draw from everything weighs the row once and walks a
+ * Cost: one pass finds the highest logit and anything that is no number; biases, penalties, bans and
+ * masks are written into the row. Greedy is done then. A draw from everything weighs the row once and walks a
  * small part of it again; top-k and top-p first select what they need (sampler_select.h). Values
  * stay the penalised logits throughout (the order is the same at every temperature, and dividing
  * first would round neighbours into ties); a weight is exp((value - max) / temperature), so the
@@ -33,10 +33,17 @@ struct seen {
     float logit;
 };
 
+/* A token whose logit is shifted, and the model's own logit of it while the row holds the other. */
+struct biased {
+    uint32_t token;
+    float bias, logit;
+};
+
 struct sampler {
-    struct sampler_params params;
+    struct sampler_params params; /* `bias` NULL: ours are below */
     uint32_t vocab;
     uint64_t draws;
+    struct biased *biased; /* [params.bias_count] */
 
     /* Only with a penalty: each distinct token once, and how often it is in the output. */
     struct seen *seen; /* [seen_count] of [vocab] */
@@ -82,6 +89,14 @@ enum status sampler_params_check(const struct sampler_params *params, struct err
     if (params->top_logprobs > SAMPLER_TOP_LOGPROBS_MAX)
         return error_set(error, STATUS_INVALID, "\"top_logprobs\" is %u, must be in [0, %d]",
                          params->top_logprobs, SAMPLER_TOP_LOGPROBS_MAX);
+    if (params->bias_count > SAMPLER_BIAS_MAX)
+        return error_set(error, STATUS_INVALID, "\"logit_bias\" has %u tokens, may have %d",
+                         params->bias_count, SAMPLER_BIAS_MAX);
+    for (uint32_t i = 0; i < params->bias_count; i++)
+        if (!(params->bias[i].bias >= -100 && params->bias[i].bias <= 100))
+            return error_set(error, STATUS_INVALID,
+                             "\"logit_bias\" of token %u is %g, must be in [-100, 100]",
+                             params->bias[i].token, (double)params->bias[i].bias);
     return STATUS_OK;
 }
 
@@ -109,6 +124,26 @@ static bool has_penalty(const struct sampler_params *params)
            params->frequency_penalty != 0;
 }
 
+static enum status open_biases(struct sampler *sampler, const struct sampler_params *params,
+                               struct error *error)
+{
+    sampler->params.bias = NULL;
+    if (params->bias_count == 0)
+        return STATUS_OK;
+    sampler->biased = malloc(params->bias_count * sizeof *sampler->biased);
+    if (!sampler->biased)
+        return STATUS_NO_MEMORY;
+    for (uint32_t i = 0; i < params->bias_count; i++) {
+        if (params->bias[i].token >= sampler->vocab)
+            return error_set(error, STATUS_INVALID,
+                             "\"logit_bias\": token %u is outside the vocabulary of %u",
+                             params->bias[i].token, sampler->vocab);
+        sampler->biased[i] =
+            (struct biased){.token = params->bias[i].token, .bias = params->bias[i].bias};
+    }
+    return STATUS_OK;
+}
+
 enum status sampler_open(struct sampler **out, const struct sampler_params *params, uint32_t vocab,
                          struct error *error)
 {
@@ -117,11 +152,16 @@ enum status sampler_open(struct sampler **out, const struct sampler_params *para
     enum status status = sampler_params_check(params, error);
     if (status != STATUS_OK)
         return status;
+    status = STATUS_NO_MEMORY;
     struct sampler *sampler = calloc(1, sizeof *sampler);
     if (!sampler)
         goto fail;
     sampler->params = *params;
     sampler->vocab = vocab;
+    status = open_biases(sampler, params, error);
+    if (status != STATUS_OK)
+        goto fail;
+    status = STATUS_NO_MEMORY;
     if (has_penalty(params)) {
         sampler->seen = malloc(vocab * sizeof *sampler->seen);
         sampler->counts = malloc(vocab * sizeof *sampler->counts);
@@ -133,13 +173,14 @@ enum status sampler_open(struct sampler **out, const struct sampler_params *para
     return STATUS_OK;
 fail:
     sampler_close(sampler);
-    return error_set(error, STATUS_NO_MEMORY, "no memory for the token counts of a sequence");
+    return error_set(error, status, "no memory for the token counts of a sequence");
 }
 
 void sampler_close(struct sampler *sampler)
 {
     if (!sampler)
         return;
+    free(sampler->biased);
     free(sampler->seen);
     free(sampler->counts);
     free(sampler);
@@ -172,10 +213,24 @@ static float penalise(const struct sampler_params *params, float logit, uint32_t
     return fminf(fmaxf(logit, -FLT_MAX), FLT_MAX); /* an extreme r must not make an infinity */
 }
 
-/* Writes penalties and bans into the row. */
-static void edit(struct sampler *sampler, float *logits, const uint32_t *banned,
-                 uint32_t banned_count)
+/* Takes out of the row what the mask does not allow, a word of ids at a time. */
+static void mask(float *logits, uint32_t vocab, const uint32_t *allowed)
 {
+    for (uint32_t first = 0; first < vocab; first += 32) {
+        uint32_t forbidden = ~allowed[first / 32], count = vocab - first < 32 ? vocab - first : 32;
+        for (uint32_t i = 0; forbidden && i < count; i++)
+            logits[first + i] = forbidden >> i & 1 ? -INFINITY : logits[first + i];
+    }
+}
+
+/* Writes biases, penalties and the rule into the row. A bias is part of the opinion that is penalised. */
+static void edit(struct sampler *sampler, float *logits, const struct sampler_rule *rule)
+{
+    for (uint32_t i = 0; i < sampler->params.bias_count; i++) {
+        struct biased *biased = &sampler->biased[i];
+        biased->logit = logits[biased->token];
+        logits[biased->token] = biased->logit + biased->bias;
+    }
     for (uint32_t i = 0; i < sampler->seen_count; i++) {
         struct seen *seen = &sampler->seen[i];
         seen->logit = logits[seen->token];
@@ -183,14 +238,20 @@ static void edit(struct sampler *sampler, float *logits, const uint32_t *banned,
             logits[seen->token] =
                 penalise(&sampler->params, seen->logit, sampler->counts[seen->token]);
     }
-    for (uint32_t i = 0; i < banned_count; i++)
-        if (banned[i] < sampler->vocab)
-            logits[banned[i]] = -INFINITY;
+    for (uint32_t i = 0; i < rule->banned_count; i++)
+        if (rule->banned[i] < sampler->vocab)
+            logits[rule->banned[i]] = -INFINITY;
+    if (rule->allowed)
+        mask(logits, sampler->vocab, rule->allowed);
 }
 
-/* The model's own logit of a token, which `edit` may have penalised. */
+/* The model's own logit of a token, which `edit` may have changed: what the first of its biases saw,
+ * else what its penalty saw. */
 static float original_logit(const struct sampler *sampler, const float *logits, uint32_t token)
 {
+    for (uint32_t i = 0; i < sampler->params.bias_count; i++)
+        if (sampler->biased[i].token == token)
+            return sampler->biased[i].logit;
     if (sampler->counts && sampler->counts[token] != NEVER_SEEN)
         for (uint32_t i = 0; i < sampler->seen_count; i++)
             if (sampler->seen[i].token == token)
@@ -329,7 +390,8 @@ static uint32_t choose(struct sampler *sampler, const float *logits, struct samp
 bool sampler_draw(struct sampler *sampler, struct draw *out)
 {
     const struct sampler_params *params = &sampler->params;
-    if (has_penalty(params) || params->logprobs || params->top_logprobs > 0)
+    if (has_penalty(params) || params->bias_count > 0 || params->logprobs ||
+        params->top_logprobs > 0)
         return false;
     *out = (struct draw){
         .temperature = params->temperature,
@@ -360,27 +422,51 @@ static double report_top(const struct sampler *sampler, const float *logits, flo
     return log_sum;
 }
 
-enum status sampler_sample(struct sampler *sampler, float *logits, const uint32_t *banned,
-                           uint32_t banned_count, struct sampler_candidate *scratch,
-                           struct sampled *out, struct error *error)
+static enum status no_number(const struct sampler_peak *peak, struct error *error)
 {
+    return error_set(error, STATUS_INTERNAL, "the model's logit of token %u is %g", peak->token,
+                     (double)peak->value);
+}
+
+enum status sampler_score(const struct sampler *sampler, const float *logits, uint32_t token,
+                          struct sampled *out, struct error *error)
+{
+    struct sampler_peak best;
+    CHECK(token < sampler->vocab);
+    memset(out, 0, sizeof *out);
+    if (!sampler_row_peak(logits, sampler->vocab, &best))
+        return no_number(&best, error);
+    if (best.value == -INFINITY)
+        return error_set(error, STATUS_INTERNAL, "every logit of the model is -inf");
+    double log_sum = report_top(sampler, logits, best.value, out);
+    out->token = token;
+    out->logprob = (float)((double)logits[token] - log_sum);
+    return STATUS_OK;
+}
+
+enum status sampler_sample(struct sampler *sampler, float *logits, const struct sampler_rule *rule,
+                           struct sampler_candidate *scratch, struct sampled *out,
+                           struct error *error)
+{
+    static const struct sampler_rule everything = {0};
     struct sampler_peak best;
     bool reported = sampler->params.logprobs || sampler->params.top_logprobs > 0;
     double log_sum = 0;
+    rule = rule ? rule : &everything;
     memset(out, 0, sizeof *out);
     if (!sampler_row_peak(logits, sampler->vocab, &best))
-        return error_set(error, STATUS_INTERNAL, "the model's logit of token %u is %g", best.token,
-                         (double)best.value);
+        return no_number(&best, error);
     if (reported && best.value >= -FLT_MAX)
         log_sum = report_top(sampler, logits, best.value, out);
-    if (sampler->seen_count > 0 || banned_count > 0) {
-        edit(sampler, logits, banned, banned_count);
+    if (sampler->seen_count > 0 || sampler->params.bias_count > 0 || rule->banned_count > 0 ||
+        rule->allowed) {
+        edit(sampler, logits, rule);
         sampler_row_peak(logits, sampler->vocab, &best);
     }
     if (best.value == -INFINITY) {
         memset(out, 0, sizeof *out);
         return error_set(error, STATUS_INTERNAL,
-                         "no token is left to draw: every logit is -inf or banned");
+                         "no token is left to draw: every logit is -inf or excluded");
     }
     out->token = choose(sampler, logits, best, scratch);
     if (reported)

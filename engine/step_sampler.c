@@ -45,6 +45,28 @@ void step_sampler_logits(struct step_sampler *s, const struct step_item *item, u
     }
 }
 
+enum status step_sampler_score(struct step_sampler *s, const struct step_item *item,
+                               uint32_t first_row, struct error *error)
+{
+    const struct sequence *sequence = item->sequence;
+    for (uint32_t done = 0; done < item->score_count; done += s->items_max) {
+        uint32_t left = item->score_count - done, n = left < s->items_max ? left : s->items_max;
+        uint32_t first = item->score_from + done;
+        const uint32_t *following = sequence->tokens + sequence->computed + first + 1;
+        for (uint32_t i = 0; i < n; i++)
+            s->rows[i] = first_row + first + i;
+        transformer_logits(s->transformer, s->rows, n, s->logits);
+        for (uint32_t i = 0; i < n; i++) {
+            enum status status =
+                sampler_score(sequence->sampler, s->logits + (size_t)i * s->vocab, following[i],
+                              &item->scored[done + i], error);
+            if (status != STATUS_OK)
+                return status;
+        }
+    }
+    return STATUS_OK;
+}
+
 /* Takes what the device can draw off row_of. */
 static void draw_on_device(struct step_sampler *s, const struct step_item *items, uint32_t count,
                            struct step_output *outputs, struct error *error)
@@ -53,7 +75,7 @@ static void draw_on_device(struct step_sampler *s, const struct step_item *items
     if (!transformer_draws(s->transformer))
         return;
     for (uint32_t i = 0; i < count; i++) {
-        if (s->row_of[i] == NOT_WANTED || items[i].banned_count > 0 ||
+        if (s->row_of[i] == NOT_WANTED || items[i].banned_count > 0 || items[i].allowed ||
             !sampler_draw(items[i].sequence->sampler, &s->draws[wanted]))
             continue;
         s->drawn_item[wanted] = i;
@@ -87,8 +109,9 @@ static void draw_here(struct step_sampler *s, const struct step_item *items, uin
         struct step_output *out = &outputs[i];
         if (s->row_of[i] == NOT_WANTED)
             continue;
-        out->status = sampler_sample(items[i].sequence->sampler, logits, items[i].banned,
-                                     items[i].banned_count, s->candidates, &out->token, error);
+        struct sampler_rule rule = {items[i].banned, items[i].banned_count, items[i].allowed};
+        out->status = sampler_sample(items[i].sequence->sampler, logits, &rule, s->candidates,
+                                     &out->token, error);
         out->sampled = out->status == STATUS_OK;
         logits += s->vocab;
     }
@@ -101,7 +124,8 @@ void step_sampler_draw(struct step_sampler *s, const struct step_item *items, ui
     for (uint32_t i = 0; i < count; row += items[i++].tokens) {
         const struct sequence *sequence = items[i].sequence;
         bool caught_up = sequence->computed + items[i].tokens == sequence->count;
-        s->row_of[i] = caught_up ? row + items[i].tokens - 1 : NOT_WANTED;
+        bool wanted = caught_up && !items[i].no_token && outputs[i].status == STATUS_OK;
+        s->row_of[i] = wanted ? row + items[i].tokens - 1 : NOT_WANTED;
     }
     draw_on_device(s, items, count, outputs, error);
     draw_here(s, items, count, outputs, error);

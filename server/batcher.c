@@ -20,6 +20,9 @@ struct batcher {
     struct step_item *items;     /* [max_num_seqs] */
     struct request **requests;   /* [max_num_seqs] of the step being computed */
     struct step_output *outputs; /* [max_num_seqs] */
+    uint32_t *masks;             /* [max_num_seqs][mask_words] of the items; NULL: no request had a
+                                    grammar yet */
+    size_t mask_words;
     struct request *outbox, *outbox_last;
     struct batcher_stats stats;
 };
@@ -184,6 +187,7 @@ void batcher_close(struct batcher *b)
     free(b->items);
     free(b->requests);
     free(b->outputs);
+    free(b->masks);
     free(b);
 }
 
@@ -216,38 +220,114 @@ enum status batcher_resize(struct batcher *b, const struct engine_budget *asked,
 
 /* ---- a step ---- */
 
-/* Fills items and requests from the plan; a request whose sequence cannot be opened fails. */
+/* What grammars need and nobody else does. It stops all requests while it is made, once. */
+static enum status open_grammars(struct batcher *b, struct error *error)
+{
+    const struct engine_info *info = engine_info(b->config.engine);
+    uint64_t begin = clock_now_ns();
+    if (b->masks)
+        return STATUS_OK;
+    enum status status = STATUS_OK;
+    if (!b->generation.vocab)
+        status = generation_open_vocab(&b->generation, info->vocab, error);
+    if (status != STATUS_OK)
+        return status;
+    b->mask_words = grammar_mask_words(info->vocab);
+    b->masks = malloc(info->max_num_seqs * b->mask_words * sizeof *b->masks);
+    if (!b->masks)
+        return error_set(error, STATUS_NO_MEMORY, "out of memory for the masks of a grammar");
+    log_info("structured output: %u tokens made ready in %.1f ms", info->vocab,
+             (double)(clock_now_ns() - begin) / 1e6);
+    return STATUS_OK;
+}
+
+static enum status open_state(struct batcher *b, struct request *r, struct error *error)
+{
+    if (!r->asked.grammar || r->output.grammar || request_only_prompt(r))
+        return STATUS_OK;
+    enum status status = open_grammars(b, error);
+    return status == STATUS_OK ? generation_begin_grammar(&b->generation, r, error) : status;
+}
+
+/* Sequence and grammar, before its first step. False: the request has failed. */
+static bool open_request(struct batcher *b, struct request *r, uint64_t now_ns)
+{
+    struct error error = {0};
+    if (r->sequence)
+        return true;
+    enum status status = open_state(b, r, &error);
+    if (status == STATUS_OK)
+        status = engine_sequence_open(b->config.engine, r->asked.prompt, r->asked.prompt_tokens,
+                                      &r->asked.sampling, &r->sequence, &error);
+    if (status == STATUS_OK)
+        return true;
+    r->sequence = NULL;
+    fail(b, r, status, error.text, now_ns);
+    return false;
+}
+
+/* Which tokens may be sampled in the step to come, by the request's grammar. NULL: none may. */
+static const uint32_t *fill_mask(struct batcher *b, struct request *r, uint32_t index)
+{
+    uint32_t *mask = b->masks + index * b->mask_words;
+    return generation_mask(&b->generation, r, mask) ? mask : NULL;
+}
+
+/* The `index`th item of a step. False: its request has failed. */
+static bool fill_item(struct batcher *b, struct request *r, uint32_t index, uint64_t now_ns)
+{
+    struct step_item *item = &b->items[index];
+    *item = (struct step_item){.sequence = r->sequence, .tokens = r->schedule.planned,
+                               .no_token = request_only_prompt(r)};
+    bool samples = r->schedule.computed + item->tokens == r->schedule.known && !item->no_token;
+    if (!samples || !r->output.grammar) {
+        item->banned = generation_banned(r, &item->banned_count);
+    } else if (!(item->allowed = fill_mask(b, r, index))) {
+        fail(b, r, STATUS_INTERNAL,
+             "the grammar leaves no token of this model to go on with, or no memory to find one",
+             now_ns);
+        return false;
+    }
+    if (b->config.logits)
+        item->logits = b->config.logits(b->config.arg, r, r->schedule.computed, item->tokens);
+    if (generation_ask_scores(r, item))
+        return true;
+    fail(b, r, STATUS_NO_MEMORY, "out of memory for the prompt's log-probabilities", now_ns);
+    return false;
+}
+
+/* Fills items and requests from the plan; a request whose part cannot be prepared fails. */
 static uint32_t prepare(struct batcher *b, const struct plan *plan, uint64_t now_ns)
 {
     uint32_t planned = plan->count, count = 0;
     preempt(b, plan);
     for (uint32_t i = 0; i < planned; i++) {
         struct request *r = plan->items[i].request;
-        struct error error = {0};
-        if (!r->sequence) {
-            enum status status =
-                engine_sequence_open(b->config.engine, r->asked.prompt, r->asked.prompt_tokens,
-                                     &r->asked.sampling, &r->sequence, &error);
-            if (status != STATUS_OK) {
-                r->sequence = NULL;
-                fail(b, r, status, error.text, now_ns);
-                continue;
-            }
-        }
-        struct step_item *item = &b->items[count];
-        item->sequence = r->sequence;
-        item->tokens = r->schedule.planned;
-        item->banned = generation_banned(r, &item->banned_count);
-        item->logits = b->config.logits ? b->config.logits(b->config.arg, r, r->schedule.computed,
-                                                           item->tokens)
-                                        : NULL;
-        b->requests[count++] = r;
+        if (open_request(b, r, now_ns) && fill_item(b, r, count, now_ns))
+            b->requests[count++] = r;
     }
     return count;
 }
 
-static void commit(struct batcher *b, struct request *r, const struct step_output *out,
-                   uint64_t now_ns)
+/* What one item of a step has brought. FINISH_NONE: its request goes on. */
+static enum finish_reason take(struct batcher *b, struct request *r, const struct step_output *out,
+                               uint64_t now_ns)
+{
+    bool computed = r->schedule.computed == r->schedule.known;
+    bool ends = request_only_prompt(r) && computed;
+    b->stats.prompt_tokens += ends || (out->sampled && r->output.tokens == 0)
+                                  ? r->asked.prompt_tokens : 0;
+    b->stats.generation_tokens += out->sampled;
+    if (out->sampled)
+        return generation_push(&b->generation, r, &out->token, now_ns);
+    if (!ends)
+        return FINISH_NONE;
+    generation_end_prompt(r, now_ns);
+    return r->output.event->finish;
+}
+
+static void commit(struct batcher *b, const struct step_item *item, struct request *r,
+                   const struct step_output *out, uint64_t now_ns)
 {
     expert_usage_add(&r->output.experts, &out->usage);
     scheduler_commit(b->scheduler, r, out->sampled);
@@ -255,17 +335,15 @@ static void commit(struct batcher *b, struct request *r, const struct step_outpu
         fail(b, r, out->status, "sampling failed: the logits hold no usable number", now_ns);
         return;
     }
-    if (!out->sampled)
-        return;
-    b->stats.prompt_tokens += r->output.tokens == 0 ? r->asked.prompt_tokens : 0;
-    b->stats.generation_tokens++;
-    enum finish_reason finish = generation_push(&b->generation, r, &out->token, now_ns);
+    bool news = generation_take_scores(r, item, now_ns) || out->sampled;
+    enum finish_reason finish = take(b, r, out, now_ns);
     if (finish != FINISH_NONE) {
         b->stats.finished += finish != FINISH_FAILED;
         b->stats.failed += finish == FINISH_FAILED;
         release(b, r);
     }
-    outbox_add(b, r);
+    if (news || finish != FINISH_NONE)
+        outbox_add(b, r);
 }
 
 /* Ends the requests that the failed step blames, closes the ranks of the others and returns how many
@@ -285,6 +363,17 @@ static uint32_t fail_blamed(struct batcher *b, uint32_t count, const char *why, 
     return left;
 }
 
+static void count_step(struct batcher *b, uint32_t count)
+{
+    uint32_t tokens = 0, i = 0;
+    for (uint32_t item = 0; item < count; item++)
+        tokens += b->items[item].tokens;
+    while (i < BATCHER_STEP_BOUNDS && tokens > batcher_step_bound(i))
+        i++;
+    b->stats.steps[i]++;
+    b->stats.step_tokens += tokens;
+}
+
 /* Computes the `count` prepared items and commits them; returns how many have yet to be computed
  * again because others of the step could not be. */
 static uint32_t compute(struct batcher *b, uint32_t count)
@@ -301,8 +390,9 @@ static uint32_t compute(struct batcher *b, uint32_t count)
     uint64_t now_ns = clock_now_ns();
     if (status != STATUS_OK)
         return fail_blamed(b, count, error.text, now_ns);
+    count_step(b, count);
     for (uint32_t i = 0; i < count; i++)
-        commit(b, b->requests[i], &b->outputs[i], now_ns);
+        commit(b, &b->items[i], b->requests[i], &b->outputs[i], now_ns);
     return 0;
 }
 

@@ -27,10 +27,19 @@ struct batcher_config {
     void *arg;
 };
 
+/* Bounds of batcher_stats.steps: 1, then powers of two from 8 to 16384. */
+#define BATCHER_STEP_BOUNDS 13
+static inline uint32_t batcher_step_bound(uint32_t i)
+{
+    return i ? 4u << i : 1;
+}
+
 struct batcher_stats {
     struct scheduler_counts now;
     uint64_t finished, cancelled, failed, rejected;
     uint64_t prompt_tokens, generation_tokens;
+    uint64_t steps[BATCHER_STEP_BOUNDS + 1]; /* by their tokens: (bound i - 1, bound i]; the last: above */
+    uint64_t step_tokens;                    /* of all of them */
 };
 
 /* INVALID: limits of the engine that cannot schedule. NO_MEMORY. */

@@ -12,6 +12,7 @@ struct request *request_open(uint64_t id)
         return NULL;
     r->id = id;
     sampler_params_init(&r->asked.sampling);
+    r->asked.choices = 1;
     r->output.spare = request_event_open(id);
     if (!r->output.spare) {
         request_close(r);
@@ -29,5 +30,8 @@ void request_close(struct request *r)
     request_event_close(r->output.spare);
     stop_list_reset(&r->asked.stops);
     free(r->asked.prompt);
+    free(r->asked.bias);
+    grammar_state_close(r->output.grammar); /* before its grammar */
+    grammar_close(r->asked.grammar);
     free(r);
 }

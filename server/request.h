@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "engine/engine.h"
+#include "engine/grammar/grammar.h"
 #include "engine/tokenizer/detokenize.h"
 #include "memory/base/status.h"
 #include "server/stop_text.h"
@@ -35,8 +36,11 @@ struct request_asked {
     uint32_t *prompt;          /* owned */
     uint32_t prompt_tokens;
     struct sampler_params sampling;
+    struct sampler_bias *bias; /* owned; sampling.bias points at it. NULL: none */
+    struct grammar *grammar;   /* owned; the output stays within it. NULL: free text */
+    bool prompt_logprobs;      /* report each prompt token's, with sampling.top_logprobs alternatives */
     bool has_max_tokens;       /* else as many as fit */
-    uint32_t max_tokens;       /* >= 1 */
+    uint32_t max_tokens;       /* 0: the prompt is computed, nothing sampled, FINISH_LENGTH */
     uint32_t min_tokens;
     bool ignore_eos;
     bool keep_special;
@@ -45,6 +49,7 @@ struct request_asked {
     uint32_t stop_tokens[REQUEST_STOP_TOKENS_MAX];
     uint32_t stop_token_count;
     int32_t priority;          /* higher first */
+    uint32_t choices;          /* that its call asked for (n), for the figures; 0: another of them tells */
     uint64_t deadline_ns;      /* 0: none */
 };
 
@@ -71,8 +76,12 @@ struct request_output {
     struct detokenizer detokenizer;
     struct stop_text stop_text;
     uint32_t banned[REQUEST_BANNED_MAX]; /* ids that end the output, forbidden before min_tokens */
-    uint32_t banned_count;
+    uint32_t banned_count;     /* end tokens of the model first: */
+    uint32_t banned_eos;       /* so many of them */
+    struct grammar_state *grammar; /* where the output is in asked.grammar; outlives a preemption, as the
+                                      tokens do */
     uint32_t tokens;           /* sampled */
+    uint32_t prompt_scored;    /* prompt tokens 1 .. this one have been reported in events */
     uint64_t first_token_ns;
     struct expert_usage experts;
     struct request_event *event;       /* what has not been handed to the front yet, or NULL */
@@ -88,6 +97,12 @@ struct request {
     bool in_outbox;            /* of the batcher: output.event waits to be taken */
     struct request *outbox_next;
 };
+
+/* Nothing is to be sampled: the prompt alone is computed. */
+static inline bool request_only_prompt(const struct request *request)
+{
+    return request->asked.has_max_tokens && request->asked.max_tokens == 0;
+}
 
 /* An empty request with default sampling. NULL: out of memory. */
 struct request *request_open(uint64_t id);

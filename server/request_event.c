@@ -32,6 +32,7 @@ void request_event_close(struct request_event *e)
         return;
     free(e->text);
     free(e->tokens);
+    free(e->prompt);
     free(e->change);
     free(e);
 }
@@ -67,4 +68,21 @@ bool request_event_add_token(struct request_event *e, const struct sampled *toke
     }
     e->tokens[e->token_count++] = *token;
     return true;
+}
+
+struct sampled *request_event_prompt_room(struct request_event *e, uint32_t count)
+{
+    if (count > e->prompt_capacity - e->prompt_count) {
+        uint64_t capacity = 2 * (uint64_t)e->prompt_capacity;
+        capacity = capacity < e->prompt_count + (uint64_t)count ? e->prompt_count + (uint64_t)count
+                                                                : capacity;
+        if (capacity > UINT32_MAX)
+            return NULL;
+        struct sampled *grown = realloc(e->prompt, capacity * sizeof *grown);
+        if (!grown)
+            return NULL;
+        e->prompt = grown;
+        e->prompt_capacity = (uint32_t)capacity;
+    }
+    return e->prompt + e->prompt_count;
 }

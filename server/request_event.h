@@ -44,10 +44,15 @@ struct request_event {
     size_t text_bytes, text_capacity;
     struct sampled *tokens;
     uint32_t token_count, token_capacity;
+    struct sampled *prompt;    /* what the model says of prompt tokens 1.. in order: the first has none.
+                                  Each comes once, all before the first sampled token */
+    uint32_t prompt_count, prompt_capacity;
+    uint64_t ns;               /* monotonic (memory/base/clock.h): its newest token was sampled, or else
+                                  its newest prompt tokens were computed, or it ended without */
     enum finish_reason finish; /* not NONE: the last event of its request */
     enum status status;        /* FAILED: why */
     struct error error;
-    bool has_stop_token;       /* what STOP was: a token, or a text */
+    bool has_stop_token;       /* what STOP was: a token, or a text; neither: the grammar's end */
     uint32_t stop_token;
     uint32_t stop_text_bytes;  /* 0: none */
     char stop_text[STOP_TEXT_BYTES_MAX];
@@ -62,6 +67,9 @@ void request_event_close(struct request_event *event);      /* accepts NULL */
 /* False: out of memory, the event is as before. */
 bool request_event_add_text(struct request_event *event, const char *text, size_t bytes);
 bool request_event_add_token(struct request_event *event, const struct sampled *token);
+/* Room behind event->prompt for `count` more, to be written and then counted in prompt_count by the
+ * caller. NULL: out of memory, the event is as before. */
+struct sampled *request_event_prompt_room(struct request_event *event, uint32_t count);
 
 #ifdef __cplusplus
 }

@@ -139,10 +139,11 @@ enum status scheduler_submit(struct scheduler *s, struct request *r, uint64_t no
     uint32_t prompt = r->asked.prompt_tokens;
     if (prompt == 0)
         return error_set(error, STATUS_INVALID, "prompt has no tokens");
-    if (prompt >= s->config.max_model_len)
+    if (prompt + (uint64_t)!request_only_prompt(r) > s->config.max_model_len)
         return error_set(error, STATUS_INVALID,
                          "prompt has %u tokens, the context of %u (--max-model-len) leaves no room "
-                         "for an answer", prompt, s->config.max_model_len);
+                         "for %s", prompt, s->config.max_model_len,
+                         request_only_prompt(r) ? "them" : "an answer");
     uint64_t pool = (uint64_t)s->config.kv_blocks * s->config.kv_block_tokens;
     uint64_t limit = r->asked.has_max_tokens ? (uint64_t)prompt + r->asked.max_tokens
                                              : s->config.max_model_len;

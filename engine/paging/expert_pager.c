@@ -1,4 +1,4 @@
-/* See expert_pager.h; other numbers of slots are pager_resize.c's affair. The state of a wanted expert only moves forward:
+/* See expert_pager.h; other numbers of slots are pager_resize.c's affair, figures pager_figures.c's. The state of a wanted expert only moves forward:
  *
  *     WAITING (no slot yet) -> LOADING -> READY (pinned, not yet given) -> GIVEN -> DONE
  *     AT_HOST (pinned there) ------------------------------------------> GIVEN -> DONE
@@ -69,12 +69,19 @@ enum status pager_open(struct expert_pager **out, const struct pager_config *con
     p->wants = calloc(p->experts, sizeof *p->wants);
     p->want_of = calloc(p->experts, sizeof *p->want_of);
     p->fence = calloc(p->layers, sizeof *p->fence);
-    if (!p->wants || !p->want_of || !p->fence)
+    p->asked = calloc(p->layers, sizeof *p->asked);
+    p->evictions = calloc((size_t)p->layers * MEMORY_TIERS, sizeof *p->evictions);
+    if (!p->wants || !p->want_of || !p->fence || !p->asked || !p->evictions)
         goto fail;
     status = open_policy(p, config, error);
+    if (status == STATUS_OK)
+        status = expert_map_open(&p->map, p->layers, p->experts, error);
     if (status != STATUS_OK)
         goto fail;
-    mover_init(&p->mover, p->memory, p->policy, p->stream, p->fence, p->layers, p->experts);
+    mover_init(&p->mover, &(struct mover_config){
+        .memory = p->memory, .policy = p->policy, .stream = p->stream, .map = p->map,
+        .layers = p->layers, .experts = p->experts, .fence = p->fence,
+        .evictions = p->evictions});
     p->host_compute = config->host_compute && memory_has_host(p->memory);
     p->place_config = (struct pager_place_config){
         .memory = p->memory, .policy = p->policy, .mover = &p->mover, .layers = p->layers,
@@ -97,6 +104,9 @@ void pager_close(struct expert_pager *pager)
     pager_place_close(pager->own_place);
     policy_close(pager->policy);
     stream_close(pager->stream);
+    expert_map_close(pager->map);
+    free(pager->asked);
+    free(pager->evictions);
     free(pager->fence);
     free(pager->wants);
     free(pager->want_of);
@@ -285,6 +295,17 @@ static bool may_stay(const struct expert_pager *p, page_id page)
     return p->place && !p->streams && memory_where(p->memory, MEMORY_HOST, page) == SLOT_READY;
 }
 
+static void count_asked(struct expert_pager *p, page_id page, bool hit)
+{
+    struct pager_asked *asked = &p->asked[p->layer];
+    *(hit ? &p->counters.hits : &p->counters.misses) += 1;
+    *(hit ? &asked->hits : &asked->misses) += 1;
+    if (hit || !memory_has_host(p->memory))
+        return;
+    bool there = memory_where(p->memory, MEMORY_HOST, page) == SLOT_READY;
+    *(there ? &asked->host_hits : &asked->host_misses) += 1;
+}
+
 /* One more expert of the request at hand, `index`th of it. Returns whether it was READY. */
 static bool want(struct expert_pager *p, uint32_t index, uint32_t expert)
 {
@@ -299,7 +320,7 @@ static bool want(struct expert_pager *p, uint32_t index, uint32_t expert)
     } else if (state == SLOT_LOADING && !may_stay(p, page)) {
         join(p, want);
     }
-    *(state == SLOT_READY ? &p->counters.hits : &p->counters.misses) += 1;
+    count_asked(p, page, state == SLOT_READY);
     return state == SLOT_READY;
 }
 
@@ -375,7 +396,9 @@ static void begin_layer(struct expert_pager *p, const struct layer_run *run)
     CHECK(p->undone == 0 && run->count <= p->experts && run->layer < p->layers);
     p->want_count = 0;
     pager_settle(p, 0, NULL); /* what landed since the last request is a hit now */
-    measure_layer(p, clock_now_ns(), run->prefill);
+    uint64_t now = clock_now_ns();
+    measure_layer(p, now, run->prefill);
+    expert_map_run(p->map, run, now);
     policy_run(p->policy, run);
     p->layer = run->layer;
     p->spent.distinct += run->count;
@@ -504,6 +527,7 @@ void pager_ran(struct expert_pager *p, const struct layer_run *run)
 {
     begin_layer(p, run);
     p->counters.hits += run->count;
+    p->asked[run->layer].hits += run->count;
     mover_drop_late(&p->mover);
     finish_layer(p);
 }
@@ -536,22 +560,7 @@ void pager_abort(struct expert_pager *p)
     p->want_count = 0;
 }
 
-void pager_counters(const struct expert_pager *pager, struct pager_counters *out)
-{
-    *out = pager->counters;
-    policy_counters(pager->policy, &out->policy);
-    if (pager->stream)
-        stream_figures(pager->stream, &out->stream);
-    if (pager->own_place)
-        placement_figures(pager_place_dictionary(pager->own_place), &out->placement);
-}
-
 const struct page *pager_page(const struct expert_pager *pager, uint32_t layer, uint32_t expert)
 {
     return store_page(memory_store(pager->memory), layer * pager->experts + expert);
-}
-
-const struct loads *pager_loads(const struct expert_pager *pager)
-{
-    return policy_loads(pager->policy);
 }

@@ -21,9 +21,11 @@
 
 #include <stdbool.h>
 
+#include "engine/paging/expert_map.h"
 #include "engine/paging/placement.h"
 #include "engine/paging/policy.h"
 #include "engine/paging/stream.h"
+#include "engine/paging/usage.h"
 #include "memory/memory.h"
 
 #ifdef __cplusplus
@@ -134,6 +136,13 @@ void pager_counters(const struct expert_pager *pager, struct pager_counters *out
 #ifdef __cplusplus
 #pragma GCC diagnostic pop
 #endif
+/* The part of one layer, by tier. Over all layers hits and misses of the device tier are those of
+ * pager_counters. */
+void pager_layer_usage(const struct expert_pager *pager, uint32_t layer,
+                       struct expert_tier_usage usage[MEMORY_TIERS]);
+/* For expert_map_read by any thread while the pager lives; pages that came before it was opened, or on
+ * a way to the device tier that ended on the host, are shown once it has met them. */
+const struct expert_map *pager_map(const struct expert_pager *pager);
 
 #ifdef __cplusplus
 }

@@ -4,11 +4,12 @@
 
 #include "memory/base/check.h"
 
-void mover_init(struct mover *m, struct memory *memory, struct policy *policy,
-                struct stream *stream, uint64_t *fence, uint32_t layers, uint32_t experts)
+void mover_init(struct mover *m, const struct mover_config *c)
 {
-    *m = (struct mover){.memory = memory, .policy = policy, .stream = stream, .fence = fence,
-                        .layers = layers, .experts = experts, .loading_layer = STREAM_NONE};
+    *m = (struct mover){.memory = c->memory, .policy = c->policy, .stream = c->stream,
+                        .map = c->map, .layers = c->layers, .experts = c->experts,
+                        .fence = c->fence, .evictions = c->evictions,
+                        .loading_layer = STREAM_NONE};
 }
 
 void mover_resized(struct mover *m)
@@ -20,6 +21,13 @@ void mover_resized(struct mover *m)
 static uint32_t class_of(const struct mover *m, page_id page)
 {
     return store_page(memory_store(m->memory), page)->size_class;
+}
+
+void mover_resident(struct mover *m, enum memory_tier tier, page_id page, bool resident)
+{
+    policy_resident(m->policy, tier, page, resident);
+    if (m->map)
+        expert_map_resident(m->map, tier, page, resident);
 }
 
 /* ---- room ---- */
@@ -49,7 +57,9 @@ static void drop(struct mover *m, enum memory_tier tier, page_id page)
         memory_evict_after(m->memory, page, m->fence[page / m->experts]);
     else
         memory_evict(m->memory, tier, page);
-    policy_resident(m->policy, tier, page, false);
+    mover_resident(m, tier, page, false);
+    if (m->evictions)
+        m->evictions[page / m->experts * MEMORY_TIERS + tier]++;
 }
 
 /* The policy knows what it was told. A page can be there without having been told of: in the host
@@ -59,7 +69,7 @@ static page_id untold(struct mover *m, enum memory_tier tier, uint32_t size_clas
 {
     page_id page = memory_sweep(m->memory, tier, size_class);
     if (page != PAGE_NONE)
-        policy_resident(m->policy, tier, page, true);
+        mover_resident(m, tier, page, true);
     return page;
 }
 
@@ -226,9 +236,9 @@ void mover_event(struct mover *m, const struct memory_event *event)
         m->arrived += came;
     }
     bool there = memory_where(m->memory, event->tier, event->page) == SLOT_READY;
-    policy_resident(m->policy, event->tier, event->page, there);
+    mover_resident(m, event->tier, event->page, there);
     /* The host stage of a journey to the device has no event of its own. */
     if (event->tier == MEMORY_DEVICE && memory_has_host(m->memory) &&
         memory_where(m->memory, MEMORY_HOST, event->page) == SLOT_READY)
-        policy_resident(m->policy, MEMORY_HOST, event->page, true);
+        mover_resident(m, MEMORY_HOST, event->page, true);
 }

@@ -11,6 +11,7 @@
 #ifndef MOERING_ENGINE_PAGING_MOVER_H
 #define MOERING_ENGINE_PAGING_MOVER_H
 
+#include "engine/paging/expert_map.h"
 #include "engine/paging/policy.h"
 #include "engine/paging/stream.h"
 
@@ -26,12 +27,26 @@ struct mover_guess {
     struct transfer transfer;
 };
 
-struct mover {
-    struct memory *memory; /* borrowed */
-    struct policy *policy; /* borrowed */
-    struct stream *stream; /* borrowed; NULL: whole layers are never loaded */
+/* All borrowed. */
+struct mover_config {
+    struct memory *memory;
+    struct policy *policy;
+    struct stream *stream; /* NULL: whole layers are never loaded */
+    struct expert_map *map; /* told what the policy is told; NULL: nobody looks */
     uint32_t layers, experts;
-    uint64_t *fence;         /* [layers] borrowed: work up to here may read pages of the layer */
+    uint64_t *fence;       /* [layers] work up to here may read pages of the layer */
+    uint64_t *evictions;   /* [layers][MEMORY_TIERS] counts pages that left to make room; NULL: nobody
+                              counts */
+};
+
+struct mover {
+    struct memory *memory; /* as mover_config, down to `evictions` */
+    struct policy *policy;
+    struct stream *stream;
+    struct expert_map *map;
+    uint32_t layers, experts;
+    uint64_t *fence;
+    uint64_t *evictions;
     bool full[STORE_CLASSES_MAX]; /* the newest demand of the class found no free slot */
     struct mover_guess guess[MOVER_GUESSES_MAX];
     uint32_t guesses;
@@ -40,8 +55,7 @@ struct mover {
     uint64_t arrived;        /* pages that reached the device tier */
 };
 
-void mover_init(struct mover *mover, struct memory *memory, struct policy *policy,
-                struct stream *stream, uint64_t *fence, uint32_t layers, uint32_t experts);
+void mover_init(struct mover *mover, const struct mover_config *config);
 /* A tier has other numbers of slots, and `stream` has given its layer slots back: what was noted of
  * rings that are full and of layers half loaded holds no more. Guesses on their way go on; those that
  * were cancelled are told of by events. */
@@ -69,6 +83,8 @@ void mover_guess(struct mover *mover);
 void mover_drop_late(struct mover *mover);
 /* Queues whole layers as the schedule asks and room allows. */
 void mover_stream(struct mover *mover);
+/* Whether a page is READY in a tier, for everybody who keeps books of it. */
+void mover_resident(struct mover *mover, enum memory_tier tier, page_id page, bool resident);
 /* A journey has ended, well, by failing or CANCELLED by a resize: tells the policy where the page is
  * now, which need not be where the event left it. */
 void mover_event(struct mover *mover, const struct memory_event *event);

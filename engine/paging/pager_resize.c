@@ -28,14 +28,13 @@ enum status pager_choose_place(struct expert_pager *p, struct error *error)
     return status;
 }
 
-/* A page on its way is told of when it comes. */
-static void tell_residency(struct expert_pager *p)
+void pager_tell_residency(struct expert_pager *p)
 {
     for (int tier = 0; tier < MEMORY_TIERS; tier++)
         for (page_id page = 0; page < p->layers * p->experts; page++) {
             enum slot_state state = memory_where(p->memory, (enum memory_tier)tier, page);
             if (state != SLOT_LOADING)
-                policy_resident(p->policy, (enum memory_tier)tier, page, state == SLOT_READY);
+                mover_resident(&p->mover, (enum memory_tier)tier, page, state == SLOT_READY);
         }
 }
 
@@ -48,7 +47,7 @@ enum status pager_resized(struct expert_pager *p, struct error *error)
     mover_resized(&p->mover);
     if (p->stream)
         stream_resized(p->stream, room.class_slots);
-    tell_residency(p);
+    pager_tell_residency(p);
     enum status placed = pager_choose_place(p, status == STATUS_OK ? error : NULL);
     if (p->own_place)
         pager_place_resized(p->own_place);

@@ -1,5 +1,5 @@
 /* What a pager is made of, for the files that are its methods: expert_pager.c serves requests,
- * pager_resize.c follows the numbers of slots. Nobody else includes this. */
+ * pager_resize.c follows the numbers of slots, pager_figures.c tells of it. Nobody else includes this. */
 #ifndef MOERING_ENGINE_PAGING_PAGER_STATE_H
 #define MOERING_ENGINE_PAGING_PAGER_STATE_H
 
@@ -25,6 +25,12 @@ struct want {
     uint64_t bytes;
 };
 
+/* What a layer's requests met; the rest of expert_tier_usage is known to others. */
+struct pager_asked {
+    uint64_t hits, misses;           /* of the device tier */
+    uint64_t host_hits, host_misses; /* of those misses */
+};
+
 struct expert_pager {
     struct memory *memory;
     struct policy *policy;
@@ -34,6 +40,9 @@ struct expert_pager {
     struct pager_place_config place_config; /* to open it when it is */
     bool host_compute;         /* somebody would compute what lies on the host */
     struct mover mover;
+    struct expert_map *map;
+    struct pager_asked *asked; /* [layers] */
+    uint64_t *evictions;       /* [layers][MEMORY_TIERS] */
     uint64_t *fence;           /* [layers] of the newest work that may read a page of the layer */
     bool streams;              /* the step at hand loads whole layers */
     uint32_t layers, experts;
@@ -62,6 +71,8 @@ struct pager_room pager_room_of(const struct memory *memory);
 /* Sets `place`, by the room there is: opened when host computing is of use for the first time, put
  * aside with what it has learned while it is not. NO_MEMORY: the pager works on without it. */
 enum status pager_choose_place(struct expert_pager *pager, struct error *error);
+/* Tells everybody who keeps books of it where each page is; one on its way is told of when it comes. */
+void pager_tell_residency(struct expert_pager *pager);
 /* Takes in arrivals, waiting up to wait_ns for one, and starts what can be started. IO: a page of the
  * request at hand could not be read. */
 enum status pager_settle(struct expert_pager *pager, uint64_t wait_ns, struct error *error);

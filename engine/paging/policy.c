@@ -385,6 +385,13 @@ void policy_prefetch_dropped(struct policy *p, page_id page)
 
 /* ---- figures ---- */
 
+void policy_prefetch_count(const struct policy *p, uint32_t layer, struct prefetch_count *out)
+{
+    *out = (struct prefetch_count){0};
+    if (p->prefetch)
+        prefetch_count(p->prefetch, layer, out);
+}
+
 const struct loads *policy_loads(const struct policy *p)
 {
     return p->loads;

@@ -107,6 +107,9 @@ void policy_prefetch_issued(struct policy *policy, const struct prefetch_pick *p
 bool policy_prefetch_late(const struct policy *policy, page_id page);
 void policy_prefetch_dropped(struct policy *policy, page_id page);
 
+/* Guesses for one layer; zeros while nothing was ever planned. */
+void policy_prefetch_count(const struct policy *policy, uint32_t layer, struct prefetch_count *out);
+
 /* The slow clock; NULL without one. Read only. */
 const struct loads *policy_loads(const struct policy *policy);
 

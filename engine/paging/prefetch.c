@@ -64,7 +64,7 @@ struct prefetch {
     uint64_t off_until;
     uint32_t failures, outcomes;
     double profit;
-    uint64_t issued, used, wasted;
+    struct prefetch_count *count; /* [layers] */
     struct prefetch_pick pick[PICKS_MAX]; /* of the present run, worst first */
     float score[PICKS_MAX];
     uint32_t picks;
@@ -94,7 +94,8 @@ enum status prefetch_open(struct prefetch **out, const struct prefetch_config *c
     p->chance = calloc(pages, 1);
     p->row = calloc(pages, sizeof *p->row);
     p->expected = calloc(c->layers, sizeof *p->expected);
-    if (!p->flag || !p->chance || !p->row || !p->expected)
+    p->count = calloc(c->layers, sizeof *p->count);
+    if (!p->flag || !p->chance || !p->row || !p->expected || !p->count)
         goto fail;
     *out = p;
     return STATUS_OK;
@@ -117,6 +118,7 @@ void prefetch_close(struct prefetch *p)
     free(p->chance);
     free(p->row);
     free(p->expected);
+    free(p->count);
     free(p);
 }
 
@@ -244,6 +246,11 @@ void prefetch_spent(struct prefetch *p, double ns)
         end_block(p);
 }
 
+static struct prefetch_count *count_of(struct prefetch *p, page_id page)
+{
+    return &p->count[page / p->experts];
+}
+
 static double chance_of(const struct prefetch *p, page_id page)
 {
     return p->chance[page] * (1.0 / 255.0);
@@ -263,7 +270,7 @@ static void used(struct prefetch *p, page_id page)
         /* Demand would have read it: the copy was none too many after all. */
         give(p, p->waste_share + (flag & PASSED ? 1.0 : 1.0 - chance_of(p, page)));
         settle(p, flag & RESIDENT ? 1.0 : 0.5);
-        p->used++;
+        count_of(p, page)->used++;
         p->guesses--;
     }
     p->flag[page] = flag & (RESIDENT | ISSUED);
@@ -308,7 +315,7 @@ void prefetch_resident(struct prefetch *p, page_id page, bool resident)
         return;
     }
     if (*flag & GUESSED) {
-        p->wasted++;
+        count_of(p, page)->wasted++;
         p->guesses--;
         if (!(*flag & PASSED)) {
             give(p, -chance_of(p, page));
@@ -399,7 +406,7 @@ void prefetch_issued(struct prefetch *p, const struct prefetch_pick *pick, page_
     *flag = ISSUED | GUESSED;
     p->chance[pick->page] = (uint8_t)(pick->probability * 255.0f + 0.5f);
     p->guesses++;
-    p->issued++;
+    count_of(p, pick->page)->issued++;
     give(p, -(1.0 - chance_of(p, pick->page)));
     if (displaced != PAGE_NONE && displaced_worth > 0)
         p->flag[displaced] |= DISPLACED;
@@ -419,15 +426,24 @@ void prefetch_dropped(struct prefetch *p, page_id page)
         /* Nothing was copied: what was drawn on the budget comes back. */
         give(p, *flag & PASSED ? 1.0 : 1.0 - chance_of(p, page));
         p->guesses--;
-        p->issued--;
+        count_of(p, page)->issued--;
     }
     *flag &= (uint8_t)~(ISSUED | GUESSED | PASSED);
 }
 
+void prefetch_count(const struct prefetch *p, uint32_t layer, struct prefetch_count *out)
+{
+    *out = p->count[layer];
+}
+
 void prefetch_figures(const struct prefetch *p, struct prefetch_figures *out)
 {
-    *out = (struct prefetch_figures){.issued = p->issued, .used = p->used, .wasted = p->wasted,
-                                     .active = prefetch_active(p), .profit = p->profit,
+    *out = (struct prefetch_figures){.active = prefetch_active(p), .profit = p->profit,
                                      .time_ratio = p->trial.newest,
                                      .threshold = p->threshold, .budget = p->budget};
+    for (uint32_t l = 0; l < p->layers; l++) {
+        out->issued += p->count[l].issued;
+        out->used += p->count[l].used;
+        out->wasted += p->count[l].wasted;
+    }
 }

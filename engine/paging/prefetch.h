@@ -74,6 +74,11 @@ void prefetch_issued(struct prefetch *prefetch, const struct prefetch_pick *pick
 bool prefetch_late(const struct prefetch *prefetch, page_id page);
 void prefetch_dropped(struct prefetch *prefetch, page_id page);
 
+/* Pages of one layer: guesses made, those of them that were used, those that left unused. */
+struct prefetch_count {
+    uint64_t issued, used, wasted;
+};
+
 struct prefetch_figures {
     uint64_t issued, used, wasted; /* pages */
     bool active;
@@ -87,6 +92,7 @@ struct prefetch_figures {
 #pragma GCC diagnostic ignored "-Wshadow"
 #endif
 void prefetch_figures(const struct prefetch *prefetch, struct prefetch_figures *out);
+void prefetch_count(const struct prefetch *prefetch, uint32_t layer, struct prefetch_count *out);
 #ifdef __cplusplus
 #pragma GCC diagnostic pop
 #endif

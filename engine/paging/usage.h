@@ -16,6 +16,16 @@ struct expert_usage {
     uint64_t stall_ns; /* time that compute stood still waiting for pages */
 };
 
+/* What one layer asked of one tier, and what came of guesses for it. In the host tier a hit is a page
+ * that lay there when the device tier lacked it. Guesses all aim at the device tier and are counted
+ * there alone; those under way or waiting for their layer are neither used nor wasted yet. */
+struct expert_tier_usage {
+    uint64_t hits, misses;
+    uint64_t evictions;   /* pages that left to make room */
+    uint64_t prefetch_issued, prefetch_used, prefetch_wasted;
+    uint32_t resident;    /* pages there now */
+};
+
 static inline void expert_usage_add(struct expert_usage *to, const struct expert_usage *more)
 {
     to->hits += more->hits;

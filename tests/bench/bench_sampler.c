@@ -98,7 +98,7 @@ static double time_of(struct bench_case *c, const float *row, uint32_t vocab, fl
     struct error error = {0};
     memcpy(logits, row, vocab * sizeof *logits);
     uint64_t begin = clock_now_ns();
-    enum status status = sampler_sample(c->sampler, logits, NULL, 0, scratch, &out, &error);
+    enum status status = sampler_sample(c->sampler, logits, NULL, scratch, &out, &error);
     uint64_t end = clock_now_ns();
     CHECK_MSG(status == STATUS_OK, "%s", error.text);
     return (double)(end - begin) * 1e-6;

@@ -425,6 +425,86 @@ TEST_F(EngineTest, BannedTokensAreNotSampled)
     engine_sequence_close(e.engine, s);
 }
 
+TEST_F(EngineTest, OnlyWhatIsAllowedIsSampled)
+{
+    Engine e(folder_.path());
+    Job job = job_of(some_prompt(8, 5, 96), 1);
+    job.sampling.top_logprobs = 4;
+    uint32_t favourite = e.run(job).tokens[0], other = (favourite + 40) % 96;
+    struct sequence *s = e.open(job);
+    struct step_item item = {};
+    struct step_output output;
+    struct error error = {};
+    std::vector<uint32_t> mask(3, 0);
+    item.sequence = s;
+    item.tokens = 4;
+    item.allowed = mask.data();
+    ASSERT_EQ(engine_step(e.engine, &item, 1, &output, &error), STATUS_OK);
+    EXPECT_EQ(output.status, STATUS_OK) << "nothing was to be sampled yet";
+    EXPECT_FALSE(output.sampled);
+    item.tokens = 1;
+    ASSERT_EQ(engine_step(e.engine, &item, 1, &output, &error), STATUS_OK);
+    EXPECT_EQ(output.status, STATUS_INTERNAL) << "nothing is allowed";
+    EXPECT_FALSE(output.sampled);
+    EXPECT_NE(std::string(error.text).find("no token is left"), std::string::npos) << error.text;
+    engine_sequence_close(e.engine, s);
+
+    s = e.open(job);
+    mask[other / 32] = 1u << other % 32;
+    item.sequence = s;
+    item.tokens = 5;
+    ASSERT_EQ(engine_step(e.engine, &item, 1, &output, nullptr), STATUS_OK);
+    ASSERT_TRUE(output.sampled);
+    EXPECT_EQ(output.token.token, other);
+    EXPECT_EQ(output.token.top[0].token, favourite) << "the model's opinion is told unmasked";
+    EXPECT_LT(output.token.logprob, output.token.top[0].logprob);
+    engine_sequence_close(e.engine, s);
+}
+
+/* What the model says of each prompt token, in whatever chunks and batches it is computed, is what its
+ * logits say. */
+TEST_F(EngineTest, ScoresThePrompt)
+{
+    Engine e(folder_.path(), [](auto &c) { c.max_num_seqs = 3; }); /* three logits at a time */
+    Job job = job_of(some_prompt(9, 23, 96), 2);
+    job.sampling.top_logprobs = 3;
+    Answer whole = e.run(job);
+    for (uint32_t chunk : {1u, 4u, 7u, 22u, 23u}) {
+        struct sequence *s = e.open(job), *company = e.open(job_of(some_prompt(10, 23, 96), 1));
+        std::vector<struct sampled> scores(22);
+        for (uint32_t at = 0; at < 23; at += chunk) {
+            uint32_t tokens = std::min(chunk, 23 - at), first = at == 0 && tokens > 3 ? 2 : 0;
+            struct step_item items[2] = {};
+            struct step_output outputs[2];
+            items[0].sequence = company;
+            items[1].sequence = s;
+            items[0].tokens = items[1].tokens = tokens;
+            items[1].no_token = true;
+            items[1].score_from = first; /* the first two are left out where there are more */
+            items[1].score_count = std::min(at + tokens, 22u) - at - first;
+            items[1].scored = scores.data() + at + first;
+            ASSERT_EQ(engine_step(e.engine, items, 2, outputs, nullptr), STATUS_OK);
+            EXPECT_FALSE(outputs[1].sampled) << "no token was wanted";
+            EXPECT_EQ(outputs[0].sampled, at + tokens == 23);
+        }
+        EXPECT_EQ(sequence_computed(s), 23u);
+        EXPECT_EQ(sequence_tokens(s), 23u);
+        for (uint32_t p = chunk > 3 ? 2 : 0; p < 22; p++) {
+            const float *logits = whole.logits.data() + (size_t)p * 96;
+            double sum = 0;
+            for (uint32_t t = 0; t < 96; t++)
+                sum += std::exp((double)logits[t]);
+            ASSERT_EQ(scores[p].token, job.prompt[p + 1]);
+            ASSERT_NEAR(scores[p].logprob, logits[job.prompt[p + 1]] - std::log(sum), 1e-5);
+            ASSERT_EQ(scores[p].top_count, 3u);
+            uint32_t best = (uint32_t)(std::max_element(logits, logits + 96) - logits);
+            ASSERT_EQ(scores[p].top[0].token, best);
+        }
+        engine_sequence_close(e.engine, s);
+        engine_sequence_close(e.engine, company);
+    }
+}
+
 /* The pool that is made unasked holds max_num_seqs sequences of full length at once: the harness
  * expects room before every step. */
 TEST_F(EngineTest, ThePoolHoldsWhatWasPromised)
@@ -512,6 +592,16 @@ TEST_F(EngineTest, StatsMayBeReadFromOtherThreads)
             EXPECT_LE(stats.resident_pages, 4u);
             EXPECT_LE(stats.policy.prefetch.used + stats.policy.prefetch.wasted,
                       stats.policy.prefetch.issued);
+            std::vector<uint8_t> cells(model_.layers * model_.experts);
+            engine_expert_map(e.engine, cells.data());
+            for (uint8_t cell : cells)
+                EXPECT_NE(EXPERT_CELL_TIER(cell), 1) << "there is no host tier";
+            std::vector<struct engine_layer_stats> layers(model_.layers);
+            engine_layer_stats_read(e.engine, layers.data());
+            uint32_t resident = 0;
+            for (const auto &layer : layers)
+                resident += layer.tier[MEMORY_DEVICE].resident;
+            EXPECT_LE(resident, 4u);
             uint64_t routed = (stats.tokens_prefill + stats.tokens_decode) * model_.top_k;
             for (uint32_t l = 0; l < model_.layers; l++) { /* of the same step as the totals */
                 const struct engine_load *load = &loads[l * LOAD_PHASES];
@@ -554,6 +644,12 @@ TEST_F(EngineTest, CallersBugsAreCaught)
     EXPECT_DEATH(step(1), "tokens");
     items[0].tokens = 0;
     EXPECT_DEATH(step(1), "tokens");
+    items[0].tokens = 2; /* the token after the second is not known yet */
+    items[0].score_count = 2;
+    EXPECT_DEATH(step(1), "score");
+    items[0].tokens = 1;
+    EXPECT_DEATH(step(1), "score");
+    items[0].score_count = 0;
     for (struct sequence *s : sequences)
         engine_sequence_close(e.engine, s);
 }

@@ -48,10 +48,13 @@ class Sampler
         sampler_close(sampler_);
     }
     enum status sample(std::vector<float> logits, struct sampled *out,
-                       const std::vector<uint32_t> &banned = {}, struct error *error = nullptr)
+                       const std::vector<uint32_t> &banned = {}, struct error *error = nullptr,
+                       const std::vector<uint32_t> &allowed = {})
     {
-        return sampler_sample(sampler_, logits.data(), banned.empty() ? nullptr : banned.data(),
-                              static_cast<uint32_t>(banned.size()), scratch_.data(), out, error);
+        struct sampler_rule rule = {banned.empty() ? nullptr : banned.data(),
+                                    static_cast<uint32_t>(banned.size()),
+                                    allowed.empty() ? nullptr : allowed.data()};
+        return sampler_sample(sampler_, logits.data(), &rule, scratch_.data(), out, error);
     }
     uint32_t token(const std::vector<float> &logits, const std::vector<uint32_t> &banned = {})
     {
@@ -556,7 +559,7 @@ TEST(Sampler, DrawsForADeviceCountAsSampledOnes)
         }
 }
 
-TEST(Sampler, PenaltiesAndLogprobsAreNotForADevice)
+TEST(Sampler, BiasesPenaltiesAndLogprobsAreNotForADevice)
 {
     for (void (*set)(struct sampler_params *) : std::vector<void (*)(struct sampler_params *)>{
              [](sampler_params *p) { p->repetition_penalty = 1.1f; },
@@ -564,6 +567,11 @@ TEST(Sampler, PenaltiesAndLogprobsAreNotForADevice)
              [](sampler_params *p) { p->frequency_penalty = 0.1f; },
              [](sampler_params *p) { p->logprobs = true; },
              [](sampler_params *p) { p->top_logprobs = 1; },
+             [](sampler_params *p) {
+                 static const struct sampler_bias none = {3, 0};
+                 p->bias = &none;
+                 p->bias_count = 1;
+             },
          }) {
         struct sampler_params params = params_with(1);
         set(&params);
@@ -580,6 +588,173 @@ TEST(Sampler, PenaltiesAndLogprobsAreNotForADevice)
             ASSERT_EQ(asked.token(flat), untouched.token(flat)) << "a draw was lost";
         }
     }
+}
+
+struct sampler_params biased(float temperature, const std::vector<struct sampler_bias> &bias)
+{
+    struct sampler_params params = params_with(temperature);
+    params.bias = bias.data();
+    params.bias_count = static_cast<uint32_t>(bias.size());
+    return params;
+}
+
+TEST(Sampler, BiasesAreAddedToTheLogits)
+{
+    Sampler one(biased(0, {{1, 3.5f}}), 3);
+    EXPECT_EQ(one.token({4, 0.49f, 0}), 0u);
+    EXPECT_EQ(one.token({4, 0.51f, 0}), 1u);
+    EXPECT_EQ(one.token({4, 0.51f, 0}, {1}), 0u) << "what is banned stays banned";
+    EXPECT_EQ(one.token({4, -kInf, 0}), 0u) << "what cannot be drawn stays so";
+    Sampler twice(biased(0, {{2, 2}, {0, -1}, {2, 2}}), 3); /* of one token they add up */
+    EXPECT_EQ(twice.token({4.9f, 0, 0}), 2u);
+    EXPECT_EQ(twice.token({5.1f, 0, 0}), 0u);
+    /* The copy is the sampler's own. */
+    std::vector<struct sampler_bias> list = {{2, 100}};
+    Sampler kept(biased(0, list), 3);
+    list[0] = {1, 100};
+    EXPECT_EQ(kept.token({1, 0, -50}), 2u);
+}
+
+TEST(Sampler, TheStrongestBiasesForceAndForbid)
+{
+    std::mt19937 rng(4);
+    std::vector<struct sampler_bias> list = {{7, 100}};
+    for (uint32_t i = 0; i < 20; i++)
+        list.push_back({20 + i, -100});
+    Sampler forced(biased(1, list), 50);
+    list.erase(list.begin());
+    Sampler forbidden(biased(1.5f, list), 50);
+    for (int i = 0; i < 300; i++) {
+        std::vector<float> logits(50);
+        for (float &l : logits)
+            l = (float)(rng() % 4000) / 100 - 20;
+        ASSERT_EQ(forced.token(logits), 7u);
+        uint32_t token = forbidden.token(logits);
+        ASSERT_TRUE(token < 20 || token >= 40) << token;
+    }
+}
+
+TEST(Sampler, BiasesComeBeforePenaltiesAndBehindLogprobs)
+{
+    std::vector<struct sampler_bias> list = {{1, 4}, {1, 2}, {2, -3}};
+    struct sampler_params params = biased(0, list);
+    params.repetition_penalty = 2;
+    params.top_logprobs = 3;
+    Sampler sampler(params, 4);
+    sampler.observe({1}, false);
+    struct sampled out;
+    ASSERT_EQ(sampler.sample({4, 3, 5, 0}, &out), STATUS_OK); /* token 1: (3 + 6) / 2 = 4.5 */
+    double log_sum = std::log(std::exp(4.0) + std::exp(3.0) + std::exp(5.0) + std::exp(0.0));
+    EXPECT_EQ(out.token, 1u);
+    EXPECT_NEAR(out.logprob, 3 - log_sum, 1e-6) << "the model's own opinion";
+    ASSERT_EQ(out.top_count, 3u);
+    EXPECT_EQ(out.top[0].token, 2u);
+    EXPECT_NEAR(out.top[0].logprob, 5 - log_sum, 1e-6);
+}
+
+TEST(Sampler, BadBiasesAreNamed)
+{
+    auto refused = [](const std::vector<struct sampler_bias> &list) {
+        struct sampler_params params = biased(0, list);
+        struct sampler *sampler = nullptr;
+        struct error error = {};
+        EXPECT_EQ(sampler_open(&sampler, &params, 4, &error), STATUS_INVALID);
+        EXPECT_EQ(sampler, nullptr);
+        return std::string(error.text);
+    };
+    EXPECT_EQ(refused({{0, 1}, {3, 100.5f}}),
+              "\"logit_bias\" of token 3 is 100.5, must be in [-100, 100]");
+    EXPECT_NE(refused({{3, kNan}}).find("of token 3 is"), std::string::npos);
+    EXPECT_EQ(refused({{0, 1}, {4, 1}}),
+              "\"logit_bias\": token 4 is outside the vocabulary of 4");
+    EXPECT_EQ(refused(std::vector<struct sampler_bias>(SAMPLER_BIAS_MAX + 1)),
+              "\"logit_bias\" has 1025 tokens, may have 1024");
+}
+
+TEST(Sampler, OnlyWhatAMaskAllowsIsDrawn)
+{
+    std::mt19937 rng(8);
+    for (int round = 0; round < 200; round++) {
+        uint32_t vocab = 1 + rng() % 100; /* words that are full, and a last one that is not */
+        std::vector<uint32_t> mask((vocab + 31) / 32, 0), banned;
+        for (uint32_t t = 0; t < vocab; t++)
+            if (rng() % 3 == 0)
+                mask[t / 32] |= 1u << t % 32;
+            else
+                banned.push_back(t); /* the same, said the other way */
+        if (banned.size() == vocab) {
+            mask[0] = 1;
+            banned.erase(banned.begin());
+        }
+        if (round % 5 == 0) { /* words that are all ones, all zeros */
+            mask.assign(mask.size(), UINT32_MAX);
+            banned.clear();
+        }
+        std::vector<float> logits = random_logits(rng, vocab, false);
+        struct sampler_params params = params_with(round % 2 ? 1.0f : 0.0f, 5);
+        params.top_k = round % 3 ? 0 : 4;
+        params.logprobs = true;
+        Sampler by_mask(params, vocab), by_ban(params, vocab);
+        struct sampled masked, without;
+        ASSERT_EQ(by_mask.sample(logits, &masked, {}, nullptr, mask), STATUS_OK);
+        ASSERT_EQ(by_ban.sample(logits, &without, banned), STATUS_OK);
+        ASSERT_EQ(masked.token, without.token);
+        ASSERT_EQ(masked.logprob, without.logprob);
+        ASSERT_TRUE(mask[masked.token / 32] >> masked.token % 32 & 1);
+    }
+}
+
+TEST(Sampler, AMaskThatAllowsNothingIsInternal)
+{
+    Sampler sampler(params_with(1), 40);
+    struct sampled out;
+    struct error error = {};
+    std::vector<float> logits(40, 1);
+    EXPECT_EQ(sampler.sample(logits, &out, {}, &error, {0, 0}), STATUS_INTERNAL);
+    EXPECT_NE(std::string(error.text).find("no token is left"), std::string::npos) << error.text;
+    EXPECT_EQ(sampler.sample(logits, &out, {}, nullptr, {0, 0xffffff00}), STATUS_INTERNAL)
+        << "bits behind the vocabulary are no tokens";
+    EXPECT_EQ(sampler.sample(logits, &out, {33}, nullptr, {0, 2}), STATUS_INTERNAL);
+    ASSERT_EQ(sampler.sample(logits, &out, {34}, nullptr, {0, 6}), STATUS_OK);
+    EXPECT_EQ(out.token, 33u);
+}
+
+TEST(Sampler, ScoresKnownTokens)
+{
+    struct sampler_params params = params_with(0.3f, 2); /* nothing of which matters */
+    std::vector<struct sampler_bias> list = {{1, 50}};
+    params.bias = list.data();
+    params.bias_count = 1;
+    params.presence_penalty = 2;
+    params.top_logprobs = 2;
+    struct sampler *sampler;
+    ASSERT_EQ(sampler_open(&sampler, &params, 4, nullptr), STATUS_OK);
+    const uint32_t seen = 2;
+    sampler_observe(sampler, &seen, 1, true);
+    std::vector<float> logits = {1, 2, 5, -kInf};
+    const std::vector<float> before = logits;
+    double log_sum = std::log(std::exp(1.0) + std::exp(2.0) + std::exp(5.0));
+    struct sampled out;
+    for (uint32_t t = 0; t < 4; t++) {
+        ASSERT_EQ(sampler_score(sampler, logits.data(), t, &out, nullptr), STATUS_OK);
+        EXPECT_EQ(out.token, t);
+        if (t < 3)
+            EXPECT_NEAR(out.logprob, logits[t] - log_sum, 1e-6);
+        else
+            EXPECT_EQ(out.logprob, -kInf);
+        ASSERT_EQ(out.top_count, 2u);
+        EXPECT_EQ(out.top[0].token, 2u);
+        EXPECT_EQ(out.top[1].token, 1u);
+        EXPECT_NEAR(out.top[1].logprob, 2 - log_sum, 1e-6);
+    }
+    EXPECT_EQ(logits, before);
+    struct error error = {};
+    logits[1] = kNan;
+    EXPECT_EQ(sampler_score(sampler, logits.data(), 0, &out, &error), STATUS_INTERNAL);
+    EXPECT_NE(std::string(error.text).find("token 1 is"), std::string::npos) << error.text;
+    logits.assign(4, -kInf);
+    EXPECT_EQ(sampler_score(sampler, logits.data(), 0, &out, nullptr), STATUS_INTERNAL);
+    sampler_close(sampler);
 }
 
 TEST(Sampler, ParametersOutOfRangeAreNamed)

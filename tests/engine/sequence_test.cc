@@ -58,7 +58,7 @@ TEST_F(Sequence, TellsItsSamplerOfPromptAndOutput)
         logits[0] = prompt;
         logits[1] = output;
         logits[2] = fresh;
-        EXPECT_EQ(sampler_sample(s_->sampler, logits.data(), nullptr, 0, scratch.data(), &out,
+        EXPECT_EQ(sampler_sample(s_->sampler, logits.data(), nullptr, scratch.data(), &out,
                                  nullptr), STATUS_OK);
         return out.token;
     };

@@ -31,6 +31,25 @@ TEST(request_event, grows_by_any_piece)
     request_event_close(nullptr);
 }
 
+TEST(request_event, makes_room_for_prompt_tokens)
+{
+    struct request_event *e = request_event_open(9);
+    uint32_t next = 0;
+    for (uint32_t n : {1u, 3u, 200u, 0u, 7u}) {
+        struct sampled *room = request_event_prompt_room(e, n);
+        ASSERT_TRUE(room || n == 0);
+        EXPECT_EQ(room, request_event_prompt_room(e, n)) << "asking twice takes nothing";
+        for (uint32_t i = 0; i < n; i++)
+            room[i].token = next++;
+        e->prompt_count += n;
+    }
+    ASSERT_EQ(211u, e->prompt_count);
+    for (uint32_t i = 0; i < 211; i++)
+        EXPECT_EQ(i, e->prompt[i].token);
+    EXPECT_EQ(0u, e->token_count);
+    request_event_close(e);
+}
+
 TEST(request_event, carries_a_change_of_the_budget)
 {
     struct engine_budget asked = {};

@@ -22,9 +22,24 @@ TEST(request, closes_what_it_owns)
     struct request *r = request_open(1);
     ASSERT_EQ(STATUS_OK, stop_list_add(&r->asked.stops, "x", 1, nullptr));
     r->asked.prompt = static_cast<uint32_t *>(malloc(4));
+    r->asked.bias = static_cast<struct sampler_bias *>(calloc(2, sizeof *r->asked.bias));
+    const char *text = "yes";
+    size_t bytes = 3;
+    ASSERT_EQ(STATUS_OK, grammar_open_choice(&r->asked.grammar, &text, &bytes, 1, nullptr));
     r->output.event = request_event_open(1);
     request_close(r); /* the leak checker of the sanitizer build judges */
     request_close(nullptr);
+}
+
+TEST(request, no_tokens_at_all_means_only_the_prompt)
+{
+    struct request *r = request_open(1);
+    EXPECT_FALSE(request_only_prompt(r)) << "as many as fit";
+    r->asked.has_max_tokens = true;
+    EXPECT_TRUE(request_only_prompt(r));
+    r->asked.max_tokens = 1;
+    EXPECT_FALSE(request_only_prompt(r));
+    request_close(r);
 }
 
 } // namespace

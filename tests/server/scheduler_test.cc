@@ -77,9 +77,10 @@ struct World {
             EXPECT_EQ(0u, tokens.count(item.request->id)) << "twice in a plan";
             tokens[item.request->id] = item.tokens;
             auto &d = item.request->schedule;
-            bool sampled = d.computed + item.tokens == d.known;
+            bool only_prompt = request_only_prompt(item.request);
+            bool sampled = d.computed + item.tokens == d.known && !only_prompt;
             scheduler_commit(s, item.request, sampled);
-            if (d.known == d.limit)
+            if (only_prompt ? d.computed == d.known : d.known == d.limit)
                 end(item.request);
         }
         scheduler_check(s);
@@ -121,6 +122,27 @@ TEST(scheduler, refuses_what_never_fits)
     for (int i = 0; i < 200 && !w.idle(); i++)
         w.step();
     EXPECT_TRUE(w.idle());
+}
+
+// Without an answer a prompt may fill the context; one more token never fits.
+TEST(scheduler, a_prompt_alone_may_fill_the_context)
+{
+    World w(small());
+    struct error error = {};
+    for (uint32_t prompt : {1u, 17u, 100u, 101u}) {
+        struct request *r = w.make(prompt, 0);
+        r->asked.has_max_tokens = true;
+        enum status status = scheduler_submit(w.s, r, 1, &error);
+        EXPECT_EQ(prompt == 101 ? STATUS_INVALID : STATUS_OK, status) << prompt;
+        if (status == STATUS_OK) {
+            EXPECT_EQ(prompt, r->schedule.limit);
+        }
+        uint32_t computed = 0;
+        for (; r->schedule.computed < prompt && prompt <= 100; computed += w.step()[r->id])
+            ASSERT_LT(computed, prompt);
+    }
+    EXPECT_NE(nullptr, strstr(error.text, "prompt has 101 tokens"));
+    EXPECT_NE(nullptr, strstr(error.text, "--max-model-len"));
 }
 
 TEST(scheduler, queue_is_bounded_beyond_the_free_seats)

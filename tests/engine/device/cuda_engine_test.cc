@@ -327,6 +327,47 @@ TEST_F(CudaEngine, DrawsWhatTheHostDraws)
         EXPECT_EQ(on_device[i].tokens, on_host[i].tokens) << "job " << i;
 }
 
+/* What only the host can do, done beside a request that the device draws for: a mask, a bias, and what
+ * the model says of the prompt. */
+TEST_F(CudaEngine, MasksBiasesAndScoresAreTheHosts)
+{
+    Job plain = job(20, 6, 1), biased = plain;
+    plain.sampling.temperature = biased.sampling.temperature = 0;
+    Engine e(path_, deterministic(0));
+    Answer want = e.run(plain);
+    uint32_t favourite = want.tokens[0], other = (favourite + 3) % toy_.vocab;
+    struct sampler_bias bias = {other, 100};
+    biased.sampling.bias = &bias;
+    biased.sampling.bias_count = 1;
+    std::vector<uint32_t> mask(toy_.vocab / 32 + 1, 0);
+    mask[other / 32] = 1u << other % 32;
+    struct sequence *sequences[] = {e.open(plain), e.open(plain), e.open(biased)};
+    struct step_item items[3] = {};
+    struct step_output outputs[3];
+    struct sampled scores[5];
+    for (int i = 0; i < 3; i++) {
+        items[i].sequence = sequences[i];
+        items[i].tokens = 6;
+    }
+    items[1].allowed = mask.data();
+    items[0].scored = scores;
+    items[0].score_count = 5;
+    ASSERT_EQ(engine_step(e.engine, items, 3, outputs, nullptr), STATUS_OK);
+    EXPECT_EQ(outputs[0].token.token, favourite);
+    EXPECT_EQ(outputs[1].token.token, other);
+    EXPECT_EQ(outputs[2].token.token, other);
+    for (uint32_t p = 0; p < 5; p++) {
+        const float *logits = want.logits.data() + (size_t)p * toy_.vocab;
+        double sum = 0;
+        for (uint32_t t = 0; t < toy_.vocab; t++)
+            sum += std::exp((double)logits[t]);
+        EXPECT_EQ(scores[p].token, plain.prompt[p + 1]);
+        EXPECT_NEAR(scores[p].logprob, logits[plain.prompt[p + 1]] - std::log(sum), 1e-4);
+    }
+    for (struct sequence *s : sequences)
+        engine_sequence_close(e.engine, s);
+}
+
 /* A page that cannot be read fails the step in which a layer stopped for it; the step is then tried
  * again and nothing of the first try shows. */
 TEST_F(CudaEngine, AFailedReadLeavesTheStepToBeTriedAgain)

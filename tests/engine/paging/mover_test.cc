@@ -62,7 +62,14 @@ protected:
         if (o.stream_layers != STREAM_OFF) {
             ASSERT_EQ(stream_open(&stream_, &stream, &error), STATUS_OK) << error.text;
         }
-        mover_init(&mover_, memory_->memory, policy_, stream_, fence_, kLayers, kExperts);
+        struct mover_config mover = {};
+        mover.memory = memory_->memory;
+        mover.policy = policy_;
+        mover.stream = stream_;
+        mover.fence = fence_;
+        mover.layers = kLayers;
+        mover.experts = kExperts;
+        mover_init(&mover_, &mover);
     }
     static const simulated::File &file()
     {

@@ -32,7 +32,13 @@ protected:
         policy.top_k = 2;
         policy.slots = 4;
         EXPECT_EQ(policy_open(&policy_, &policy, &error), STATUS_OK) << error.text;
-        mover_init(&mover_, memory_->memory, policy_, nullptr, fence_, kLayers, kExperts);
+        struct mover_config mover = {};
+        mover.memory = memory_->memory;
+        mover.policy = policy_;
+        mover.fence = fence_;
+        mover.layers = kLayers;
+        mover.experts = kExperts;
+        mover_init(&mover_, &mover);
         for (page_id page = 0; page < kLayers * kExperts; page++) { /* all lie on the host */
             EXPECT_EQ(memory_fetch(memory_->memory, MEMORY_HOST, page, URGENCY_DEMAND, nullptr,
                                    nullptr), STATUS_OK);

@@ -64,7 +64,7 @@ uint32_t sample(Row row, uint64_t seed, struct draw *draw)
     std::vector<struct sampler_candidate> scratch(vocab);
     struct sampled out;
     enum status status =
-        sampler_sample(sampler, row.data(), nullptr, 0, scratch.data(), &out, nullptr);
+        sampler_sample(sampler, row.data(), nullptr, scratch.data(), &out, nullptr);
     sampler_close(sampler);
     sampler_close(asked);
     return status == STATUS_OK ? out.token : DRAW_NONE;
