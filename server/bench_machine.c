@@ -7,6 +7,7 @@
 
 #include "engine/backend/cpu/cpu_threads.h"
 #include "server/bench_output.h"
+#include "server/command.h"
 #include "server/machine_kernels.h"
 #include "server/machine_peak.h"
 #include "server/machine_rates.h"

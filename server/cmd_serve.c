@@ -1,12 +1,19 @@
 /* `moering serve`: settings to a running front. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/template/chat_template.h"
 #include "memory/base/log.h"
 #include "server/command.h"
 #include "server/front.h"
+#include "server/http/http_keys.h"
+#include "server/tls.h"
+
+enum { TEMPLATE_BYTES_MAX = 1 << 20 };
 
 static void on_budget_line(const char *text, void *arg)
 {
@@ -26,6 +33,67 @@ static void set_limits(const struct config *c, struct grpc_limits *limits)
     limits->connection_age_max_s = c->grpc_max_connection_age;
 }
 
+static void set_http_limits(const struct config *c, struct http_limits *limits)
+{
+    http_limits_init(limits);
+    limits->body_bytes = c->http_max_body_bytes;
+    limits->connections = c->http_max_connections;
+    limits->connections_per_ip = c->http_max_connections_per_ip;
+    limits->idle_timeout_s = c->http_idle_timeout;
+}
+
+/* What both doors need beside addresses, read before they open. */
+struct entrance {
+    struct http_keys *keys;
+    struct tls *tls;
+    char *chat_template; /* of --chat-template-file */
+};
+
+static void entrance_close(struct entrance *e)
+{
+    http_keys_close(e->keys);
+    tls_close(e->tls);
+    free(e->chat_template);
+}
+
+static enum status read_template(const char *path, char **out, struct error *error)
+{
+    enum status status = STATUS_OK;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return error_set(error, errno == ENOENT ? STATUS_NOT_FOUND : STATUS_IO,
+                         "--chat-template-file: %s: %s", path, strerror(errno));
+    *out = calloc(1, TEMPLATE_BYTES_MAX + 1);
+    size_t bytes = *out ? fread(*out, 1, TEMPLATE_BYTES_MAX + 1, file) : 0;
+    if (!*out)
+        status = error_set(error, STATUS_NO_MEMORY, "out of memory for a chat template");
+    else if (ferror(file))
+        status = error_set(error, STATUS_IO, "--chat-template-file: %s: cannot be read", path);
+    else if (bytes > TEMPLATE_BYTES_MAX || memchr(*out, 0, bytes))
+        status = error_set(error, STATUS_INVALID, "--chat-template-file: %s: longer than %d bytes, or "
+                           "not a text", path, TEMPLATE_BYTES_MAX);
+    fclose(file);
+    return status;
+}
+
+static enum status entrance_open(struct entrance *e, const struct config *c, struct error *error)
+{
+    enum status status = http_keys_open(&e->keys, c->api_key, c->api_key_file, error);
+    if (status == STATUS_OK && !c->ssl_certfile != !c->ssl_keyfile)
+        status = error_set(error, STATUS_INVALID, "--ssl-certfile and --ssl-keyfile go together: %s is "
+                           "missing", c->ssl_certfile ? "--ssl-keyfile" : "--ssl-certfile");
+    if (status == STATUS_OK && c->ssl_certfile)
+        status = tls_open(&e->tls, c->ssl_certfile, c->ssl_keyfile, error);
+    if (status == STATUS_OK && c->chat_template && c->chat_template_file)
+        status = error_set(error, STATUS_INVALID, "--chat-template and --chat-template-file: give one");
+    if (status == STATUS_OK && c->chat_template && !chat_template_builtin(c->chat_template))
+        status = error_set(error, STATUS_INVALID, "--chat-template: no built-in template '%s' (--help "
+                           "names them); a file goes with --chat-template-file", c->chat_template);
+    if (status == STATUS_OK && c->chat_template_file)
+        status = read_template(c->chat_template_file, &e->chat_template, error);
+    return status;
+}
+
 static bool is_loopback(const char *host)
 {
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
@@ -41,19 +109,26 @@ static void leave_while_loading(int code)
     _exit(code); /* standard error is unbuffered; nothing goes to standard output */
 }
 
-static int serve(struct config *c, struct reload *reload)
+static int serve(struct config *c, struct reload *reload, struct entrance *entrance)
 {
     struct error error = {0};
-    if (command_model(c, &error) != STATUS_OK)
+    if (command_model(c, &error) != STATUS_OK || entrance_open(entrance, c, &error) != STATUS_OK)
         return command_fail(&error);
     fprintf(stderr, "moering " MOERING_VERSION " serving %s\n", c->model);
     config_print(c, stderr);
-    if (!is_loopback(c->host))
-        log_warn("--host %s: anybody who reaches this address may use the server, there are no "
-                 "keys", c->host);
+    if (!is_loopback(c->host) && !entrance->keys)
+        log_warn("--host %s: anybody who reaches this address may use the server, there is no "
+                 "key (--api-key-file)", c->host);
     struct front_config config = {
         .host = c->host,
         .port = (uint16_t)c->grpc_port,
+        .http_port = (uint16_t)c->port,
+        .keys = entrance->keys,
+        .tls = entrance->tls,
+        .ui = c->ui,
+        .chat_template = entrance->chat_template ? entrance->chat_template : c->chat_template,
+        .metrics = c->metrics,
+        .metrics_public = c->metrics_public,
         .served_name = c->served_model_name,
         .stall_timeout_s = c->client_stall_timeout,
         .shutdown_timeout_s = c->shutdown_timeout,
@@ -61,6 +136,7 @@ static int serve(struct config *c, struct reload *reload)
         .reload = reload,
     };
     set_limits(c, &config.limits);
+    set_http_limits(c, &config.http_limits);
     command_engine_config(c, &config.engine.engine);
     config.engine.engine.budget_line = on_budget_line;
     config.engine.max_queue = c->max_queue;
@@ -80,6 +156,7 @@ int cmd_serve(int argc, const char *const *argv)
 {
     struct config config, started;
     struct reload reload;
+    struct entrance entrance = {0};
     int code = command_config(&config, CONFIG_SERVE, argc, argv);
     if (code != COMMAND_GO_ON)
         return code;
@@ -87,7 +164,8 @@ int cmd_serve(int argc, const char *const *argv)
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, not the end */
     started = config; /* before the built-in model takes the place of none */
     reload_init(&reload, &started, argc, argv, environ);
-    code = serve(&config, &reload);
+    code = serve(&config, &reload, &entrance);
+    entrance_close(&entrance);
     config_close(&config);
     return code;
 }

@@ -87,7 +87,12 @@ struct config {
     uint32_t max_num_seqs, max_num_batched_tokens, max_queue;
     /* network */
     const char *host;
-    uint32_t grpc_port;
+    uint32_t port, grpc_port;
+    const char *api_key, *api_key_file, *ssl_certfile, *ssl_keyfile;
+    const char *chat_template, *chat_template_file;
+    bool metrics, metrics_public, ui;
+    uint64_t http_max_body_bytes;
+    uint32_t http_max_connections, http_max_connections_per_ip, http_idle_timeout;
     uint64_t grpc_max_message_bytes, grpc_max_unsent_bytes;
     uint32_t grpc_max_streams, grpc_max_connections, grpc_max_connections_per_ip;
     uint32_t grpc_idle_timeout, grpc_keepalive_time, grpc_max_connection_age;

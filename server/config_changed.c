@@ -42,7 +42,8 @@ static bool same_value(const struct config *ca, const struct config *cb,
 {
     const void *a = (const char *)ca + f->offset, *b = (const char *)cb + f->offset;
     switch (f->kind) {
-    case KIND_STRING: return same_text(*(const char *const *)a, *(const char *const *)b);
+    case KIND_STRING:
+    case KIND_SECRET: return same_text(*(const char *const *)a, *(const char *const *)b);
     case KIND_TEXTS: return same_texts(a, b);
     case KIND_U32:
     case KIND_LAYERS:

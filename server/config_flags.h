@@ -10,6 +10,7 @@ extern "C" {
 
 enum config_kind {
     KIND_STRING,
+    KIND_SECRET, /* a string that is never shown */
     KIND_TEXTS,  /* may be repeated; flags only */
     KIND_U32,
     KIND_U64,

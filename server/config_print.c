@@ -114,6 +114,9 @@ static void print_value(const struct config *c, const struct config_flag *f, FIL
 {
     const void *at = (const char *)c + f->offset;
     switch (f->kind) {
+    case KIND_SECRET:
+        fprintf(out, "%s", *(const char *const *)at ? "(set)" : "(none)");
+        break;
     case KIND_STRING: {
         const char *text = *(const char *const *)at;
         fprintf(out, "%s", text ? text : "(none)");

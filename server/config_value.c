@@ -168,6 +168,7 @@ enum status config_set_value(struct config *c, const struct config_flag *f, cons
     void *at = (char *)c + f->offset;
     switch (f->kind) {
     case KIND_STRING:
+    case KIND_SECRET:
         *(const char **)at = value;
         return STATUS_OK;
     case KIND_TEXTS:

@@ -10,16 +10,21 @@
 #include "memory/base/clock.h"
 #include "memory/base/log.h"
 #include "moering_proto/descriptor_set.h"
+#include "server/front_http.h"
 #include "server/front_status.h"
 #include "server/health.h"
+#include "server/http/http_keys.h"
 #include "server/metrics/request_metrics.h"
 #include "server/moering_v1.h"
+#include "server/notify.h"
 #include "server/reflection.h"
+#include "server/tls.h"
 
 enum {
     METHODS = MOERING_V1_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
     EVENTS_PER_ROUND = 256, /* then sockets get their turn */
     TICK_MS = 200,
+    NOTIFY_SPARE_S = 5, /* after the shutdown timeout, until whoever started us may lose patience */
     FLUSH_MS = 1000, /* nothing is owed any more: time for the statuses to leave */
 };
 
@@ -34,9 +39,13 @@ struct front {
     struct health *health;
     struct reflection *reflection;
     struct grpc_server *server;
+    struct front_http *http;
+    uint32_t draining; /* doors that have not drained */
+    bool http_draining;
     struct engine_thread *engine;
     struct event *news, *tick, *deadline, *sigterm, *sigint, *sighup;
     struct front_status status;
+    struct notify notify;
     enum front_state state;
     int exit_code;
 };
@@ -66,12 +75,16 @@ static void look_at_engine(struct front *f)
     switch (engine_thread_state(f->engine)) {
     case ENGINE_LOADING:
         front_status_progress(&f->status, stats.phase, stats.progress);
+        notify_text(&f->notify, "loading model: %s, %.0f %%",
+                    *stats.phase ? stats.phase : "starting", 100 * stats.progress);
         break;
     case ENGINE_READY:
         front_status_ready(&f->status, engine_info(engine_thread_engine(f->engine)));
         request_metrics_init(&f->metrics, engine_info(engine_thread_engine(f->engine))->max_model_len);
         f->state = FRONT_SERVING;
         set_health(f, HEALTH_SERVING);
+        notify_text(&f->notify, "serving %s", requests_model_name(f->requests));
+        notify_ready(&f->notify);
         break;
     case ENGINE_FAILED:
         front_status_end_bar(&f->status);
@@ -87,12 +100,24 @@ static void look_at_engine(struct front *f)
 static void on_drained(void *arg)
 {
     struct front *f = arg;
-    event_base_loopbreak(f->base);
+    if (--f->draining == 0)
+        event_base_loopbreak(f->base);
 }
 
 bool front_loading(const struct front *f)
 {
     return engine_thread_state(f->engine) == ENGINE_LOADING;
+}
+
+/* The HTTP door stays open while requests finish: it tells those who ask that the server is going, with a time
+ * to come again, which a closed port could not. */
+static void drain_http_when_idle(struct front *f)
+{
+    bool leaving = f->state == FRONT_DRAINING || f->state == FRONT_FLUSHING;
+    if (!leaving || f->http_draining || requests_live(f->requests) > 0)
+        return;
+    f->http_draining = true;
+    front_http_drain(f->http, on_drained, f);
 }
 
 /* While loading nothing has been accepted, so nobody is waited for: only what is written already
@@ -112,8 +137,11 @@ static void begin_drain(struct front *f)
     health_drain(f->health);
     reflection_drain(f->reflection);
     requests_drain(f->requests);
+    notify_stopping(&f->notify, f->config.shutdown_timeout_s + NOTIFY_SPARE_S);
     arm(f->deadline, patience_ms);
+    f->draining = 2;
     grpc_server_drain(f->server, on_drained, f);
+    drain_http_when_idle(f);
 }
 
 static void cut_off(struct front *f)
@@ -124,6 +152,7 @@ static void cut_off(struct front *f)
         f->exit_code = 1;
     }
     f->state = FRONT_FLUSHING;
+    drain_http_when_idle(f);
     arm(f->deadline, FLUSH_MS);
 }
 
@@ -158,6 +187,14 @@ static void on_hangup(evutil_socket_t number, short what, void *arg)
     if (f->state == FRONT_DRAINING || f->state == FRONT_FLUSHING)
         return;
     front_status_end_bar(&f->status);
+    if (f->config.tls) {
+        if (tls_reload(f->config.tls, &error) != STATUS_OK)
+            log_warn("SIGHUP: the certificate stays as it is: %s", error.text);
+        else
+            log_info("SIGHUP: the certificate was read again");
+        if (!f->config.reload->started->config_file)
+            return;
+    }
     if (reload_read(f->config.reload, &asked, &error) != STATUS_OK) {
         log_warn("SIGHUP: nothing is changed: %s", error.text);
         return;
@@ -199,6 +236,7 @@ static void on_news(evutil_socket_t fd, short what, void *arg)
             look_at_engine(f);
         request_event_close(e);
     }
+    drain_http_when_idle(f);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -208,6 +246,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     engine_thread_flush(f->engine);
     look_at_engine(f);
     requests_tick(f->requests, now);
+    front_http_tick(f->http, now);
+    drain_http_when_idle(f); /* a request that was cancelled ends without news */
+    notify_tick(&f->notify, now);
     const struct engine *engine = engine_thread_engine(f->engine);
     if (engine) {
         struct engine_thread_stats stats;
@@ -220,6 +261,48 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- open, run, close ---- */
+
+/* How the server is, for the health checks of the HTTP door. */
+static void tell_state(void *arg, struct openai_state *out)
+{
+    const struct front *f = arg;
+    struct engine_thread_stats stats;
+    switch (f->state) {
+    case FRONT_LOADING:
+        out->phase = OPENAI_LOADING;
+        if (engine_thread_state(f->engine) == ENGINE_FAILED)
+            out->phase = OPENAI_FAILED;
+        engine_thread_stats_read(f->engine, &stats);
+        out->progress = stats.progress;
+        requests_engine(f->requests, out->detail);
+        break;
+    case FRONT_SERVING: out->phase = OPENAI_SERVING; break;
+    case FRONT_DRAINING:
+    case FRONT_FLUSHING: out->phase = OPENAI_DRAINING; break;
+    }
+}
+
+static enum status open_http(struct front *f, struct error *error)
+{
+    struct front_http_config config = {
+        .base = f->base,
+        .host = f->config.host,
+        .port = f->config.http_port,
+        .limits = f->config.http_limits,
+        .keys = f->config.keys,
+        .tls = f->config.tls,
+        .chat_template = f->config.chat_template,
+        .ui = f->config.ui,
+        .metrics = f->config.metrics,
+        .metrics_public = f->config.metrics_public,
+        .served_name = f->config.served_name,
+        .requests = f->requests,
+        .request_metrics = &f->metrics,
+        .state = tell_state,
+        .arg = f,
+    };
+    return front_http_open(&f->http, &config, error);
+}
 
 static enum status open_server(struct front *f, struct error *error)
 {
@@ -253,6 +336,9 @@ static enum status open_server(struct front *f, struct error *error)
         .host = f->config.host,
         .port = f->config.port,
         .limits = f->config.limits,
+        .tls = f->config.tls,
+        .keys = f->config.keys,
+        .keys_allow = http_keys_allow,
     };
     return grpc_server_open(&f->server, &config, methods, METHODS, error);
 }
@@ -276,6 +362,7 @@ static enum status open_engine(struct front *f, struct error *error)
         return status;
     requests_attach(f->requests, f->engine);
     moering_v1_attach(f->service, f->server, f->engine);
+    front_http_attach(f->http, f->engine);
     int fd = engine_thread_fd(f->engine);
     if (fd < 0)
         return error_set(error, STATUS_IO, "cannot make an eventfd for the event queue");
@@ -288,6 +375,25 @@ static enum status open_engine(struct front *f, struct error *error)
     return STATUS_OK;
 }
 
+static void tell_ports(const struct front *f)
+{
+    const char *host = f->config.host, *secure = f->config.tls ? ", TLS" : "";
+    bool v6 = strchr(host, ':') != NULL;
+    fprintf(stderr, "moering: gRPC on %s%s%s:%u%s\n", v6 ? "[" : "", host, v6 ? "]" : "",
+            grpc_server_port(f->server), secure);
+    fprintf(stderr, "moering: HTTP on %s%s%s:%u%s\n", v6 ? "[" : "", host, v6 ? "]" : "",
+            front_http_port(f->http), secure);
+}
+
+/* A manager that cannot be told is no reason not to serve. */
+static void open_notify(struct front *f)
+{
+    struct error error = {0};
+    if (notify_open(&f->notify, getenv("NOTIFY_SOCKET"), getenv("WATCHDOG_USEC"),
+                    getenv("WATCHDOG_PID"), &error) != STATUS_OK)
+        log_warn("%s", error.text);
+}
+
 enum status front_open(struct front **out, const struct front_config *config, struct error *error)
 {
     enum status status = STATUS_NO_MEMORY;
@@ -295,6 +401,7 @@ enum status front_open(struct front **out, const struct front_config *config, st
     if (!f)
         goto fail;
     f->config = *config;
+    open_notify(f);
     f->base = event_base_new();
     if (!f->base)
         goto fail;
@@ -305,9 +412,10 @@ enum status front_open(struct front **out, const struct front_config *config, st
         status = open_server(f, error);
     if (status != STATUS_OK)
         goto fail;
-    bool v6 = strchr(config->host, ':') != NULL;
-    fprintf(stderr, "moering: gRPC on %s%s%s:%u\n", v6 ? "[" : "", config->host, v6 ? "]" : "",
-            grpc_server_port(f->server));
+    status = open_http(f, error);
+    if (status != STATUS_OK)
+        goto fail;
+    tell_ports(f);
     status = open_engine(f, error);
     if (status != STATUS_OK)
         goto fail;
@@ -341,6 +449,8 @@ void front_close(struct front *f)
     drop(f->sigint);
     drop(f->sighup);
     grpc_server_close(f->server);
+    front_http_close(f->http);
+    notify_close(&f->notify);
     engine_thread_close(f->engine);
     moering_v1_close(f->service);
     requests_close(f->requests);

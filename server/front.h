@@ -1,4 +1,4 @@
-/* The front thread: one event loop with the gRPC server, the engine thread's news, signals and
+/* The front thread: one event loop with the gRPC server, the HTTP server, the engine thread's news, signals and
  * timers. Owns the life of the process from the open port to the clean exit.
  *
  *     LOADING --model open--> SERVING --SIGTERM, SIGINT--> DRAINING --> exit
@@ -15,6 +15,7 @@
 
 #include "server/engine_thread.h"
 #include "server/grpc.h"
+#include "server/http/http.h"
 #include "server/reload.h"
 
 #ifdef __cplusplus
@@ -26,15 +27,22 @@ struct front;
 struct front_config {
     struct engine_thread_config engine;
     const char *host;
-    uint16_t port;
+    uint16_t port, http_port;
     struct grpc_limits limits;
+    struct http_limits http_limits;
+    const struct http_keys *keys; /* of both doors; NULL: everybody may come in; borrowed, as what follows */
+    struct tls *tls;              /* of both doors, read again on SIGHUP; NULL: plain */
+    bool ui;                      /* the dashboard at / */
+    const char *chat_template;    /* a text or the name of a built-in one; NULL: the model's own */
+    bool metrics, metrics_public; /* /metrics is there; needs no key */
     const char *served_name;
     uint32_t stall_timeout_s, shutdown_timeout_s;
     uint32_t status_interval_s; /* 0: no status lines */
     struct reload *reload;      /* what SIGHUP reads again; borrowed */
 };
 
-/* Opens the port, says so on standard error ("moering: gRPC on HOST:PORT"), and starts loading.
+/* Opens the port, says so on standard error ("moering: gRPC on HOST:PORT", "moering: HTTP on
+ * HOST:PORT"), and starts loading.
  * INVALID, IO: the address; NO_MEMORY. */
 enum status front_open(struct front **out, const struct front_config *config, struct error *error);
 /* Runs until shut down; returns the exit code: 0, or 1 if the model did not load or requests were

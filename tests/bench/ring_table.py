@@ -420,7 +420,7 @@ class Server:
     def __init__(self, programs, *flags):
         self.client = programs.client
         self.process = subprocess.Popen(
-            [programs.moering, "serve", TINY, "--grpc-port", "0", "--threads", "1",
+            [programs.moering, "serve", TINY, "--grpc-port", "0", "--port", "0", "--threads", "1",
              "--stream-layers", "off", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             text=True)
         self.address = None

@@ -75,13 +75,13 @@ class Stub:
 
 
 class Server:
-    """`moering serve` on a free port. Its standard error is kept in `log`, line by line."""
+    """`moering serve` on free ports. Its standard error is kept in `log`, line by line."""
 
     def __init__(self, program, *options, model=TINY, wait=True):
         self.log = []
-        self.port = None
+        self.port = self.http_port = None
         self.process = subprocess.Popen(
-            [program, "serve", model, "--grpc-port", "0", *map(str, options)],
+            [program, "serve", model, "--grpc-port", "0", "--port", "0", *map(str, options)],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace")
         atexit.register(self.process.kill)
         self.listening = threading.Event()
@@ -99,6 +99,9 @@ class Server:
             found = re.search(r"gRPC on \S+:(\d+)", line)
             if found:
                 self.port = int(found.group(1))
+            found = re.search(r"HTTP on \S+:(\d+)", line)
+            if found: # said after the other
+                self.http_port = int(found.group(1))
                 self.listening.set()
         self.listening.set()
 
