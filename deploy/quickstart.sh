@@ -5,8 +5,8 @@
 #     deploy/quickstart.sh           keeps serving until Ctrl-C
 #     deploy/quickstart.sh --once    stops after the answer
 #
-# MOERING_BUILD names another build folder (default: build/release in the checkout), MOERING_GRPC_PORT
-# another port (default: 8001).
+# MOERING_BUILD names another build folder (default: build/release in the checkout), MOERING_PORT and
+# MOERING_GRPC_PORT other ports (default: 8000 and 8001).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -41,7 +41,7 @@ if nvidia-smi -L >/dev/null 2>&1; then
 fi
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMOERING_TESTS=OFF \
     -DMOERING_CUDA=$cuda >/dev/null
-ninja -C "$build" --quiet moering moering-client
+ninja -C "$build" --quiet moering moering-client moering-bench
 
 log=$(mktemp)
 server=
@@ -80,7 +80,8 @@ printf '\n%s' "$question"
 "$build/bin/moering-client" generate --connect "$address" --wait 30 -p "$question" -n 16 --temperature 0
 printf '\n'
 "$build/bin/moering-client" stats --connect "$address"
-printf '\nServing on %s. Ask it something yourself:\n' "$address"
+printf '\nServing on %s, dashboard and OpenAI API on http://%s/ . Ask it something yourself:\n' "$address" \
+    "$(sed -n 's/.*HTTP on \([^ ]*\).*/\1/p' "$log" | head -n 1)"
 printf '    "%s/bin/moering-client" generate --connect %s -p "Ada lived near the" -n 60\n' "$build" "$address"
 if ! $once; then
     echo "Ctrl-C stops."

@@ -117,7 +117,7 @@ static const struct config_flag flags[] = {
     {"metrics-public", NULL, KIND_SWITCH, S, AT(metrics_public), "off", 0, 0, NULL, "on|off",
      "/metrics needs no key"},
     {"ui", NULL, KIND_SWITCH, S, AT(ui), "on", 0, 0, NULL, "on|off", "serve the dashboard at /"},
-    {"http-max-body-bytes", NULL, KIND_BYTES, S, AT(http_max_body_bytes), "64MiB", 0, 0, NULL,
+    {"http-max-body-bytes", NULL, KIND_BYTES, S, AT(http_max_body_bytes), "32MiB", 0, 0, NULL,
      "BYTES", "longest request body accepted"},
     {"http-max-connections", NULL, KIND_U32, S, AT(http_max_connections), "4096", 1, 1048576, NULL,
      "N", "open connections"},

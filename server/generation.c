@@ -33,8 +33,10 @@ void generation_close(struct generation *g)
 void generation_begin(const struct generation *g, struct request *r)
 {
     struct request_output *o = &r->output;
-    if (g->tokenizer)
+    if (g->tokenizer) {
         detokenizer_init(&o->detokenizer, g->tokenizer, !r->asked.keep_special);
+        detokenizer_continue(&o->detokenizer); /* the prompt */
+    }
     stop_text_init(&o->stop_text, &r->asked.stops, r->asked.include_stop);
     o->banned_count = 0;
     bool eos_ends = !r->asked.ignore_eos || r->asked.grammar;

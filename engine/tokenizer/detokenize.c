@@ -127,6 +127,12 @@ static size_t finish_push(struct detokenizer *d, char *out, size_t bytes)
                                                                     : bytes;
 }
 
+void detokenizer_continue(struct detokenizer *d)
+{
+    d->started = true;
+    d->stripped = d->tokenizer->decoder.strip_count;
+}
+
 size_t detokenizer_push(struct detokenizer *d, uint32_t id, char *out, size_t out_bytes)
 {
     const struct vocab *vocab = &d->tokenizer->vocab;

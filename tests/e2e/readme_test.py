@@ -5,7 +5,7 @@ The copy lies in a folder whose name has a space and a quote in it, as somebody'
 `deploy/quickstart.sh` is started as written and serves while the later commands run; then it gets
 Ctrl-C. `tests/run.sh` is what is running this, so of it only the --help-like refusal is checked.
 
-The README's commands name port 8001; where something else has it, this exits with 77 (skipped).
+The README's commands name ports 8000 and 8001; where something else has one, this exits with 77 (skipped).
 """
 
 import os
@@ -20,7 +20,7 @@ import time
 import unittest
 
 ROOT = os.environ["MOERING_SOURCE_DIR"]
-PORT, SKIP = 8001, 77
+PORTS, SKIP = (8000, 8001), 77
 
 
 def tracked_files():
@@ -91,6 +91,7 @@ class Readme(unittest.TestCase):
     def start_quickstart(self, line):
         environment = dict(os.environ)
         environment.pop("MOERING_BUILD", None)
+        environment.pop("MOERING_PORT", None) # the README's commands name the standard ports
         type(self).server = subprocess.Popen(line, shell=True, cwd=self.tree, stdout=self.log,
                                              stderr=subprocess.STDOUT, env=environment,
                                              start_new_session=True)
@@ -139,8 +140,8 @@ class Readme(unittest.TestCase):
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         output = done.stdout.decode()
         self.assertEqual(done.returncode, 0, output)
-        for part in ("A: 82", "gRPC on 127.0.0.1:%d" % PORT, "hits",
-                     "Serving on 127.0.0.1:%d" % PORT):
+        for part in ("A: 82", "HTTP on 127.0.0.1:%d" % PORTS[0], "gRPC on 127.0.0.1:%d" % PORTS[1], "hits",
+                     "Serving on 127.0.0.1:%d" % PORTS[1]):
             self.assertIn(part, output)
 
     def test_links_lead_somewhere(self):
@@ -157,7 +158,8 @@ class Readme(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not port_is_free(PORT):
-        print("skipped: port %d of 127.0.0.1, which the README's commands use, is taken" % PORT)
+    taken = [port for port in PORTS if not port_is_free(port)]
+    if taken:
+        print("skipped: port %d of 127.0.0.1, which the README's commands use, is taken" % taken[0])
         sys.exit(SKIP)
     unittest.main()

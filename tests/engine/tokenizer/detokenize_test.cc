@@ -1,5 +1,7 @@
 #include "engine/tokenizer/detokenize.h"
 
+#include <string.h>
+
 #include <random>
 
 #include "fixtures.h"
@@ -69,6 +71,25 @@ TEST(Detokenize, TheFirstSpaceGoesAndOnlyTheFirst)
     EXPECT_EQ(" bb", decode(t.get(), {' ', ' ', 257}));
     EXPECT_EQ("<s> a", decode(t.get(), {258, 256}, false));
     EXPECT_EQ("a", decode(t.get(), {258, 256}, true));
+}
+
+TEST(Detokenize, WhatContinuesATextKeepsItsSpace)
+{
+    for (const char *first : {"Strip", "Metaspace"}) {
+        Tokenizer t = strcmp(first, "Strip") == 0 ? open_text(byte_tokens(false))
+                                                  : open_golden("metaspace_first");
+        uint32_t word = strcmp(first, "Strip") == 0 ? 256 : tokenizer_token_id(t.get(), "▁a");
+        ASSERT_NE(TOKEN_NONE, word);
+        for (bool goes_on : {false, true}) {
+            struct detokenizer d;
+            detokenizer_init(&d, t.get(), true);
+            if (goes_on)
+                detokenizer_continue(&d);
+            std::vector<char> room(detokenizer_room(t.get()));
+            size_t n = detokenizer_push(&d, word, room.data(), room.size());
+            EXPECT_EQ(goes_on ? " a" : "a", std::string(room.data(), n)) << first;
+        }
+    }
 }
 
 TEST(Detokenize, PushesGiveWholeCharactersAsSoonAsTheyAreThere)
