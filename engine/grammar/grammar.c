@@ -17,6 +17,8 @@ static enum status compile(struct grammar **out, struct rules *rules, uint32_t r
     *out = NULL;
     if (status == STATUS_OK) {
         grammar = calloc(1, sizeof *grammar);
+        if (grammar)
+            grammar->holders = 1;
         status = grammar ? automaton_open(&grammar->automaton, rules, root, error)
                          : error_set(error, STATUS_NO_MEMORY, "no memory for a grammar");
     }
@@ -96,9 +98,15 @@ enum status grammar_open_gbnf(struct grammar **out, const char *text, size_t byt
     return compile(out, &rules, root, status, error);
 }
 
+struct grammar *grammar_keep(struct grammar *grammar)
+{
+    __atomic_fetch_add(&grammar->holders, 1, __ATOMIC_RELAXED);
+    return grammar;
+}
+
 void grammar_close(struct grammar *grammar)
 {
-    if (!grammar)
+    if (!grammar || __atomic_fetch_sub(&grammar->holders, 1, __ATOMIC_ACQ_REL) > 1)
         return;
     automaton_close(grammar->automaton);
     free(grammar);

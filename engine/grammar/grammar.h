@@ -40,6 +40,8 @@ enum status grammar_open_choice(struct grammar **out, const char *const *texts, 
 /* Rules in GBNF's notation; the text begins at `root`. */
 enum status grammar_open_gbnf(struct grammar **out, const char *text, size_t bytes,
                               struct error *error);
+/* One more holder, who closes it too: a grammar goes with its last holder, on whichever thread. */
+struct grammar *grammar_keep(struct grammar *grammar);
 void grammar_close(struct grammar *grammar); /* accepts NULL */
 
 struct tokenizer;

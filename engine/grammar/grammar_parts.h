@@ -14,6 +14,7 @@ extern "C" {
 
 struct grammar {
     struct automaton *automaton;
+    uint32_t holders; /* changed by atomic operations alone: they may be on different threads */
 };
 
 struct grammar_vocab {

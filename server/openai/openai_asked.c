@@ -310,7 +310,7 @@ static bool fill_lists(const struct openai_asked *a, struct request_asked *out)
     return true;
 }
 
-bool openai_asked_fill(const struct openai_asked *a, const struct openai_prompt *prompt, uint32_t i,
+bool openai_asked_fill(struct openai_asked *a, const struct openai_prompt *prompt, uint32_t i,
                        struct request_asked *out, struct openai_refusal *refusal)
 {
     out->sampling = a->sampling;

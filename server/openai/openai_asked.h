@@ -78,7 +78,7 @@ bool openai_asked_prompts(struct openai_asked *asked, uint32_t count,
 bool openai_asked_is_empty(const struct openai_asked *asked);
 /* The choice number `i` (from 0, below n) of the prompt: seeds differ by i. `out` is of
  * request_open. False: refused, `out` may be half filled. */
-bool openai_asked_fill(const struct openai_asked *asked, const struct openai_prompt *prompt,
+bool openai_asked_fill(struct openai_asked *asked, const struct openai_prompt *prompt,
                        uint32_t i, struct request_asked *out, struct openai_refusal *refusal);
 
 /* The names of all shared fields, known and refused ones; for openai_log_unknown. */

@@ -170,42 +170,46 @@ static enum status open_choice(struct grammar **out, const json_t *list, struct 
     return status;
 }
 
-bool openai_grammar_compile(const struct openai_grammar *g, struct grammar **out,
+static enum status compile(const struct openai_grammar *g, struct grammar **out,
+                           struct error *error)
+{
+    switch (g->kind) {
+    case OPENAI_GRAMMAR_NONE:
+        break;
+    case OPENAI_GRAMMAR_OBJECT:
+        return grammar_open_json_object(out, error);
+    case OPENAI_GRAMMAR_SCHEMA:
+        return grammar_open_json_schema(out, g->value, error);
+    case OPENAI_GRAMMAR_REGEX:
+        return grammar_open_regex(out, json_string_value(g->value), json_string_length(g->value),
+                                  error);
+    case OPENAI_GRAMMAR_CHOICE:
+        return open_choice(out, g->value, error);
+    case OPENAI_GRAMMAR_GBNF:
+        return grammar_open_gbnf(out, json_string_value(g->value), json_string_length(g->value),
+                                 error);
+    }
+    return STATUS_OK;
+}
+
+bool openai_grammar_compile(struct openai_grammar *g, struct grammar **out,
                             struct openai_refusal *refusal)
 {
     struct error error = {{0}};
-    enum status status = STATUS_OK;
     *out = NULL;
-    switch (g->kind) {
-    case OPENAI_GRAMMAR_NONE:
-        return true;
-    case OPENAI_GRAMMAR_OBJECT:
-        status = grammar_open_json_object(out, &error);
-        break;
-    case OPENAI_GRAMMAR_SCHEMA:
-        status = grammar_open_json_schema(out, g->value, &error);
-        break;
-    case OPENAI_GRAMMAR_REGEX:
-        status = grammar_open_regex(out, json_string_value(g->value), json_string_length(g->value),
-                                    &error);
-        break;
-    case OPENAI_GRAMMAR_CHOICE:
-        status = open_choice(out, g->value, &error);
-        break;
-    case OPENAI_GRAMMAR_GBNF:
-        status = grammar_open_gbnf(out, json_string_value(g->value), json_string_length(g->value),
-                                   &error);
-        break;
+    if (!g->compiled && compile(g, &g->compiled, &error) != STATUS_OK) {
+        /* NO_MEMORY is also what a grammar beyond its bound is: asking again would not help. */
+        error_prefix(&error, "%s", g->param);
+        return openai_refuse(refusal, HTTP_BAD_VALUE, g->param, "%s", error.text);
     }
-    if (status == STATUS_OK)
-        return true;
-    /* NO_MEMORY is also what a grammar beyond its bound is: asking again would not help. */
-    error_prefix(&error, "%s", g->param);
-    return openai_refuse(refusal, HTTP_BAD_VALUE, g->param, "%s", error.text);
+    if (g->compiled)
+        *out = grammar_keep(g->compiled);
+    return true;
 }
 
 void openai_grammar_reset(struct openai_grammar *g)
 {
     json_decref(g->parsed);
+    grammar_close(g->compiled);
     *g = (struct openai_grammar){.kind = OPENAI_GRAMMAR_NONE};
 }

@@ -1,8 +1,8 @@
 /* Structured output as clients ask for it (response_format, structured_outputs) to a compiled
  * grammar.
  *
- * Reading names what is asked for and refuses what cannot be; compiling is apart, since each
- * choice of an answer owns a grammar of its own. What a schema may hold is the grammar's
+ * Reading names what is asked for and refuses what cannot be; compiling is apart and done
+ * once: the choices of an answer share what came of it. What a schema may hold is the grammar's
  * business (engine/grammar/README.md): a keyword outside of it is refused by name. */
 #ifndef MOERING_SERVER_OPENAI_OPENAI_GRAMMAR_H
 #define MOERING_SERVER_OPENAI_OPENAI_GRAMMAR_H
@@ -28,12 +28,14 @@ struct openai_grammar {
     const char *param;   /* which field asked for it */
     const json_t *value; /* schema, string or list of strings; borrowed from the body */
     json_t *parsed;      /* owned: a schema that came as a string */
+    struct grammar *compiled; /* owned; NULL: not yet */
 };
 
 /* False: refused. Of response_format and structured_outputs at most one may ask for anything. */
 bool openai_grammar_read(struct openai_grammar *out, const struct openai_fields *f);
-/* *out stays NULL for NONE. False: refused. */
-bool openai_grammar_compile(const struct openai_grammar *g, struct grammar **out,
+/* *out stays NULL for NONE. False: refused. Compiled once; each further call gives the same to one more
+ * holder. */
+bool openai_grammar_compile(struct openai_grammar *g, struct grammar **out,
                             struct openai_refusal *refusal);
 void openai_grammar_reset(struct openai_grammar *g); /* accepts a zeroed one */
 

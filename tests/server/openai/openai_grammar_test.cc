@@ -44,6 +44,16 @@ TEST(OpenaiGrammar, NothingAndTextAreFree)
     }
 }
 
+TEST(OpenaiGrammar, ChoicesShareWhatWasCompiledOnce)
+{
+    Grammar g(R"({"response_format":{"type":"json_object"}})");
+    ASSERT_TRUE(g.Compile());
+    struct grammar *again = nullptr;
+    ASSERT_TRUE(openai_grammar_compile(&g.grammar, &again, &g.refusal));
+    EXPECT_EQ(g.compiled, again);
+    grammar_close(again);
+}
+
 TEST(OpenaiGrammar, EveryFormCompiles)
 {
     const struct {
