@@ -106,8 +106,8 @@ static enum status send_echo(struct grpc_call *call, const Moering__V1__Generate
     if (!engine_tokenizer(engine))
         return STATUS_OK;
     size_t bytes;
-    char *text = moering_v1_detokenize(engine_tokenizer(engine), m->tokens->ids, m->tokens->n_ids,
-                                       m->keep_special, &bytes);
+    char *text = detokenize(engine_tokenizer(engine), m->tokens->ids, m->tokens->n_ids,
+                            !m->keep_special, &bytes);
     enum status status = text ? generate_send_text(call, text, bytes) : STATUS_NO_MEMORY;
     free(text);
     return status;

@@ -81,31 +81,6 @@ done:
     pb_arena_reset(&answer);
 }
 
-char *moering_v1_detokenize(const struct tokenizer *tokenizer, const uint32_t *ids, size_t count,
-                            bool keep_special, size_t *bytes)
-{
-    size_t room = detokenizer_room(tokenizer);
-    size_t capacity = 4 * room + 8 * count, used = 0;
-    char *text = malloc(capacity);
-    struct detokenizer d;
-    detokenizer_init(&d, tokenizer, !keep_special);
-    for (size_t i = 0; text && i <= count; i++) {
-        if (capacity - used < room) {
-            capacity = 2 * capacity + room;
-            char *grown = realloc(text, capacity);
-            if (!grown)
-                free(text);
-            text = grown;
-            if (!text)
-                break;
-        }
-        used += i < count ? detokenizer_push(&d, ids[i], text + used, capacity - used)
-                          : detokenizer_finish(&d, text + used, capacity - used);
-    }
-    *bytes = used;
-    return text;
-}
-
 void moering_v1_detokenize_call(struct grpc_call *call, const uint8_t *bytes, size_t size)
 {
     const struct tokenizer *tokenizer = need_tokenizer(call);
@@ -127,7 +102,7 @@ void moering_v1_detokenize_call(struct grpc_call *call, const uint8_t *bytes, si
             goto done;
         }
     size_t text_bytes = 0;
-    text = moering_v1_detokenize(tokenizer, m->tokens, m->n_tokens, m->keep_special, &text_bytes);
+    text = detokenize(tokenizer, m->tokens, m->n_tokens, !m->keep_special, &text_bytes);
     if (!text) {
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory for the text");
         goto done;

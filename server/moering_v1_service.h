@@ -24,10 +24,6 @@ const struct engine *moering_v1_ready(struct moering_v1 *service, struct grpc_ca
 ProtobufCMessage *moering_v1_unpack(struct grpc_call *call, struct pb_arena *arena,
                                     const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
                                     size_t size);
-/* Text of ids as a whole; malloc'ed, NULL: out of memory. INVALID ids are the caller's to check. */
-char *moering_v1_detokenize(const struct tokenizer *tokenizer, const uint32_t *ids, size_t count,
-                            bool keep_special, size_t *bytes);
-
 void moering_v1_tokenize(struct grpc_call *call, const uint8_t *bytes, size_t size);
 void moering_v1_detokenize_call(struct grpc_call *call, const uint8_t *bytes, size_t size);
 void moering_v1_get_model(struct grpc_call *call, const uint8_t *bytes, size_t size);

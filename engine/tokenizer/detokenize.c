@@ -8,6 +8,7 @@
  * Invariant: held_bytes <= 3, and what is held is a proper prefix of some UTF-8 character. */
 #include "engine/tokenizer/detokenize.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/tokenizer/tokenizer_parts.h"
@@ -162,4 +163,29 @@ size_t detokenizer_finish(struct detokenizer *d, char *out, size_t out_bytes)
 {
     CHECK(out_bytes >= detokenizer_room(d->tokenizer));
     return finish_push(d, out, drop_held(d, out));
+}
+
+char *detokenize(const struct tokenizer *tokenizer, const uint32_t *ids, size_t count,
+                 bool skip_special, size_t *bytes)
+{
+    size_t room = detokenizer_room(tokenizer);
+    size_t capacity = 4 * room + 8 * count, used = 0;
+    char *text = malloc(capacity);
+    struct detokenizer d;
+    detokenizer_init(&d, tokenizer, skip_special);
+    for (size_t i = 0; text && i <= count; i++) {
+        if (capacity - used < room) {
+            capacity = 2 * capacity + room;
+            char *grown = realloc(text, capacity);
+            if (!grown)
+                free(text);
+            text = grown;
+            if (!text)
+                break;
+        }
+        used += i < count ? detokenizer_push(&d, ids[i], text + used, capacity - used)
+                          : detokenizer_finish(&d, text + used, capacity - used);
+    }
+    *bytes = used;
+    return text;
 }

@@ -35,6 +35,9 @@ void detokenizer_continue(struct detokenizer *d);
 size_t detokenizer_push(struct detokenizer *d, uint32_t id, char *out, size_t out_bytes);
 /* At the end of a sequence: U+FFFD for a character that never ended. */
 size_t detokenizer_finish(struct detokenizer *d, char *out, size_t out_bytes);
+/* The text of a whole list; malloc'ed, not NUL-terminated. NULL: out of memory. */
+char *detokenize(const struct tokenizer *tokenizer, const uint32_t *ids, size_t count,
+                 bool skip_special, size_t *bytes);
 /* The most bytes that one push can write for any id of this tokenizer. */
 size_t detokenizer_room(const struct tokenizer *tokenizer);
 

@@ -64,8 +64,8 @@ static bool decode_ids(const struct decoder *d, const json_t *list, const char *
         return false;
     if (!d->asked->echo || !d->model->tokenizer)
         return true;
-    out->echo = openai_text_of(d->model->tokenizer, out->ids, out->count, d->asked->keep_special,
-                               &out->echo_bytes);
+    out->echo = detokenize(d->model->tokenizer, out->ids, out->count, !d->asked->keep_special,
+                           &out->echo_bytes);
     return out->echo || no_memory(d);
 }
 

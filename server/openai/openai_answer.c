@@ -81,8 +81,13 @@ bool openai_choice_open(struct openai_choice_state *c, const struct openai_answe
 {
     *c = (struct openai_choice_state){.index = index, .prompt = prompt};
     c->said = request_event_open(0);
-    return c->said && (a->chat || !a->asked->sampling.logprobs ||
-                       openai_offset_open(&c->offset, a->tokenizer, a->asked->keep_special));
+    if (!c->said || a->chat || !a->asked->sampling.logprobs)
+        return c->said != NULL;
+    if (!openai_offset_open(&c->offset, a->tokenizer, a->asked->keep_special))
+        return false;
+    if (a->tokenizer && !a->asked->echo) /* as the text of the answer */
+        detokenizer_continue(&c->offset.detokenizer);
+    return true;
 }
 
 void openai_choice_close(struct openai_choice_state *c)

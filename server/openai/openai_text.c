@@ -4,31 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-char *openai_text_of(const struct tokenizer *tokenizer, const uint32_t *ids, size_t count,
-                     bool keep_special, size_t *bytes)
-{
-    size_t room = detokenizer_room(tokenizer);
-    size_t capacity = 4 * room + 8 * count, used = 0;
-    char *text = malloc(capacity);
-    struct detokenizer d;
-    detokenizer_init(&d, tokenizer, !keep_special);
-    for (size_t i = 0; text && i <= count; i++) {
-        if (capacity - used < room) {
-            capacity = 2 * capacity + room;
-            char *grown = realloc(text, capacity);
-            if (!grown)
-                free(text);
-            text = grown;
-            if (!text)
-                break;
-        }
-        used += i < count ? detokenizer_push(&d, ids[i], text + used, capacity - used)
-                          : detokenizer_finish(&d, text + used, capacity - used);
-    }
-    *bytes = used;
-    return text;
-}
-
 bool openai_offset_open(struct openai_offset *o, const struct tokenizer *tokenizer,
                         bool keep_special)
 {

@@ -1,4 +1,4 @@
-/* Token ids to text on the front's side: whole texts, where each token begins in the text, and
+/* Token ids to text on the front's side: where each token begins in the text, and
  * what a token is called in lists of log-probabilities. */
 #ifndef MOERING_SERVER_OPENAI_OPENAI_TEXT_H
 #define MOERING_SERVER_OPENAI_OPENAI_TEXT_H
@@ -9,11 +9,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* The text of ids as a whole; malloc'ed, not NUL-terminated. NULL: out of memory. Every id is
- * below the vocabulary. */
-char *openai_text_of(const struct tokenizer *tokenizer, const uint32_t *ids, size_t count,
-                     bool keep_special, size_t *bytes);
 
 /* Characters of the text that came before a token: code points, as clients in Python count. */
 struct openai_offset {

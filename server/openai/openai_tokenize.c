@@ -137,7 +137,7 @@ static bool decode_tokens(const struct openai_fields *f, const struct openai_mod
                                      f->refusal);
     if (!ids)
         return false;
-    char *text = openai_text_of(model->tokenizer, ids, count, true, &bytes);
+    char *text = detokenize(model->tokenizer, ids, count, false, &bytes);
     free(ids);
     if (!text)
         return openai_refuse(f->refusal, HTTP_UNAVAILABLE, NULL, "out of memory for the text");

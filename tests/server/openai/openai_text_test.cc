@@ -10,7 +10,7 @@ using openai_test::Tokenizer;
 std::string TextOf(const Tokenizer &t, const std::vector<uint32_t> &ids, bool keep_special = false)
 {
     size_t bytes;
-    char *text = openai_text_of(t.get(), ids.data(), ids.size(), keep_special, &bytes);
+    char *text = detokenize(t.get(), ids.data(), ids.size(), !keep_special, &bytes);
     std::string out(text, bytes);
     free(text);
     return out;
