@@ -380,7 +380,11 @@ void Schedule::finish()
 TEST(MemorySimulation, EveryScheduleKeepsEveryInvariant)
 {
     const File file;
+#ifdef __SANITIZE_THREAD__
+    constexpr uint32_t schedules = 1000;
+#else
     constexpr uint32_t schedules = 10000;
+#endif
     log_set_level(LOG_ERROR); /* page-locking is refused to thousands of them */
     Totals totals;
     for (uint64_t seed = 1; seed <= schedules; seed++) {
