@@ -1,5 +1,5 @@
-/* Linear search: values cluster in the low buckets, and twenty comparisons cost less than they would to
- * plan. */
+/* Linear search: values cluster in the low buckets, and twenty comparisons cost less than they
+ * would to plan. */
 #include "server/metrics/histogram.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* A histogram in Prometheus' sense: counts of values at or below fixed bounds, their sum. One thread. */
+/* A histogram in Prometheus' sense: counts of values at or below fixed bounds, their sum. One
+ * thread. */
 #ifndef MOERING_SERVER_METRICS_HISTOGRAM_H
 #define MOERING_SERVER_METRICS_HISTOGRAM_H
 
@@ -13,7 +14,7 @@ enum { HISTOGRAM_BOUNDS_MAX = 32 };
 struct histogram {
     const double *bounds; /* ascending; borrowed */
     uint32_t count;       /* of bounds, at most HISTOGRAM_BOUNDS_MAX */
-    uint64_t in[HISTOGRAM_BOUNDS_MAX + 1]; /* values in (bounds[i - 1], bounds[i]]; the last: above all */
+    uint64_t in[HISTOGRAM_BOUNDS_MAX + 1]; /* values in (bounds[i - 1], bounds[i]]; the last: above */
     uint64_t observed;
     double sum;
 };

@@ -9,6 +9,7 @@ static const double token_time_bounds[] = {.01, .025, .05, .075, .1, .15, .2, .3
                                            .75, 1,    2.5, 5,    7.5, 10, 20, 40, 80};
 static const double request_time_bounds[] = {.3, .5, .8, 1,  1.5, 2,   2.5, 5,   10,  15,  20,
                                              30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
+static const double choice_bounds[] = {1, 2, 5, 10, 20};
 
 #define BOUNDS(array) (array), sizeof(array) / sizeof((array)[0])
 
@@ -21,6 +22,8 @@ void request_metrics_init(struct request_metrics *m, uint32_t max_model_len)
             histogram_init(&m->histogram[i], BOUNDS(ttft_bounds));
         else if (i == REQUEST_ITL || i == REQUEST_TPOT)
             histogram_init(&m->histogram[i], BOUNDS(token_time_bounds));
+        else if (i == REQUEST_CHOICES)
+            histogram_init(&m->histogram[i], BOUNDS(choice_bounds));
         else if (i <= REQUEST_DECODE)
             histogram_init(&m->histogram[i], BOUNDS(request_time_bounds));
         else
@@ -42,7 +45,8 @@ void request_timing_begin(struct request_timing *t, const struct request_asked *
                           uint64_t now_ns)
 {
     *t = (struct request_timing){.begin_ns = now_ns, .max_tokens = asked->max_tokens,
-                                 .has_max_tokens = asked->has_max_tokens};
+                                 .has_max_tokens = asked->has_max_tokens,
+                                 .choices = asked->choices};
 }
 
 static void take_tokens(struct request_metrics *m, struct request_timing *t, uint32_t count,
@@ -65,9 +69,9 @@ static void take_end(struct request_metrics *m, const struct request_timing *t,
                      const struct request_event *e, uint64_t now_ns)
 {
     const struct request_usage *u = &e->usage;
-    m->prompt_tokens += u->prompt_tokens;
     if (e->finish == FINISH_FAILED) {
-        m->failed++;
+        if (e->status == STATUS_DEADLINE)
+            request_metrics_aborted(m, t, now_ns);
         return;
     }
     m->ended[e->finish == FINISH_STOP ? REQUEST_END_STOP : REQUEST_END_LENGTH]++;
@@ -81,6 +85,8 @@ static void take_end(struct request_metrics *m, const struct request_timing *t,
     observe(m, REQUEST_OUTPUT_TOKENS_MAX, u->completion_tokens);
     if (t->has_max_tokens)
         observe(m, REQUEST_MAX_TOKENS, t->max_tokens);
+    if (t->choices)
+        observe(m, REQUEST_CHOICES, t->choices);
     if (t->tokens > 1)
         observe(m, REQUEST_TPOT, seconds(t->last_ns - t->first_ns) / (t->tokens - 1));
 }
@@ -88,7 +94,6 @@ static void take_end(struct request_metrics *m, const struct request_timing *t,
 void request_metrics_event(struct request_metrics *m, struct request_timing *t,
                            const struct request_event *event, uint64_t now_ns)
 {
-    m->output_tokens += event->token_count;
     if (event->token_count > 0)
         take_tokens(m, t, event->token_count, now_ns);
     if (event->finish != FINISH_NONE)

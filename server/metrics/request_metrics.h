@@ -1,8 +1,9 @@
-/* Figures of requests, by the names and buckets that vLLM's dashboards read: taken where requests begin, tell
- * and end (server/requests.c), shown by the metrics page. Front thread only; no IO.
+/* Figures of requests, by the names and buckets that vLLM's dashboards read: taken where requests
+ * begin, tell and end (server/requests.c), shown by the metrics page. Front thread only; no IO.
  *
- * Times are of this server: from the submit of a request to the events that the front thread handles. Tokens
- * of one event came from one step, unless the front was behind; they share its time evenly. */
+ * Times are of this server: from the submit of a request to the events that the front thread
+ * handles. Tokens of one event came from one step, unless the front was behind; they share its time
+ * evenly. */
 #ifndef MOERING_SERVER_METRICS_REQUEST_METRICS_H
 #define MOERING_SERVER_METRICS_REQUEST_METRICS_H
 
@@ -27,6 +28,7 @@ enum request_histogram {
     REQUEST_OUTPUT_TOKENS,
     REQUEST_OUTPUT_TOKENS_MAX, /* most of its choices: one request is one choice here */
     REQUEST_MAX_TOKENS,       /* asked for */
+    REQUEST_CHOICES,          /* asked for by a call (n), told once for all its choices */
     REQUEST_HISTOGRAMS
 };
 
@@ -35,8 +37,6 @@ enum request_end { REQUEST_END_STOP, REQUEST_END_LENGTH, REQUEST_END_ABORT, REQU
 struct request_metrics {
     struct histogram histogram[REQUEST_HISTOGRAMS];
     uint64_t ended[REQUEST_ENDS];
-    uint64_t failed;
-    uint64_t prompt_tokens, output_tokens;
     double token_bounds[HISTOGRAM_BOUNDS_MAX];
     uint32_t token_bound_count;
 };
@@ -49,12 +49,15 @@ struct request_timing {
     uint64_t begin_ns, first_ns, last_ns;
     uint32_t tokens;
     uint32_t max_tokens;
+    uint32_t choices;
     bool has_max_tokens;
 };
 
 void request_timing_begin(struct request_timing *t, const struct request_asked *asked,
                           uint64_t now_ns);
-/* Any event of a request, its last one included. */
+/* Any event of a request, its last one included. What passed its deadline counts as aborted, what
+ * the server failed or refused counts nowhere here: vLLM has no such end, and the batcher counts
+ * them. */
 void request_metrics_event(struct request_metrics *m, struct request_timing *t,
                            const struct request_event *event, uint64_t now_ns);
 /* A request that the server or its client ended. */

@@ -23,7 +23,7 @@ from deploy_files import (ROOT, board_queries, concrete, documents, metric_names
 MOERING = sys.argv[1]
 MODEL = os.path.join(ROOT, "deploy", "models", "tiny")
 NAME = "board-test"
-KEY = "a key of the test"
+KEY = "key-of-the-test"
 SCRAPES = 12 # a second apart: the windows of the boards hold ten
 
 
