@@ -127,6 +127,7 @@ static void read_place(struct io_thread *self, struct io_place *place)
 static void *run(void *arg)
 {
     struct io_thread *self = arg;
+    pthread_setname_np(pthread_self(), "moering-io"); /* what top -H shows */
     pthread_mutex_lock(&self->lock);
     for (;;) {
         struct io_place *place = next_place(self);

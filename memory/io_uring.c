@@ -403,6 +403,7 @@ static bool all_free(const struct io_uring_reader *self)
 static void *run(void *arg)
 {
     struct io_uring_reader *self = arg;
+    pthread_setname_np(pthread_self(), "moering-io"); /* what top -H shows */
     pthread_mutex_lock(&self->lock);
     for (;;) {
         uint64_t rest_ns = fill_ring(self);

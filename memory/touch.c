@@ -68,6 +68,7 @@ static void *run(void *arg)
     char text[32], unknown[64];
     int cause;
     struct sched_param lowest = {.sched_priority = 0};
+    pthread_setname_np(pthread_self(), "moering-touch"); /* what top -H shows */
     pthread_setschedparam(pthread_self(), SCHED_IDLE, &lowest); /* a wish */
     uint64_t begin = clock_now_ns(), bytes = touch_all(touch, &cause);
     double seconds = (double)(clock_now_ns() - begin) / 1e9;

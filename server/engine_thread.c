@@ -223,6 +223,7 @@ static void run(struct engine_thread *t)
 static void *engine_thread_main(void *arg)
 {
     struct engine_thread *t = arg;
+    pthread_setname_np(pthread_self(), "moering-engine"); /* what top -H shows */
     if (load(t))
         run(t);
     return NULL;

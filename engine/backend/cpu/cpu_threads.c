@@ -143,6 +143,7 @@ static void *worker_main(void *p)
     struct worker *self = p;
     struct cpu_threads *pool = self->pool;
     uint64_t spin_ns = SPIN_NS;
+    pthread_setname_np(pthread_self(), "moering-cpu"); /* what top -H shows */
     while (!atomic_load(&pool->closing)) {
         take_parts(pool, self->number);
         if (!spin(pool, something_to_do, &spin_ns))
