@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""Makes the README's pictures of the dashboard: serves the built-in model, keeps it busy, looks at it.
+"""Makes the README's pictures of the dashboard and of moering-bench's report: serves the built-in model, keeps
+it busy, looks at it; then lets the moering-bench that lies beside the program measure it.
 
     screenshots.py FOLDER (MOERING | URL) [SECONDS]
 
-Writes dashboard-dark.png, dashboard-light.png and dashboard-phone.png, each below 300 kB, to FOLDER. With a
-URL it looks at that server. SECONDS, 75 unless told, is how long there is work before the first picture.
+Writes dashboard-dark.png, dashboard-light.png, dashboard-phone.png and report.png, each below 300 kB, to FOLDER.
+With a URL it looks at that server, at its dashboard alone. SECONDS, 75 unless told, is how long there is work before the first picture.
 """
 import json
 import os
@@ -12,6 +13,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -65,6 +67,28 @@ def ask_in_page(browser, text):
         time.sleep(0.1)
 
 
+def save(browser, folder, name):
+    path = os.path.join(folder, name + ".png")
+    browser.driver.save_screenshot(path)
+    size = os.path.getsize(path)
+    print("%s  %d bytes" % (path, size))
+    assert size < BYTES_MAX, "above %d bytes" % BYTES_MAX
+
+
+def picture_report(browser, folder, program, url):
+    with tempfile.TemporaryDirectory() as scratch:
+        page = os.path.join(scratch, "report.html")
+        subprocess.run([os.path.join(os.path.dirname(program), "moering-bench"), "--base-url", url.rstrip("/"),
+                        "--sweep-concurrency", "1,2,4,8,16", "--num-prompts", "60", "--random-input-len", "16",
+                        "--random-output-len", "60", "--ignore-eos", "--disable-tqdm", "--html", page],
+                       check=True, stdout=subprocess.DEVNULL)
+        browser.media("light", reduced_motion=True)
+        browser.size(1280, 1180, 1)
+        browser.open("file://" + page)
+        time.sleep(1.5)
+        save(browser, folder, "report")
+
+
 def main():
     if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
@@ -83,11 +107,11 @@ def main():
             browser.media(theme, reduced_motion=False)
             browser.size(width, height, scale)
             time.sleep(1.5)
-            path = os.path.join(folder, name + ".png")
-            browser.driver.save_screenshot(path)
-            size = os.path.getsize(path)
-            print("%s  %d bytes" % (path, size))
-            assert size < BYTES_MAX, "above %d bytes" % BYTES_MAX
+            save(browser, folder, name)
+        stop.set()
+        time.sleep(1)
+        if process:
+            picture_report(browser, folder, target, url)
     finally:
         stop.set()
         browser.close()
