@@ -124,6 +124,8 @@ struct config {
     /* all */
     bool json;
     const char *text, *connect;
+    bool tls, insecure; /* health */
+    const char *ca;
     uint32_t log_level, status_interval;
     const char *config_file;
 

@@ -225,6 +225,13 @@ static const struct config_flag flags[] = {
      "tokens per second to be reached; 0: show what each size gives"},
     {"connect", NULL, KIND_STRING, CONFIG_HEALTH, AT(connect), "127.0.0.1:8001", 0, 0, NULL,
      "HOST:PORT", "server to ask"},
+    {"tls", NULL, KIND_SWITCH, CONFIG_HEALTH, AT(tls), "off", 0, 0, NULL, "on|off",
+     "the server speaks TLS; on where MOERING_SSL_CERTFILE is set, for a server of the same environment"},
+    {"ca", NULL, KIND_STRING, CONFIG_HEALTH, AT(ca), NULL, 0, 0, NULL, "FILE",
+     "TLS; certificates (PEM) to trust instead of the system's"},
+    {"insecure", NULL, KIND_SWITCH, CONFIG_HEALTH, AT(insecure), "off", 0, 0, NULL, "on|off",
+     "TLS; do not ask whose certificate it is; on for this machine's own address when "
+     "MOERING_SSL_CERTFILE turned TLS on"},
 
     {"n-prompt", "-p", KIND_STRING, B, AT(n_prompt), "512", 0, 0, NULL, "N,N,...",
      "measure prompts of so many tokens; 0: none"},

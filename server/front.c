@@ -14,6 +14,7 @@
 #include "server/front_status.h"
 #include "server/health.h"
 #include "server/http/http_keys.h"
+#include "server/kserve.h"
 #include "server/metrics/request_metrics.h"
 #include "server/moering_v1.h"
 #include "server/notify.h"
@@ -21,7 +22,7 @@
 #include "server/tls.h"
 
 enum {
-    METHODS = MOERING_V1_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
+    METHODS = MOERING_V1_METHODS + KSERVE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
     EVENTS_PER_ROUND = 256, /* then sockets get their turn */
     TICK_MS = 200,
     NOTIFY_SPARE_S = 5, /* after the shutdown timeout, until whoever started us may lose patience */
@@ -36,6 +37,7 @@ struct front {
     struct request_metrics metrics;
     struct requests *requests;
     struct moering_v1 *service;
+    struct kserve *kserve;
     struct health *health;
     struct reflection *reflection;
     struct grpc_server *server;
@@ -62,7 +64,8 @@ static void arm(struct event *timer, uint64_t ms)
 static void set_health(struct front *f, enum health_status status)
 {
     if (health_set(f->health, "", status) != STATUS_OK ||
-        health_set(f->health, MOERING_V1_SERVICE, status) != STATUS_OK)
+        health_set(f->health, MOERING_V1_SERVICE, status) != STATUS_OK ||
+        health_set(f->health, KSERVE_SERVICE, status) != STATUS_OK)
         log_error("out of memory for the health service");
 }
 
@@ -315,8 +318,12 @@ static enum status open_server(struct front *f, struct error *error)
     enum status status = requests_open(&f->requests, &requests, error);
     if (status != STATUS_OK)
         return status;
-    struct moering_v1_config service = {.requests = f->requests, .start_ns = clock_now_ns()};
+    struct moering_v1_config service = {.requests = f->requests,
+                                         .start_ns = clock_now_ns(),
+                                         .chat_template = f->config.chat_template};
     status = moering_v1_open(&f->service, &service, error);
+    if (status == STATUS_OK)
+        status = kserve_open(&f->kserve, f->requests, error);
     if (status == STATUS_OK)
         status = health_open(&f->health);
     if (status == STATUS_OK)
@@ -325,8 +332,10 @@ static enum status open_server(struct front *f, struct error *error)
     if (status != STATUS_OK)
         return status;
     moering_v1_methods(f->service, methods);
-    health_methods(f->health, methods + MOERING_V1_METHODS);
-    reflection_methods(f->reflection, methods + MOERING_V1_METHODS + HEALTH_METHODS);
+    kserve_methods(f->kserve, methods + MOERING_V1_METHODS);
+    health_methods(f->health, methods + MOERING_V1_METHODS + KSERVE_METHODS);
+    reflection_methods(f->reflection,
+                       methods + MOERING_V1_METHODS + KSERVE_METHODS + HEALTH_METHODS);
     status = reflection_set_services(f->reflection, methods, METHODS);
     if (status != STATUS_OK)
         return status;
@@ -362,6 +371,7 @@ static enum status open_engine(struct front *f, struct error *error)
         return status;
     requests_attach(f->requests, f->engine);
     moering_v1_attach(f->service, f->server, f->engine);
+    kserve_attach(f->kserve, f->server);
     front_http_attach(f->http, f->engine);
     int fd = engine_thread_fd(f->engine);
     if (fd < 0)
@@ -453,6 +463,7 @@ void front_close(struct front *f)
     notify_close(&f->notify);
     engine_thread_close(f->engine);
     moering_v1_close(f->service);
+    kserve_close(f->kserve);
     requests_close(f->requests);
     health_close(f->health);
     reflection_close(f->reflection);

@@ -98,6 +98,18 @@ static enum status decode_text(const struct generate_model *model, const generat
     return STATUS_OK;
 }
 
+enum status generate_check_prompt(const struct generate_model *model,
+                                  const struct request_asked *asked, struct error *error)
+{
+    if (!asked->prompt_tokens)
+        return error_set(error, STATUS_INVALID, "prompt has no tokens");
+    if (asked->prompt_tokens >= model->max_model_len)
+        return error_set(error, STATUS_INVALID,
+                         "prompt has %u tokens, the context of %u (--max-model-len) leaves no room "
+                         "for an answer", asked->prompt_tokens, model->max_model_len);
+    return STATUS_OK;
+}
+
 static enum status decode_prompt(const struct generate_model *model, const generate_request *m,
                                  struct request_asked *asked, struct error *error)
 {
@@ -112,15 +124,7 @@ static enum status decode_prompt(const struct generate_model *model, const gener
     default:
         return error_set(error, STATUS_INVALID, "prompt is missing: send text or tokens");
     }
-    if (status != STATUS_OK)
-        return status;
-    if (!asked->prompt_tokens)
-        return error_set(error, STATUS_INVALID, "prompt has no tokens");
-    if (asked->prompt_tokens >= model->max_model_len)
-        return error_set(error, STATUS_INVALID,
-                         "prompt has %u tokens, the context of %u (--max-model-len) leaves no room "
-                         "for an answer", asked->prompt_tokens, model->max_model_len);
-    return STATUS_OK;
+    return status == STATUS_OK ? generate_check_prompt(model, asked, error) : status;
 }
 
 static enum status decode_ends(const generate_request *m, uint32_t vocab,
@@ -157,8 +161,8 @@ static enum status decode_ends(const generate_request *m, uint32_t vocab,
     return STATUS_OK;
 }
 
-enum status generate_decode(const struct generate_model *model, const generate_request *m,
-                            struct request *request, struct error *error)
+enum status generate_decode_settings(const struct generate_model *model, const generate_request *m,
+                                     struct request *request, struct error *error)
 {
     struct request_asked *asked = &request->asked;
     enum status status = check_name("model", m->model, error);
@@ -171,9 +175,12 @@ enum status generate_decode(const struct generate_model *model, const generate_r
                          m->model, model->name);
     asked->priority = m->priority;
     status = decode_sampling(m, &asked->sampling, error);
-    if (status == STATUS_OK)
-        status = decode_ends(m, model->vocab, asked, error);
-    if (status == STATUS_OK)
-        status = decode_prompt(model, m, asked, error);
-    return status;
+    return status == STATUS_OK ? decode_ends(m, model->vocab, asked, error) : status;
+}
+
+enum status generate_decode(const struct generate_model *model, const generate_request *m,
+                            struct request *request, struct error *error)
+{
+    enum status status = generate_decode_settings(model, m, request, error);
+    return status == STATUS_OK ? decode_prompt(model, m, &request->asked, error) : status;
 }

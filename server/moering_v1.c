@@ -122,10 +122,11 @@ static void finish_empty(struct grpc_call *call, const struct request *r)
     grpc_call_finish(call, GRPC_OK, NULL);
 }
 
-static void submit(struct moering_v1 *s, struct grpc_call *call,
-                   const Moering__V1__GenerateRequest *m, const struct engine *engine,
-                   struct request *r)
+void moering_v1_submit(struct moering_v1 *s, struct grpc_call *call,
+                       const Moering__V1__GenerateRequest *m, const struct engine *engine,
+                       struct request *r)
 {
+    r->asked.deadline_ns = grpc_call_deadline_ns(call);
     struct generate_call *c = NULL;
     enum status echoed = STATUS_OK;
     if (m->echo)
@@ -154,6 +155,17 @@ static void submit(struct moering_v1 *s, struct grpc_call *call,
     note_send(c, echoed);
 }
 
+struct generate_model moering_v1_model(const struct moering_v1 *s, const struct engine *engine)
+{
+    const struct engine_info *info = engine_info(engine);
+    return (struct generate_model){
+        .name = requests_model_name(s->requests),
+        .tokenizer = engine_tokenizer(engine),
+        .vocab = info->vocab,
+        .max_model_len = info->max_model_len,
+    };
+}
+
 static void generate(struct grpc_call *call, const uint8_t *bytes, size_t size)
 {
     struct moering_v1 *s = grpc_call_context(call);
@@ -172,21 +184,14 @@ static void generate(struct grpc_call *call, const uint8_t *bytes, size_t size)
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         goto done;
     }
-    const struct engine_info *info = engine_info(engine);
-    struct generate_model model = {
-        .name = requests_model_name(s->requests),
-        .tokenizer = engine_tokenizer(engine),
-        .vocab = info->vocab,
-        .max_model_len = info->max_model_len,
-    };
+    const struct generate_model model = moering_v1_model(s, engine);
     struct error error = {0};
     enum status status = generate_decode(&model, m, r, &error);
     if (status != STATUS_OK) {
         grpc_call_finish(call, grpc_status_of(status), error.text);
         goto done;
     }
-    r->asked.deadline_ns = grpc_call_deadline_ns(call);
-    submit(s, call, m, engine, r);
+    moering_v1_submit(s, call, m, engine, r);
     r = NULL; /* whoever has it now */
 done:
     request_close(r);
@@ -223,6 +228,7 @@ enum status moering_v1_open(struct moering_v1 **out, const struct moering_v1_con
         return error_set(error, STATUS_NO_MEMORY, "out of memory for the service");
     s->requests = config->requests;
     s->start_ns = config->start_ns;
+    s->chat_template = config->chat_template;
     *out = s;
     return STATUS_OK;
 }
@@ -232,6 +238,8 @@ void moering_v1_methods(struct moering_v1 *s, struct grpc_method *out)
     const struct grpc_method methods[MOERING_V1_METHODS] = {
         {.path = "/" MOERING_V1_SERVICE "/Generate", .server_streaming = true, .context = s,
          .message = generate, .writable = on_writable, .closed = on_closed},
+        {.path = "/" MOERING_V1_SERVICE "/Chat", .server_streaming = true, .context = s,
+         .message = moering_v1_chat, .writable = on_writable, .closed = on_closed},
         {.path = "/" MOERING_V1_SERVICE "/Tokenize", .context = s,
          .message = moering_v1_tokenize},
         {.path = "/" MOERING_V1_SERVICE "/Detokenize", .context = s,
@@ -258,5 +266,6 @@ void moering_v1_close(struct moering_v1 *s)
     if (!s)
         return;
     CHECK(s->calls == 0); /* the grpc server has closed every call */
+    moering_v1_chat_close(s);
     free(s);
 }

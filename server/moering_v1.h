@@ -15,12 +15,13 @@ extern "C" {
 
 struct moering_v1;
 
-#define MOERING_V1_METHODS 6
+#define MOERING_V1_METHODS 7
 #define MOERING_V1_SERVICE "moering.v1.Moering"
 
 struct moering_v1_config {
     struct requests *requests; /* borrowed */
     uint64_t start_ns;
+    const char *chat_template; /* a text or the name of a built-in one; NULL: the model's. Borrowed */
 };
 
 enum status moering_v1_open(struct moering_v1 **out, const struct moering_v1_config *config,

@@ -24,7 +24,8 @@ esac
 # shellcheck source=deploy/packages.sh
 . deploy/packages.sh
 need_packages "${BUILD_PACKAGES[@]}" libgtest-dev libgmock-dev \
-    python3 python3-grpcio python3-protobuf python3-h2 python3-prometheus-client git \
+    python3 python3-grpcio python3-protobuf python3-h2 python3-prometheus-client python3-setuptools \
+    git openssl nginx-light haproxy \
     shellcheck yamllint prometheus python3-yaml dpkg-dev file fakeroot systemd \
     chromium chromium-driver python3-selenium
 

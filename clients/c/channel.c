@@ -1,26 +1,22 @@
 #include "clients/c/channel.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "clients/c/grpc_text.h"
+#include "clients/c/transport.h"
 
 enum { CANCELLED = 1, UNKNOWN = 2, INVALID_ARGUMENT = 3, DEADLINE_EXCEEDED = 4,
        RESOURCE_EXHAUSTED = 8, INTERNAL = 13, UNAVAILABLE = 14 };
-enum { PREFIX_BYTES = 5, READ_BYTES = 16384, HOST_BYTES = 256, PORT_BYTES = 16 };
+enum { PREFIX_BYTES = 5, READ_BYTES = 16384, AUTHORITY_BYTES = 280, WRITE_PATIENCE_MS = 10000 };
+
+static const char scheme[] = "Bearer ";
 
 /* The call being made. */
 struct exchange {
@@ -36,9 +32,11 @@ struct exchange {
 };
 
 struct channel {
-    int fd;
+    struct transport *transport;
     nghttp2_session *session;
-    char authority[HOST_BYTES + PORT_BYTES + 4];
+    char authority[AUTHORITY_BYTES];
+    char *authorization;       /* owned; NULL: no key */
+    bool tls;
     struct exchange *exchange; /* NULL between calls */
     int32_t stream;
 };
@@ -59,60 +57,6 @@ __attribute__((format(printf, 3, 4))) static bool set_result(struct channel_resu
     vsnprintf(result->message, sizeof result->message, format, args);
     va_end(args);
     return false;
-}
-
-/* ---- connecting ---- */
-
-static bool connect_one(int fd, const struct addrinfo *address, uint64_t deadline)
-{
-    if (connect(fd, address->ai_addr, address->ai_addrlen) == 0)
-        return true;
-    if (errno != EINPROGRESS)
-        return false;
-    for (;;) {
-        uint64_t now = now_ms();
-        struct pollfd p = {.fd = fd, .events = POLLOUT};
-        int n = now < deadline ? poll(&p, 1, (int)(deadline - now)) : 0;
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            errno = ETIMEDOUT;
-            return false;
-        }
-        int cause = 0;
-        socklen_t size = sizeof cause;
-        getsockopt(fd, SOL_SOCKET, SO_ERROR, &cause, &size);
-        errno = cause;
-        return cause == 0;
-    }
-}
-
-static bool connect_any(struct channel *c, const char *host, const char *port, uint64_t timeout_ms,
-                        struct channel_result *result)
-{
-    struct addrinfo *list = NULL, hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    int failure = getaddrinfo(host, port, &hints, &list);
-    if (failure)
-        return set_result(result, UNAVAILABLE, "%s: %s", c->authority, gai_strerror(failure));
-    uint64_t deadline = now_ms() + (timeout_ms < 3600000 ? timeout_ms : 3600000);
-    int cause = EADDRNOTAVAIL;
-    for (struct addrinfo *a = list; a && c->fd < 0; a = a->ai_next) {
-        int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd >= 0 && connect_one(fd, a, deadline)) {
-            c->fd = fd;
-            break;
-        }
-        cause = errno;
-        if (fd >= 0)
-            close(fd);
-    }
-    freeaddrinfo(list);
-    if (c->fd < 0)
-        return set_result(result, UNAVAILABLE, "cannot connect to %s: %s", c->authority,
-                          strerror(cause));
-    int on = 1;
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    return true;
 }
 
 /* ---- what nghttp2 tells ---- */
@@ -274,19 +218,35 @@ static bool open_session(struct channel *c, struct channel_result *result)
     return ok || set_result(result, RESOURCE_EXHAUSTED, "out of memory for a connection");
 }
 
-bool channel_open(struct channel **out, const char *address, uint64_t timeout_ms,
+/* The key goes into a header, where line ends would end it. */
+static bool keep_key(struct channel *c, const char *key, struct channel_result *result)
+{
+    if (!key)
+        return true;
+    for (const char *p = key; *p; p++)
+        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
+            return set_result(result, INVALID_ARGUMENT,
+                              "the API key has characters other than printable ASCII");
+    size_t bytes = sizeof scheme + strlen(key);
+    c->authorization = malloc(bytes);
+    if (!c->authorization)
+        return set_result(result, RESOURCE_EXHAUSTED, "out of memory");
+    snprintf(c->authorization, bytes, "%s%s", scheme, key);
+    return true;
+}
+
+bool channel_open(struct channel **out, const struct channel_config *config,
                   struct channel_result *result)
 {
-    char host[HOST_BYTES], port[PORT_BYTES];
+    *out = NULL;
     memset(result, 0, sizeof *result);
-    if (!grpc_text_address(address, host, sizeof host, port, sizeof port))
-        return set_result(result, INVALID_ARGUMENT, "'%.200s' is not HOST:PORT", address);
     struct channel *c = calloc(1, sizeof *c);
     if (!c)
         return set_result(result, RESOURCE_EXHAUSTED, "out of memory");
-    c->fd = -1;
-    snprintf(c->authority, sizeof c->authority, "%s", address);
-    if (!connect_any(c, host, port, timeout_ms, result) || !open_session(c, result)) {
+    c->tls = config->tls;
+    snprintf(c->authority, sizeof c->authority, "%s", config->address);
+    if (!keep_key(c, config->api_key, result) || !transport_open(&c->transport, config, result) ||
+        !open_session(c, result)) {
         channel_close(c);
         return false;
     }
@@ -299,17 +259,18 @@ void channel_close(struct channel *c)
     if (!c)
         return;
     nghttp2_session_del(c->session);
-    if (c->fd >= 0)
-        close(c->fd);
+    transport_close(c->transport);
+    free(c->authorization);
     free(c);
 }
 
 /* ---- a call ---- */
 
-static bool wait_for(struct channel *c, short events, int cancel_fd, int timeout_ms,
-                     bool *cancelled)
+/* Until the transport can go on, the time is over (false), or somebody cancels. */
+static bool wait_for(struct channel *c, int cancel_fd, int timeout_ms, bool *cancelled)
 {
-    struct pollfd p[2] = {{.fd = c->fd, .events = events}, {.fd = cancel_fd, .events = POLLIN}};
+    struct pollfd p[2] = {{.fd = transport_fd(c->transport), .events = transport_events(c->transport)},
+                          {.fd = cancel_fd, .events = POLLIN}};
     int n = poll(p, cancel_fd >= 0 ? 2 : 1, timeout_ms);
     *cancelled = n > 0 && cancel_fd >= 0 && (p[1].revents & POLLIN);
     return n > 0 && p[0].revents;
@@ -324,29 +285,24 @@ static bool write_out(struct channel *c)
         if (size <= 0)
             return size == 0;
         while (size > 0) {
-            ssize_t n = send(c->fd, data, (size_t)size, MSG_NOSIGNAL);
-            if (n > 0) {
-                data += n;
-                size -= n;
-            } else if (errno == EAGAIN) {
-                bool cancelled;
-                if (!wait_for(c, POLLOUT, -1, 10000, &cancelled))
-                    return false;
-            } else if (errno != EINTR) {
+            bool cancelled;
+            ssize_t n = transport_write(c->transport, data, (size_t)size);
+            if (n < 0 || (n == 0 && !wait_for(c, -1, WRITE_PATIENCE_MS, &cancelled)))
                 return false;
-            }
+            data += n;
+            size -= n;
         }
     }
 }
 
-/* Reads what is there. False: the connection is gone. */
-static bool read_in(struct channel *c)
+/* Reads what is there. 1: something was; 0: nothing now; -1: the connection is gone. */
+static int read_in(struct channel *c)
 {
     uint8_t bytes[READ_BYTES];
-    ssize_t n = recv(c->fd, bytes, sizeof bytes, 0);
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR;
-    return n > 0 && nghttp2_session_mem_recv(c->session, bytes, (size_t)n) == n;
+    ssize_t n = transport_read(c->transport, bytes, sizeof bytes);
+    if (n <= 0)
+        return (int)n;
+    return nghttp2_session_mem_recv(c->session, bytes, (size_t)n) == n ? 1 : -1;
 }
 
 static nghttp2_nv field(const char *name, const char *value)
@@ -359,42 +315,64 @@ static bool submit(struct channel *c, struct exchange *x)
 {
     char timeout[16];
     nghttp2_nv fields[] = {
-        field(":method", "POST"), field(":scheme", "http"), field(":path", x->call->path),
+        field(":method", "POST"), field(":scheme", c->tls ? "https" : "http"),
+        field(":path", x->call->path),
         field(":authority", c->authority), field("te", "trailers"),
         field("content-type", "application/grpc"), field("user-agent", "moering-client"),
-        field("grpc-timeout", ""),
+        field("grpc-timeout", ""), field("authorization", ""),
     };
-    size_t count = sizeof fields / sizeof fields[0] - 1;
+    size_t count = sizeof fields / sizeof fields[0] - 2;
     if (x->call->timeout_ms) {
         grpc_text_timeout(x->call->timeout_ms, timeout, sizeof timeout);
         fields[count++] = field("grpc-timeout", timeout);
+    }
+    if (c->authorization) {
+        fields[count] = field("authorization", c->authorization);
+        fields[count++].flags = NGHTTP2_NV_FLAG_NO_INDEX; /* kept out of compression tables */
     }
     nghttp2_data_provider body = {.source = {.ptr = x}, .read_callback = read_request};
     c->stream = nghttp2_submit_request(c->session, NULL, fields, count, &body, NULL);
     return c->stream > 0;
 }
 
+static bool cancel_waits(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return fd >= 0 && poll(&p, 1, 0) > 0;
+}
+
+/* Waits until there may be something to read. False: the call was cancelled or ran out of time. */
+static bool await_bytes(struct channel *c, struct exchange *x, uint64_t deadline)
+{
+    uint64_t now = now_ms();
+    if (now >= deadline) {
+        give_up(c, DEADLINE_EXCEEDED, "deadline exceeded");
+        return false;
+    }
+    uint64_t patience = deadline - now < 60000 ? deadline - now : 60000;
+    bool cancelled;
+    wait_for(c, x->call->cancel_fd, (int)patience, &cancelled);
+    if (cancelled)
+        give_up(c, CANCELLED, "cancelled");
+    return !cancelled;
+}
+
 /* Bytes to and fro until the stream is over. */
 static void run(struct channel *c, struct exchange *x)
 {
     uint64_t deadline = x->call->timeout_ms ? now_ms() + x->call->timeout_ms : UINT64_MAX;
+    bool more = false; /* TLS may hold bytes that poll does not see */
     while (!x->closed) {
         if (!write_out(c))
             break;
         if (x->unwanted)
             return; /* our reset is on its way */
-        uint64_t now = now_ms();
-        if (now >= deadline) {
-            give_up(c, DEADLINE_EXCEEDED, "deadline exceeded");
+        if (!more && !await_bytes(c, x, deadline))
             continue;
-        }
-        uint64_t patience = deadline - now < 60000 ? deadline - now : 60000;
-        bool cancelled;
-        bool readable = wait_for(c, POLLIN, x->call->cancel_fd, (int)patience, &cancelled);
-        if (cancelled)
-            give_up(c, CANCELLED, "cancelled");
-        else if (readable && !read_in(c))
+        int got = read_in(c);
+        if (got < 0)
             break;
+        more = got > 0 && now_ms() < deadline && !cancel_waits(x->call->cancel_fd);
     }
     if (!x->closed && !x->unwanted)
         set_result(x->result, UNAVAILABLE, "the connection to %s was lost", c->authority);

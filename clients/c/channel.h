@@ -1,12 +1,12 @@
 /* A small synchronous gRPC client: one connection, one call at a time, unary or server-streaming.
- * Plaintext HTTP/2 with prior knowledge, on nghttp2 and a socket.
+ * HTTP/2 on nghttp2 and a socket: plaintext with prior knowledge, or TLS (transport.h).
  *
  *     struct channel *c;
- *     if (!channel_open(&c, "127.0.0.1:8001", 5000, &result)) ...
+ *     if (!channel_open(&c, &(struct channel_config){.address = "127.0.0.1:8001", .timeout_ms = 5000}, &result)) ...
  *     channel_run(c, &(struct channel_call){.path = "/pkg.Service/Method", ...}, &result);
  *
- * One thread. Messages are handed over as they come; while the callback runs nothing is read, so a
- * slow reader slows the server down instead of filling memory. */
+ * One thread. Messages are handed over as they come; while the callback runs nothing is read, so
+ * a slow reader slows the server down instead of filling memory. */
 #ifndef MOERING_CLIENTS_C_CHANNEL_H
 #define MOERING_CLIENTS_C_CHANNEL_H
 
@@ -39,8 +39,19 @@ struct channel_call {
     void *arg;
 };
 
-/* Connects to HOST:PORT. False: *result says why (UNAVAILABLE, or INVALID_ARGUMENT). */
-bool channel_open(struct channel **out, const char *address, uint64_t timeout_ms,
+/* Texts need not outlive channel_open. */
+struct channel_config {
+    const char *address;  /* HOST:PORT */
+    uint64_t timeout_ms;  /* for connecting and the TLS handshake */
+    bool tls;
+    const char *ca_file;  /* PEM, with tls: who may have signed the server's certificate; NULL: as the system says */
+    bool insecure;        /* with tls: whoever answers is believed */
+    const char *api_key;  /* sent with every call as "authorization: Bearer KEY"; NULL: none */
+};
+
+/* Connects. False: *result says why: UNAVAILABLE; INVALID_ARGUMENT where no attempt would help
+ * (address, key, CA file). */
+bool channel_open(struct channel **out, const struct channel_config *config,
                   struct channel_result *result);
 void channel_close(struct channel *channel); /* accepts NULL */
 /* Runs one call to its end. After UNAVAILABLE the connection may be gone: open another channel. */

@@ -7,7 +7,8 @@
 
 #include "clients/c/grpc_text.h"
 
-enum { CONNECT_MS = 5000, RETRY_MS = 100, UNAVAILABLE = 14, INTERNAL = 13 };
+enum { CONNECT_MS = 5000, RETRY_MS = 100, UNAVAILABLE = 14, INTERNAL = 13,
+       INVALID_ARGUMENT = 3 };
 
 static const struct {
     const char *name;
@@ -15,7 +16,7 @@ static const struct {
 } commands[] = {
     {"generate", cli_generate}, {"tokenize", cli_tokenize}, {"detokenize", cli_detokenize},
     {"model", cli_model},       {"stats", cli_stats},       {"budget", cli_budget},
-    {"health", cli_health},
+    {"health", cli_health},     {"chat", cli_chat},         {"top", cli_top},
 };
 
 int cli_main(int argc, char **argv)
@@ -103,11 +104,9 @@ static bool take_answer(void *arg, const uint8_t *bytes, size_t size)
     return a->message != NULL;
 }
 
-/* The unpacked answer, or NULL with *result filled. */
-static ProtobufCMessage *call_unary(struct channel *channel, const struct cli_options *o,
-                                    const char *path, const ProtobufCMessage *request,
-                                    const ProtobufCMessageDescriptor *type,
-                                    struct channel_result *result)
+ProtobufCMessage *cli_call(struct channel *channel, const struct cli_options *o, const char *path,
+                           const ProtobufCMessage *request, const ProtobufCMessageDescriptor *type,
+                           struct channel_result *result)
 {
     size_t size;
     struct answer answer = {.type = type};
@@ -144,7 +143,7 @@ ProtobufCMessage *cli_unary(const struct cli_options *o, const char *path,
     if (!channel)
         return NULL;
     struct channel_result result;
-    ProtobufCMessage *message = call_unary(channel, o, path, request, type, &result);
+    ProtobufCMessage *message = cli_call(channel, o, path, request, type, &result);
     if (!message)
         cli_fail(&result);
     channel_close(channel);
@@ -160,7 +159,7 @@ static int ask_health(struct channel *channel, const struct cli_options *o,
     Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     request.service = (char *)o->service;
     ProtobufCMessage *answer =
-        call_unary(channel, o, "/grpc.health.v1.Health/Check", &request.base,
+        cli_call(channel, o, "/grpc.health.v1.Health/Check", &request.base,
                    &grpc__health__v1__health_check_response__descriptor, result);
     if (!answer)
         return 0;
@@ -185,24 +184,38 @@ static const char *health_name(int status)
 
 struct channel *cli_connect(const struct cli_options *o)
 {
-    uint64_t deadline = now_ms() + o->wait_ms;
     struct channel_result result;
+    struct channel *channel = cli_connect_quietly(o, &result);
+    if (!channel)
+        cli_fail(&result);
+    return channel;
+}
+
+struct channel *cli_connect_quietly(const struct cli_options *o, struct channel_result *result)
+{
+    uint64_t deadline = now_ms() + o->wait_ms;
+    const struct channel_config config = {
+        .address = o->connect,
+        .timeout_ms = CONNECT_MS,
+        .tls = o->tls || o->ca_file || o->insecure,
+        .ca_file = o->ca_file,
+        .insecure = o->insecure,
+        .api_key = o->api_key,
+    };
     for (;;) {
         struct channel *channel = NULL;
-        if (channel_open(&channel, o->connect, CONNECT_MS, &result)) {
+        if (channel_open(&channel, &config, result)) {
             if (!o->wait_ms)
                 return channel;
-            int status = ask_health(channel, o, &result);
+            int status = ask_health(channel, o, result);
             if (status == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING)
                 return channel;
             if (status)
-                result = (struct channel_result){UNAVAILABLE, "the server is not serving yet"};
+                *result = (struct channel_result){UNAVAILABLE, "the server is not serving yet"};
             channel_close(channel);
         }
-        if (now_ms() >= deadline || result.status == 3 /* the address is wrong */) {
-            cli_fail(&result);
+        if (now_ms() >= deadline || result->status == INVALID_ARGUMENT /* for ever */)
             return NULL;
-        }
         nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000l}, NULL);
     }
 }

@@ -31,6 +31,9 @@ struct cli_ids {
 struct cli_options {
     const char *command;       /* a subcommand, "help", or "": none was named */
     const char *connect;
+    bool tls, insecure;        /* each flag of TLS turns it on */
+    const char *ca_file;       /* NULL: as the system says */
+    const char *api_key;       /* NULL: none */
     uint64_t timeout_ms;       /* 0: none */
     uint64_t wait_ms;          /* for the server to serve */
     bool json;
@@ -46,6 +49,9 @@ struct cli_options {
     uint64_t seed;
     int32_t priority;
     const char *device_experts, *host_experts, *kv_cache_bytes; /* NULL: unchanged */
+    const char *system;        /* chat; NULL: none */
+    uint64_t interval_ms;      /* top: between frames */
+    bool once;                 /* top */
     bool ignore_eos, include_stop, no_special, keep_special, echo, logprobs, pieces;
 };
 
@@ -67,9 +73,29 @@ int cli_model(const struct cli_options *options);
 int cli_stats(const struct cli_options *options);
 int cli_budget(const struct cli_options *options);
 int cli_health(const struct cli_options *options);
+int cli_chat(const struct cli_options *options);
+int cli_top(const struct cli_options *options);
+
+/* The settings of a GenerateRequest from the flags, without a prompt, and what they point at. */
+struct cli_request {
+    Moering__V1__GenerateRequest message;
+    Moering__V1__SamplingParams sampling;
+    Moering__V1__TokenIds ids;
+    ProtobufCBinaryData stops[CLI_STOPS_MAX];
+};
+void cli_request_init(struct cli_request *request, const struct cli_options *options);
+/* Readable once Ctrl-C was pressed or the program was asked to end (a signalfd): neither ends the program any
+ * more. */
+int cli_interrupt_fd(void);
 
 /* Connects, after waiting for the server if --wait asks for it. NULL: told on standard error. */
 struct channel *cli_connect(const struct cli_options *options);
+/* The same, saying nothing: *result says why. */
+struct channel *cli_connect_quietly(const struct cli_options *options, struct channel_result *result);
+/* One unary call on an open channel; NULL: *result says why. */
+ProtobufCMessage *cli_call(struct channel *channel, const struct cli_options *options, const char *path,
+                           const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
+                           struct channel_result *result);
 /* One unary call. The answer, freed with protobuf_c_message_free_unpacked; NULL: told. */
 ProtobufCMessage *cli_unary(const struct cli_options *options, const char *path,
                             const ProtobufCMessage *request,

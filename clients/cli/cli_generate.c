@@ -57,50 +57,57 @@ static void set_sampling(const struct cli_options *o, Moering__V1__SamplingParam
     s->frequency_penalty = o->frequency_penalty;
 }
 
+void cli_request_init(struct cli_request *r, const struct cli_options *o)
+{
+    Moering__V1__GenerateRequest *m = &r->message;
+    moering__v1__generate_request__init(m);
+    moering__v1__sampling_params__init(&r->sampling);
+    moering__v1__token_ids__init(&r->ids);
+    set_sampling(o, &r->sampling);
+    m->sampling = &r->sampling;
+    m->model = (char *)o->model;
+    m->request_id = (char *)o->request_id;
+    if (o->has_max_tokens) {
+        m->_max_tokens_case = MOERING__V1__GENERATE_REQUEST___MAX_TOKENS_MAX_TOKENS;
+        m->max_tokens = o->max_tokens;
+    }
+    for (uint32_t i = 0; i < o->stop_count; i++)
+        r->stops[i] = (ProtobufCBinaryData){strlen(o->stops[i]), (uint8_t *)o->stops[i]};
+    m->n_stop = o->stop_count;
+    m->stop = r->stops;
+    m->n_stop_token_ids = o->stop_tokens.count;
+    m->stop_token_ids = o->stop_tokens.ids;
+    m->min_tokens = o->min_tokens;
+    m->ignore_eos = o->ignore_eos;
+    m->include_stop = o->include_stop;
+    m->keep_special = o->keep_special;
+    m->priority = o->priority;
+}
+
 /* Packs the request; `text` is the prompt unless --tokens was given. */
 static uint8_t *pack_request(const struct cli_options *o, const char *text, size_t text_bytes,
                              size_t *size)
 {
-    Moering__V1__GenerateRequest m = MOERING__V1__GENERATE_REQUEST__INIT;
-    Moering__V1__SamplingParams sampling = MOERING__V1__SAMPLING_PARAMS__INIT;
-    Moering__V1__TokenIds ids = MOERING__V1__TOKEN_IDS__INIT;
-    ProtobufCBinaryData stops[CLI_STOPS_MAX];
-    set_sampling(o, &sampling);
-    m.sampling = &sampling;
-    m.model = (char *)o->model;
-    m.request_id = (char *)o->request_id;
+    struct cli_request r;
+    Moering__V1__GenerateRequest *m = &r.message;
+    cli_request_init(&r, o);
     if (o->tokens.count) {
-        ids.n_ids = o->tokens.count;
-        ids.ids = o->tokens.ids;
-        m.prompt_case = MOERING__V1__GENERATE_REQUEST__PROMPT_TOKENS;
-        m.tokens = &ids;
+        r.ids.n_ids = o->tokens.count;
+        r.ids.ids = o->tokens.ids;
+        m->prompt_case = MOERING__V1__GENERATE_REQUEST__PROMPT_TOKENS;
+        m->tokens = &r.ids;
     } else {
-        m.prompt_case = MOERING__V1__GENERATE_REQUEST__PROMPT_TEXT;
-        m.text = (ProtobufCBinaryData){text_bytes, (uint8_t *)text};
-    }
-    if (o->has_max_tokens) {
-        m._max_tokens_case = MOERING__V1__GENERATE_REQUEST___MAX_TOKENS_MAX_TOKENS;
-        m.max_tokens = o->max_tokens;
+        m->prompt_case = MOERING__V1__GENERATE_REQUEST__PROMPT_TEXT;
+        m->text = (ProtobufCBinaryData){text_bytes, (uint8_t *)text};
     }
     if (o->no_special) {
-        m._add_special_case = MOERING__V1__GENERATE_REQUEST___ADD_SPECIAL_ADD_SPECIAL;
-        m.add_special = false;
+        m->_add_special_case = MOERING__V1__GENERATE_REQUEST___ADD_SPECIAL_ADD_SPECIAL;
+        m->add_special = false;
     }
-    for (uint32_t i = 0; i < o->stop_count; i++)
-        stops[i] = (ProtobufCBinaryData){strlen(o->stops[i]), (uint8_t *)o->stops[i]};
-    m.n_stop = o->stop_count;
-    m.stop = stops;
-    m.n_stop_token_ids = o->stop_tokens.count;
-    m.stop_token_ids = o->stop_tokens.ids;
-    m.min_tokens = o->min_tokens;
-    m.ignore_eos = o->ignore_eos;
-    m.include_stop = o->include_stop;
-    m.keep_special = o->keep_special;
-    m.logprobs = o->logprobs;
-    m.top_logprobs = o->top_logprobs;
-    m.echo = o->echo;
-    m.priority = o->priority;
-    return cli_pack(&m.base, size);
+    m->logprobs = o->logprobs;
+    m->top_logprobs = o->top_logprobs;
+    m->echo = o->echo;
+    return cli_pack(&m->base, size);
 }
 
 /* ---- the answer ---- */
@@ -227,8 +234,7 @@ static int finish(struct reception *r, const struct channel_result *result)
     return CLI_OK;
 }
 
-/* Readable once Ctrl-C was pressed: the call is then cancelled instead of the program. */
-static int interrupt_fd(void)
+int cli_interrupt_fd(void)
 {
     sigset_t signals;
     sigemptyset(&signals);
@@ -257,7 +263,7 @@ int cli_generate(const struct cli_options *o)
     channel = request ? cli_connect(o) : NULL;
     if (!channel)
         goto done;
-    interrupt = interrupt_fd();
+    interrupt = cli_interrupt_fd();
     struct channel_call call = {
         .path = "/moering.v1.Moering/Generate",
         .request = request,

@@ -14,12 +14,15 @@ enum flag_id {
     F_REQUEST_ID, F_SERVICE, F_MAX_TOKENS, F_MIN_TOKENS, F_TEMPERATURE, F_TOP_K, F_TOP_P, F_MIN_P,
     F_REPETITION, F_PRESENCE, F_FREQUENCY, F_SEED, F_PRIORITY, F_IGNORE_EOS, F_INCLUDE_STOP,
     F_NO_SPECIAL, F_KEEP_SPECIAL, F_ECHO, F_LOGPROBS, F_TOP_LOGPROBS, F_PIECES, F_DEVICE_EXPERTS,
-    F_HOST_EXPERTS, F_KV_CACHE_BYTES, F_HELP,
+    F_HOST_EXPERTS, F_KV_CACHE_BYTES, F_TLS, F_CA, F_INSECURE, F_API_KEY, F_SYSTEM, F_INTERVAL, F_ONCE,
+    F_HELP,
 };
 
 enum {
     GENERATE = 1, TOKENIZE = 2, DETOKENIZE = 4, MODEL = 8, STATS = 16, HEALTH = 32, BUDGET = 64,
-    ALL = 127
+    CHAT = 128, TOP = 256, ALL = 511,
+    ANSWERS = GENERATE | CHAT, /* take sampling and ends */
+    TALKS = CHAT | TOP         /* with people: print no JSON */
 };
 
 struct command {
@@ -30,7 +33,8 @@ struct command {
 static const struct command commands[] = {
     {"generate", GENERATE}, {"tokenize", TOKENIZE}, {"detokenize", DETOKENIZE},
     {"model", MODEL},       {"stats", STATS},       {"budget", BUDGET},
-    {"health", HEALTH},     {"help", 0},
+    {"health", HEALTH},     {"chat", CHAT},         {"top", TOP},
+    {"help", 0},
 };
 
 struct flag {
@@ -43,39 +47,46 @@ struct flag {
 
 static const struct flag flags[] = {
     {"connect", 0, true, F_CONNECT, ALL},
+    {"tls", 0, false, F_TLS, ALL},
+    {"ca", 0, true, F_CA, ALL},
+    {"insecure", 0, false, F_INSECURE, ALL},
+    {"api-key", 0, true, F_API_KEY, ALL},
     {"timeout", 0, true, F_TIMEOUT, ALL},
     {"wait", 0, true, F_WAIT, ALL},
-    {"json", 0, false, F_JSON, ALL},
+    {"json", 0, false, F_JSON, ALL & ~TALKS},
     {"prompt", 'p', true, F_PROMPT, GENERATE | TOKENIZE},
     {"text", 0, true, F_PROMPT, GENERATE | TOKENIZE},
     {"tokens", 0, true, F_TOKENS, GENERATE | DETOKENIZE},
-    {"max-tokens", 'n', true, F_MAX_TOKENS, GENERATE},
-    {"min-tokens", 0, true, F_MIN_TOKENS, GENERATE},
-    {"temperature", 0, true, F_TEMPERATURE, GENERATE},
-    {"top-k", 0, true, F_TOP_K, GENERATE},
-    {"top-p", 0, true, F_TOP_P, GENERATE},
-    {"min-p", 0, true, F_MIN_P, GENERATE},
-    {"repetition-penalty", 0, true, F_REPETITION, GENERATE},
-    {"presence-penalty", 0, true, F_PRESENCE, GENERATE},
-    {"frequency-penalty", 0, true, F_FREQUENCY, GENERATE},
-    {"seed", 0, true, F_SEED, GENERATE},
-    {"stop", 0, true, F_STOP, GENERATE},
-    {"stop-token-ids", 0, true, F_STOP_IDS, GENERATE},
-    {"include-stop", 0, false, F_INCLUDE_STOP, GENERATE},
-    {"ignore-eos", 0, false, F_IGNORE_EOS, GENERATE},
+    {"max-tokens", 'n', true, F_MAX_TOKENS, ANSWERS},
+    {"min-tokens", 0, true, F_MIN_TOKENS, ANSWERS},
+    {"temperature", 0, true, F_TEMPERATURE, ANSWERS},
+    {"top-k", 0, true, F_TOP_K, ANSWERS},
+    {"top-p", 0, true, F_TOP_P, ANSWERS},
+    {"min-p", 0, true, F_MIN_P, ANSWERS},
+    {"repetition-penalty", 0, true, F_REPETITION, ANSWERS},
+    {"presence-penalty", 0, true, F_PRESENCE, ANSWERS},
+    {"frequency-penalty", 0, true, F_FREQUENCY, ANSWERS},
+    {"seed", 0, true, F_SEED, ANSWERS},
+    {"stop", 0, true, F_STOP, ANSWERS},
+    {"stop-token-ids", 0, true, F_STOP_IDS, ANSWERS},
+    {"include-stop", 0, false, F_INCLUDE_STOP, ANSWERS},
+    {"ignore-eos", 0, false, F_IGNORE_EOS, ANSWERS},
     {"no-special", 0, false, F_NO_SPECIAL, GENERATE | TOKENIZE},
-    {"keep-special", 0, false, F_KEEP_SPECIAL, GENERATE | DETOKENIZE},
+    {"keep-special", 0, false, F_KEEP_SPECIAL, ANSWERS | DETOKENIZE},
     {"echo", 0, false, F_ECHO, GENERATE},
     {"logprobs", 0, false, F_LOGPROBS, GENERATE},
     {"top-logprobs", 0, true, F_TOP_LOGPROBS, GENERATE},
-    {"priority", 0, true, F_PRIORITY, GENERATE},
-    {"request-id", 0, true, F_REQUEST_ID, GENERATE},
-    {"model", 0, true, F_MODEL, GENERATE},
+    {"priority", 0, true, F_PRIORITY, ANSWERS},
+    {"request-id", 0, true, F_REQUEST_ID, ANSWERS},
+    {"model", 0, true, F_MODEL, ANSWERS},
     {"pieces", 0, false, F_PIECES, TOKENIZE},
     {"service", 0, true, F_SERVICE, HEALTH},
     {"device-experts", 0, true, F_DEVICE_EXPERTS, BUDGET},
     {"host-experts", 0, true, F_HOST_EXPERTS, BUDGET},
     {"kv-cache-bytes", 0, true, F_KV_CACHE_BYTES, BUDGET},
+    {"system", 0, true, F_SYSTEM, CHAT},
+    {"interval", 0, true, F_INTERVAL, TOP},
+    {"once", 0, false, F_ONCE, TOP},
     {"help", 'h', false, F_HELP, ALL},
 };
 
@@ -87,6 +98,8 @@ void cli_help(FILE *out)
     fputs(
         "Usage: moering-client COMMAND [flags]\n\n"
         "  generate    continue a prompt, printing the text as it comes\n"
+        "  chat        talk: a line is a message, the answer streams; /help\n"
+        "  top         watch the server: experts, memory, requests; q ends it\n"
         "  tokenize    token ids of a text\n"
         "  detokenize  text of --tokens\n"
         "  model       what is being served\n"
@@ -95,9 +108,13 @@ void cli_help(FILE *out)
         "  health      exits 0 if the server is serving\n\n"
         "All commands:\n"
         "  --connect HOST:PORT       server (127.0.0.1:8001)\n"
+        "  --tls                     the server speaks TLS\n"
+        "  --ca FILE                 TLS; certificates (PEM) to trust instead of the system's\n"
+        "  --insecure                TLS; do not ask whose certificate it is\n"
+        "  --api-key KEY             better in MOERING_API_KEY, where others do not see it\n"
         "  --timeout SECONDS         deadline of the call\n"
         "  --wait SECONDS            wait so long for the server to serve\n"
-        "  --json                    print JSON\n\n"
+        "  --json                    print JSON (not chat, top)\n\n"
         "generate:\n"
         "  TEXT or -p --prompt TEXT  default: standard input\n"
         "  --tokens 1,2,3            prompt as token ids\n"
@@ -118,6 +135,11 @@ void cli_help(FILE *out)
         "  --priority N              higher goes first\n"
         "  --request-id ID           for the server's log\n"
         "  --model NAME\n\n"
+        "chat: as generate from --max-tokens on, but for --no-special, --echo and --logprobs; and\n"
+        "  --system TEXT             what the model is told first\n\n"
+        "top:\n"
+        "  --interval SECONDS        between two looks (1)\n"
+        "  --once                    print one frame and end\n\n"
         "tokenize:\n"
         "  TEXT or --text TEXT       default: standard input\n"
         "  --pieces                  the bytes of each token too\n"
@@ -218,6 +240,9 @@ static bool set_switch(struct cli_options *o, enum flag_id flag)
 {
     switch (flag) {
     case F_JSON: return o->json = true;
+    case F_TLS: return o->tls = true;
+    case F_INSECURE: return o->insecure = true;
+    case F_ONCE: return o->once = true;
     case F_INCLUDE_STOP: return o->include_stop = true;
     case F_IGNORE_EOS: return o->ignore_eos = true;
     case F_NO_SPECIAL: return o->no_special = true;
@@ -234,6 +259,10 @@ static bool set_option(struct cli_options *o, enum flag_id flag, const char *val
 {
     switch (flag) {
     case F_CONNECT: o->connect = value; return true;
+    case F_CA: o->ca_file = value; return true;
+    case F_SYSTEM: o->system = value; return true;
+    case F_INTERVAL: return parse_ms(value, &o->interval_ms) && o->interval_ms >= 50;
+    case F_API_KEY: o->api_key = value; return true;
     case F_MODEL: o->model = value; return true;
     case F_REQUEST_ID: o->request_id = value; return true;
     case F_SERVICE: o->service = value; return true;
@@ -380,6 +409,8 @@ static int check_use(const struct cli_options *o, unsigned command, const char *
     }
     if (o->text && o->tokens.count)
         return usage("the prompt is a text or --tokens, not both");
+    if (o->ca_file && o->insecure)
+        return usage("--insecure asks for no certificate, --ca for one: not both");
     return CLI_OK;
 }
 
@@ -391,6 +422,8 @@ int cli_options_parse(struct cli_options *o, int argc, char **argv)
     bool only_words = false; /* after "--" */
     memset(o, 0, sizeof *o);
     o->connect = "127.0.0.1:8001";
+    o->api_key = getenv("MOERING_API_KEY");
+    o->interval_ms = 1000;
     o->command = o->model = o->request_id = o->service = "";
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
@@ -415,6 +448,8 @@ int cli_options_parse(struct cli_options *o, int argc, char **argv)
         return usage("unexpected word '%s'", text);
     if (text)
         o->text = text;
+    if (o->api_key && !*o->api_key)
+        o->api_key = NULL; /* an empty variable is an unset one */
     return command && command->bit ? check_use(o, command->bit, given) : CLI_OK;
 }
 

@@ -46,7 +46,7 @@ static struct tokenizer *make_tokenizer(void)
     return tokenizer;
 }
 
-static void check_asked(const struct openai_asked *asked, const struct openai_model *model,
+static void check_asked(struct openai_asked *asked, const struct openai_model *model,
                         struct openai_refusal *refusal)
 {
     CHECK(asked->prompt_count >= 1 && asked->n >= 1);

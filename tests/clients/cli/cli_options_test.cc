@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,6 +47,25 @@ TEST(cli_options, a_whole_request)
     EXPECT_EQ(-3, p.o.priority);
     EXPECT_EQ(1500u, p.o.timeout_ms);
     EXPECT_FALSE(p.o.has_top_p);
+}
+
+TEST(cli_options, tls_and_keys)
+{
+    unsetenv("MOERING_API_KEY");
+    Parsed p({"health", "--tls", "--ca", "x.pem", "--api-key", "k"});
+    ASSERT_EQ(CLI_OK, p.code) << p.said;
+    EXPECT_TRUE(p.o.tls);
+    EXPECT_STREQ("x.pem", p.o.ca_file);
+    EXPECT_STREQ("k", p.o.api_key);
+    Parsed none({"health", "--insecure"});
+    EXPECT_TRUE(none.o.insecure && !none.o.tls && !none.o.ca_file && !none.o.api_key);
+    EXPECT_EQ(CLI_USAGE, Parsed({"health", "--insecure", "--ca", "x.pem"}).code);
+    setenv("MOERING_API_KEY", "v", 1);
+    EXPECT_STREQ("v", Parsed({"health"}).o.api_key);
+    EXPECT_STREQ("k", Parsed({"health", "--api-key", "k"}).o.api_key);
+    setenv("MOERING_API_KEY", "", 1);
+    EXPECT_EQ(nullptr, Parsed({"health"}).o.api_key);
+    unsetenv("MOERING_API_KEY");
 }
 
 TEST(cli_options, a_budget)
