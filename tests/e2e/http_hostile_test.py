@@ -17,6 +17,8 @@ import time
 from grpc_wire import run_cases
 
 IDLE_S = 2
+TINY = os.path.join(os.environ.get("MOERING_SOURCE_DIR", os.path.join(os.path.dirname(__file__), "..", "..")),
+                    "deploy", "models", "tiny")
 HEAD = b"Host: a\r\n"
 POST = b"POST /v1/completions HTTP/1.1\r\n" + HEAD + b"Content-Type: application/json\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -34,7 +36,7 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address = free.getsockname()
         self.process = subprocess.Popen(
-            [argv[0], "serve", "--port", str(self.address[1]), "--grpc-port", "0",
+            [argv[0], "serve", TINY, "--port", str(self.address[1]), "--grpc-port", "0",
              "--http-idle-timeout", str(IDLE_S)], stdout=subprocess.DEVNULL)
         atexit.register(self.process.kill)
 
