@@ -54,16 +54,20 @@ def saved(server, lines, *flags, **kw):
 
 
 class Terminal:
-    """A program on a terminal of its own."""
+    """A program on a terminal of its own. Spawned, not forked: gRPC's threads are in this process, and a fork
+    that meets one of them holding a lock would hang."""
 
     def __init__(self, *words, rows=30, columns=100):
         self.seen = ""
-        self.process, self.fd = pty.fork()
-        if not self.process:
-            os.environ.update(TERM="xterm")
-            os.environ.pop("MOERING_API_KEY", None)
-            os.execv(words[0], list(words))
+        self.fd, slave = pty.openpty()
         self.resize(rows, columns)
+        # The leader of a session gets the first terminal that it opens.
+        self.process = os.posix_spawn(words[0], list(words), {**environment(), "TERM": "xterm"}, setsid=True,
+                                      file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0),
+                                                    (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2),
+                                                    (os.POSIX_SPAWN_CLOSE, self.fd),
+                                                    (os.POSIX_SPAWN_CLOSE, slave)])
+        os.close(slave)
 
     def resize(self, rows, columns):
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -106,7 +106,7 @@ class Server:
         self.listening.set()
 
     def wait_serving(self, timeout=120):
-        until(lambda: self.stub.check(health_pb.HealthCheckRequest()).status ==
+        until(lambda: self.stub.check(health_pb.HealthCheckRequest(), timeout=60).status ==
               health_pb.HealthCheckResponse.SERVING, timeout, "the server to serve")
 
     def wait_idle(self, timeout=30):

@@ -88,12 +88,14 @@ class Readme(unittest.TestCase):
         with open(self.log.name, encoding="utf-8") as f:
             return f.read()
 
+    @staticmethod
+    def environment():
+        """That of somebody who has set nothing: the README's commands name the standard ports."""
+        return {k: v for k, v in os.environ.items() if k not in ("MOERING_BUILD", "MOERING_PORT")}
+
     def start_quickstart(self, line):
-        environment = dict(os.environ)
-        environment.pop("MOERING_BUILD", None)
-        environment.pop("MOERING_PORT", None) # the README's commands name the standard ports
         type(self).server = subprocess.Popen(line, shell=True, cwd=self.tree, stdout=self.log,
-                                             stderr=subprocess.STDOUT, env=environment,
+                                             stderr=subprocess.STDOUT, env=self.environment(),
                                              start_new_session=True)
         for _ in range(6000):
             text = self.read_log()
@@ -136,7 +138,7 @@ class Readme(unittest.TestCase):
 
     def once(self):
         """The second run builds nothing, answers and leaves by itself."""
-        done = subprocess.run(["deploy/quickstart.sh", "--once"], cwd=self.tree, timeout=300,
+        done = subprocess.run(["deploy/quickstart.sh", "--once"], cwd=self.tree, timeout=300, env=self.environment(),
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         output = done.stdout.decode()
         self.assertEqual(done.returncode, 0, output)

@@ -3,6 +3,7 @@
     ui_test.py [MOERING]
 """
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import urllib.request
 
 from ui_browser import Browser
 from ui_formats import MapStream, check_map, check_stats, read_binary
+
+TINY = os.path.join(os.environ.get("MOERING_SOURCE_DIR", os.path.join(os.path.dirname(__file__), "..", "..")),
+                    "deploy", "models", "tiny")
 
 WIDTHS = (1280, 390)
 TIERS = ("storage", "host", "device")
@@ -180,8 +184,11 @@ def tables_say_the_same(browser, server):
     got = {int(r[0]): (r[1], int(r[2])) for r in rows}
     line = server.cells[2 * server.experts:3 * server.experts]
     assert got == {e: (TIERS[c >> 6], c & 63) for e, c in enumerate(line)}, got
-    layers = browser.run("return [...document.getElementById('layers-rows').rows].map(r =>"
-                         "[...r.cells].map(c => c.textContent))")
+    def read_layers():
+        return browser.run("return [...document.getElementById('layers-rows').rows].map(r =>"
+                           "[...r.cells].map(c => c.textContent))")
+    until(lambda: read_layers()[0][5] != "–", "rates, which take two looks at the totals")
+    layers = read_layers()
     assert len(layers) == server.layers
     assert layers[0][1].startswith("stable") and layers[-1][1].startswith("transient")
     assert layers[2][3] == str(sum(c >> 6 == 2 for c in line)), layers[2]
@@ -452,7 +459,7 @@ class Real:
 
     def __init__(self, program):
         self.process = subprocess.Popen(
-            [program, "serve", "--port", "0", "--grpc-port", "0", "--device-experts", "33%"],
+            [program, "serve", TINY, "--port", "0", "--grpc-port", "0", "--device-experts", "33%"],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace")
         self.log, self.url = [], None
         for line in self.process.stderr:
