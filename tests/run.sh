@@ -6,7 +6,7 @@
 #     tests/run.sh asan|tsan     one sanitizer only
 #
 # Further words go to ctest:  tests/run.sh fast -R engine/
-# MOERING_FUZZ_SECONDS (default 20) is how long each fuzz target runs under the sanitizers.
+# MOERING_FUZZ_SECONDS (default 10) is how long each fuzz target runs under the sanitizers.
 # Build folders are build/<preset>, or $MOERING_BUILD/<preset>.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,7 +25,7 @@ esac
 . deploy/packages.sh
 need_packages "${BUILD_PACKAGES[@]}" libgtest-dev libgmock-dev \
     python3 python3-grpcio python3-protobuf python3-h2 python3-prometheus-client python3-setuptools \
-    git openssl nginx-light haproxy \
+    git curl openssl nginx-light haproxy \
     shellcheck yamllint prometheus python3-yaml dpkg-dev file fakeroot systemd \
     chromium chromium-driver python3-selenium
 
@@ -36,7 +36,7 @@ if ! command -v nvcc >/dev/null; then
     echo "skipped: compiling for GPUs (no nvcc in PATH or /usr/local/cuda/bin)"
 fi
 jobs=$(nproc)
-fuzz_seconds=${MOERING_FUZZ_SECONDS:-20}
+fuzz_seconds=${MOERING_FUZZ_SECONDS:-10}
 root=${MOERING_BUILD:-$PWD/build}
 
 # run_preset NAME SECONDS_PER_FUZZ_TARGET CTEST_WORDS...
