@@ -261,7 +261,7 @@ class ServerTest : public testing::Test {
         return *clients_.back();
     }
     /* Turns everything until `done` or the time is over; returns whether it was done. */
-    bool Run(const std::function<bool()> &done, double seconds = 5)
+    bool Run(const std::function<bool()> &done, double seconds = 60)
     {
         uint64_t end = clock_now_ns() + static_cast<uint64_t>(seconds * 1e9);
         while (!done()) {
