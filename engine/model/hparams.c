@@ -120,6 +120,17 @@ enum status hparams_refuse_dense_layers(const struct checkpoint *c, struct error
     return STATUS_OK;
 }
 
+enum status hparams_refuse_windows(const struct checkpoint *c, struct error *error)
+{
+    char shown[CHECKPOINT_KEY_BYTES];
+    bool windowed = false;
+    TRY_OPTIONAL(checkpoint_bool(c, "use_sliding_window", false, &windowed, error));
+    if (windowed)
+        return error_set(error, STATUS_UNSUPPORTED, "%s: %s is not supported for this model_type",
+                         checkpoint_path(c), checkpoint_key_shown(c, "use_sliding_window", shown));
+    return STATUS_OK;
+}
+
 enum status hparams_read_experts(const struct checkpoint *c, const char *experts_key,
                                  const char *width_key, struct hparams *out, struct error *error)
 {

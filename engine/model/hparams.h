@@ -52,6 +52,8 @@ enum status hparams_read(const struct checkpoint *checkpoint, struct hparams *ou
                          struct error *error);
 /* UNSUPPORTED: some layers are dense (decoder_sparse_step, mlp_only_layers). */
 enum status hparams_refuse_dense_layers(const struct checkpoint *checkpoint, struct error *error);
+/* UNSUPPORTED: attention within a window (use_sliding_window). */
+enum status hparams_refuse_windows(const struct checkpoint *checkpoint, struct error *error);
 /* experts, top_k and width by the keys this architecture uses. */
 enum status hparams_read_experts(const struct checkpoint *checkpoint, const char *experts_key,
                                  const char *width_key, struct hparams *out, struct error *error);

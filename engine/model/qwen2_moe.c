@@ -24,7 +24,7 @@ static enum status read_bias(const struct checkpoint *c, struct hparams *out, st
 
 static enum status read(const struct checkpoint *c, struct hparams *out, struct error *error)
 {
-    bool normalise = false, windowed = false;
+    bool normalise = false;
     bool renamed = !checkpoint_has(c, "num_experts") && checkpoint_has(c, "num_local_experts");
     enum status status = hparams_read_experts(c, renamed ? "num_local_experts" : "num_experts",
                                               "moe_intermediate_size", out, error);
@@ -36,15 +36,11 @@ static enum status read(const struct checkpoint *c, struct hparams *out, struct 
     if (!failed(status))
         status = hparams_refuse_dense_layers(c, error);
     if (!failed(status))
-        status = checkpoint_bool(c, "use_sliding_window", false, &windowed, error);
+        status = hparams_refuse_windows(c, error);
     if (!failed(status))
         status = read_bias(c, out, error);
     if (failed(status))
         return status;
-    if (windowed)
-        return error_set(error, STATUS_UNSUPPORTED,
-                         "%s: config.json: use_sliding_window is not supported for this model_type",
-                         checkpoint_path(c));
     out->router.kind = normalise ? ROUTER_SOFTMAX_NORM : ROUTER_SOFTMAX;
     out->qk_norm = QK_NORM_NONE;
     return STATUS_OK;

@@ -4,7 +4,7 @@
 
 static enum status read(const struct checkpoint *c, struct hparams *out, struct error *error)
 {
-    bool normalise = false, windowed = false;
+    bool normalise = false;
     /* Newer files spell it the second way. */
     bool renamed = !checkpoint_has(c, "num_experts") && checkpoint_has(c, "num_local_experts");
     enum status status = hparams_read_experts(c, renamed ? "num_local_experts" : "num_experts",
@@ -14,13 +14,9 @@ static enum status read(const struct checkpoint *c, struct hparams *out, struct 
     if (status == STATUS_OK)
         status = hparams_refuse_dense_layers(c, error);
     if (status == STATUS_OK)
-        status = checkpoint_bool(c, "use_sliding_window", false, &windowed, error);
-    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        status = hparams_refuse_windows(c, error);
+    if (status != STATUS_OK)
         return status;
-    if (windowed)
-        return error_set(error, STATUS_UNSUPPORTED,
-                         "%s: config.json: use_sliding_window is not supported for this model_type",
-                         checkpoint_path(c));
     out->router.kind = normalise ? ROUTER_SOFTMAX_NORM : ROUTER_SOFTMAX;
     out->qk_norm = QK_NORM_HEAD;
     return STATUS_OK;
