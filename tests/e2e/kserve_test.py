@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from moering_wire import SOURCE, Server, grpc, health_pb, reflection_pb
+from moering_wire import SOURCE, grpc, health_pb, reflection_pb, slow_server
 
 SERVICE = "inference.GRPCInferenceService"
 
@@ -159,7 +159,7 @@ def test_cancel(server, c):
 
 
 def main():
-    server = Server(sys.argv[1], "--threads", "1", "--served-model-name", "team/tiny")
+    server = slow_server(sys.argv[1], "--served-model-name", "team/tiny")
     server.name = "team/tiny"
     client = Client(server.address)
     for name, test in sorted(globals().items()):

@@ -126,6 +126,12 @@ class Server:
         assert code == 0, "exit code %d\n%s" % (code, "\n".join(self.log[-30:]))
 
 
+def slow_server(program, *options, seats=8):
+    """A step takes milliseconds, so that long requests take seconds on any machine."""
+    return Server(program, "--isa", "scalar", "--threads", 1, "--io", "sync", "--device-experts", 1,
+                  "--max-num-seqs", seats, "--max-num-batched-tokens", seats, *options)
+
+
 def until(condition, timeout, what):
     deadline = time.monotonic() + timeout
     while True:

@@ -17,7 +17,8 @@ import time
 
 from grpc_wire import run_cases
 from http2_raw import Client, grpc_headers, message
-from moering_wire import (Answer, Server, Stub, TINY, greedy, grpc, health_pb, pb, status_of, until)
+from moering_wire import (Answer, Server, Stub, TINY, greedy, grpc, health_pb, pb, slow_server,
+                         status_of, until)
 
 MOERING, CLIENT = sys.argv[1:3]
 CODE = grpc.StatusCode
@@ -34,12 +35,6 @@ def ask(server, **kw):
 def endless(server, tokens=900, timeout=None, **kw):
     return server.stub.generate(greedy(text=STORY, max_tokens=tokens, ignore_eos=True, **kw),
                                 timeout=timeout)
-
-
-def slow_server(*options, seats=SEATS):
-    """A step takes milliseconds, so that `seats` long requests take seconds on any machine."""
-    return Server(MOERING, "--isa", "scalar", "--threads", 1, "--io", "sync", "--device-experts", 1,
-                  "--max-num-seqs", seats, "--max-num-batched-tokens", seats, *options)
 
 
 def paused_stream(server):
@@ -222,7 +217,7 @@ def leave_an_idle_server(server, go, count):
 
 
 def deadline_ends_and_frees(_):
-    server = slow_server()
+    server = slow_server(MOERING)
 
     def expire():
         calls = [endless(server, timeout=0.5) for _ in range(SEATS)]
@@ -232,7 +227,7 @@ def deadline_ends_and_frees(_):
 
 
 def cancel_frees_at_once(_):
-    server = slow_server()
+    server = slow_server(MOERING)
     calls = [endless(server) for _ in range(SEATS)]
     for call in calls:
         next(call)
@@ -273,7 +268,7 @@ class Clients:
 
 
 def killed_client_frees(_):
-    server = slow_server()
+    server = slow_server(MOERING)
     with Clients(server, SEATS, "-p", STORY.decode(), "-n", "950") as clients:
         clients.read()
         assert server.stub.stats().requests_running == SEATS
@@ -282,7 +277,7 @@ def killed_client_frees(_):
 
 
 def client_killed_in_prefill_frees(_):
-    server = slow_server()
+    server = slow_server(MOERING)
     with Clients(server, SEATS, "--tokens", ",".join(["5"] * 1000), "-n", "9") as clients:
         until(lambda: server.stub.stats().requests_running == SEATS and
               server.stub.stats().steps > 2, 60, "all to be in their prompts")
@@ -292,7 +287,7 @@ def client_killed_in_prefill_frees(_):
 
 
 def client_killed_in_the_queue_frees(_):
-    server = slow_server()
+    server = slow_server(MOERING)
     calls = [endless(server) for _ in range(SEATS)]
     for call in calls:
         next(call)
@@ -420,7 +415,7 @@ def stalled_reader_is_cut_off(_):
 
 
 def full_queue_is_told(_):
-    server = slow_server("--max-queue", 1, seats=1)
+    server = slow_server(MOERING, "--max-queue", 1, seats=1)
     calls = [endless(server)]
     next(calls[0])
     calls.append(endless(server))
@@ -436,7 +431,7 @@ def full_queue_is_told(_):
 
 
 def priority_overtakes_the_queue(_):
-    server = slow_server(seats=1)
+    server = slow_server(MOERING, seats=1)
     blocker = endless(server)
     next(blocker)
     order, lock = [], threading.Lock()
@@ -739,7 +734,7 @@ def client_shows_pieces(server):
 # ---- start and end ----
 
 def drain_loses_nothing(_):
-    server = slow_server("--shutdown-timeout", 600)
+    server = slow_server(MOERING, "--shutdown-timeout", 600)
     watch = server.stub.watch(health_pb.HealthCheckRequest(service="moering.v1.Moering"))
     assert next(watch).status == health_pb.HealthCheckResponse.SERVING
     count = 3 * SEATS
