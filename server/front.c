@@ -12,14 +12,14 @@
 #include "moering_proto/descriptor_set.h"
 #include "server/front_http.h"
 #include "server/front_status.h"
-#include "server/health.h"
-#include "server/http/http_keys.h"
-#include "server/kserve.h"
+#include "server/grpc/health.h"
+#include "server/grpc/reflection.h"
+#include "server/kserve/kserve.h"
 #include "server/metrics/request_metrics.h"
-#include "server/moering_v1.h"
+#include "server/moering_v1/moering_v1.h"
+#include "server/net/api_keys.h"
+#include "server/net/tls.h"
 #include "server/notify.h"
-#include "server/reflection.h"
-#include "server/tls.h"
 
 enum {
     METHODS = MOERING_V1_METHODS + KSERVE_METHODS + HEALTH_METHODS + REFLECTION_METHODS,
@@ -347,7 +347,6 @@ static enum status open_server(struct front *f, struct error *error)
         .limits = f->config.limits,
         .tls = f->config.tls,
         .keys = f->config.keys,
-        .keys_allow = http_keys_allow,
     };
     return grpc_server_open(&f->server, &config, methods, METHODS, error);
 }

@@ -13,10 +13,10 @@
 #ifndef MOERING_SERVER_FRONT_H
 #define MOERING_SERVER_FRONT_H
 
-#include "server/engine_thread.h"
-#include "server/grpc.h"
+#include "server/grpc/grpc.h"
 #include "server/http/http.h"
 #include "server/reload.h"
+#include "server/requests/engine_thread.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,7 +30,7 @@ struct front_config {
     uint16_t port, http_port;
     struct grpc_limits limits;
     struct http_limits http_limits;
-    const struct http_keys *keys; /* of both doors; NULL: everybody may come in; borrowed, as what follows */
+    const struct api_keys *keys; /* of both doors; NULL: everybody may come in; borrowed, as what follows */
     struct tls *tls;              /* of both doors, read again on SIGHUP; NULL: plain */
     bool ui;                      /* the dashboard at / */
     const char *chat_template;    /* a text or the name of a built-in one; NULL: the model's own */

@@ -6,7 +6,7 @@
 
 #include "server/http/http.h"
 #include "server/openai/openai.h"
-#include "server/requests.h"
+#include "server/requests/requests.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -19,7 +19,7 @@ struct front_http_config {
     const char *host;
     uint16_t port;                /* 0: any free one */
     struct http_limits limits;
-    const struct http_keys *keys; /* NULL: everybody; borrowed, as what follows */
+    const struct api_keys *keys; /* NULL: everybody; borrowed, as what follows */
     struct tls *tls;              /* NULL: plain */
     const char *chat_template;    /* a text or the name of a built-in one; NULL: the model's */
     bool ui;                      /* the dashboard is there */

@@ -3,7 +3,7 @@
 #ifndef MOERING_SERVER_FRONT_STATUS_H
 #define MOERING_SERVER_FRONT_STATUS_H
 
-#include "server/batcher.h"
+#include "server/requests/batcher.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,4 +1,4 @@
-#include "server/command.h"
+#include "server/command/command.h"
 
 int main(int argc, char **argv)
 {

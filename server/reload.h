@@ -5,7 +5,7 @@
 #define MOERING_SERVER_RELOAD_H
 
 #include "engine/engine.h"
-#include "server/config.h"
+#include "server/config/config.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -29,7 +29,7 @@ extern "C" {
 struct event_base;
 struct http_exchange;
 struct http_server;
-struct tls; /* server/tls.h */
+struct tls; /* server/net/tls.h */
 
 struct http_route {
     const char *method;  /* "GET" (HEAD is answered by it, too), "POST" */
@@ -58,14 +58,14 @@ struct http_limits {
 };
 void http_limits_init(struct http_limits *limits);
 
-struct http_keys; /* server/http/http_keys.h: who may come in */
+struct api_keys; /* server/net/api_keys.h: who may come in */
 
 struct http_server_config {
     struct event_base *base;
     const char *host;
     uint16_t port;              /* 0: any free one */
     struct http_limits limits;
-    const struct http_keys *keys; /* NULL: everybody */
+    const struct api_keys *keys; /* NULL: everybody */
     struct tls *tls;            /* NULL: plain */
 };
 

@@ -20,7 +20,7 @@
 
 #include "memory/base/clock.h"
 #include "memory/base/log.h"
-#include "server/tls.h"
+#include "server/net/tls.h"
 
 enum { LINGER_MS = 2000 };
 

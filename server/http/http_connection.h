@@ -23,7 +23,7 @@
 #include "server/http/http_error.h"
 #include "server/http/http_head.h"
 #include "server/http/http_target.h"
-#include "server/listener.h"
+#include "server/net/listener.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -88,7 +88,7 @@ struct http_exchange {
 struct http_server {
     struct event_base *base;
     struct http_limits limits;
-    const struct http_keys *keys;
+    const struct api_keys *keys;
     struct listener *listener;
     struct event *drained_event;
     struct http_route *routes;

@@ -13,7 +13,7 @@
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
 #include "server/http/http_connection.h"
-#include "server/http/http_keys.h"
+#include "server/net/api_keys.h"
 
 enum { BODY_BYTES_FIRST = 16 << 10, CHUNK_FRAME_BYTES = 24 };
 
@@ -44,8 +44,8 @@ void http_exchange_close(struct http_exchange *x)
 
 static bool key_right(const struct http_exchange *x)
 {
-    const struct http_keys *keys = server_of(x)->keys;
-    return !keys || http_keys_allow(keys, http_header(x, "authorization"),
+    const struct api_keys *keys = server_of(x)->keys;
+    return !keys || api_keys_allow(keys, http_header(x, "authorization"),
                                     http_header(x, "x-api-key"));
 }
 

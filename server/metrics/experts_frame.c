@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "server/grpc_metadata.h"
+#include "server/grpc/grpc_metadata.h"
 #include "server/metrics/stats_json.h"
 
 static void put_when(struct jsonw *w, const struct experts_frame *f)

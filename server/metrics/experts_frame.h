@@ -3,7 +3,7 @@
 #ifndef MOERING_SERVER_METRICS_EXPERTS_FRAME_H
 #define MOERING_SERVER_METRICS_EXPERTS_FRAME_H
 
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 
 #ifdef __cplusplus
 extern "C" {

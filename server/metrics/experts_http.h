@@ -11,7 +11,7 @@
 #define MOERING_SERVER_METRICS_EXPERTS_HTTP_H
 
 #include "server/http/http.h"
-#include "server/requests.h"
+#include "server/requests/requests.h"
 
 #ifdef __cplusplus
 extern "C" {

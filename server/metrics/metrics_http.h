@@ -6,7 +6,7 @@
 
 #include "server/http/http.h"
 #include "server/metrics/request_metrics.h"
-#include "server/requests.h"
+#include "server/requests/requests.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -7,7 +7,7 @@
 #define MOERING_SERVER_METRICS_METRICS_SNAPSHOT_H
 
 #include "server/metrics/request_metrics.h"
-#include "server/requests.h"
+#include "server/requests/requests.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -14,8 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/jsonw.h"
 #include "server/metrics/histogram.h"
-#include "server/openai/jsonw.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -3,8 +3,8 @@
 #ifndef MOERING_SERVER_METRICS_STATS_JSON_H
 #define MOERING_SERVER_METRICS_STATS_JSON_H
 
+#include "server/jsonw.h"
 #include "server/metrics/metrics_snapshot.h"
-#include "server/openai/jsonw.h"
 
 #ifdef __cplusplus
 extern "C" {

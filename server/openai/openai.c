@@ -8,7 +8,7 @@
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
 #include "memory/base/log.h"
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 #include "server/openai/openai_exchange.h"
 #include "server/openai/openai_service.h"
 

@@ -14,7 +14,7 @@
 
 #include "server/http/http.h"
 #include "server/openai/openai_asked.h"
-#include "server/requests.h"
+#include "server/requests/requests.h"
 
 #ifdef __cplusplus
 extern "C" {

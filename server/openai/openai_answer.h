@@ -7,10 +7,10 @@
 #ifndef MOERING_SERVER_OPENAI_OPENAI_ANSWER_H
 #define MOERING_SERVER_OPENAI_OPENAI_ANSWER_H
 
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 #include "server/openai/openai_asked.h"
 #include "server/openai/openai_text.h"
-#include "server/request_event.h"
+#include "server/requests/request_event.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -8,7 +8,7 @@
 #define MOERING_SERVER_OPENAI_OPENAI_ASKED_H
 
 #include "server/openai/openai_grammar.h"
-#include "server/request.h"
+#include "server/requests/request.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "memory/base/log.h"
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 
 /* ---- refusals ---- */
 

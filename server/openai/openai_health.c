@@ -3,7 +3,7 @@
  * and from the beginning of a drain on. */
 #include <stdio.h>
 
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 #include "server/openai/openai_service.h"
 
 static struct openai_state state_of(const struct openai *o)

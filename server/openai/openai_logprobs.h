@@ -4,7 +4,7 @@
 #define MOERING_SERVER_OPENAI_OPENAI_LOGPROBS_H
 
 #include "engine/sampler.h"
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 #include "server/openai/openai_text.h"
 
 #ifdef __cplusplus

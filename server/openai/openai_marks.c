@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 
 enum { BEGIN = 0x90, END = 0x91, DIGIT = 0xa0, NONCHARACTERS = 32 };
 

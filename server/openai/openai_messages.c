@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 
 static bool no_memory(struct openai_refusal *refusal)
 {

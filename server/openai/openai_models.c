@@ -1,7 +1,7 @@
 /* GET /v1/models, /v1/models/{id}, /version: what is served, and by what. */
 #include <string.h>
 
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 #include "server/openai/openai_service.h"
 
 static void put_model(struct jsonw *w, const struct openai *o, const struct openai_model *model,

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 #include "server/openai/openai_messages.h"
 
 const char *const openai_template_known[] = {

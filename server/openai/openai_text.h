@@ -4,7 +4,7 @@
 #define MOERING_SERVER_OPENAI_OPENAI_TEXT_H
 
 #include "engine/tokenizer/detokenize.h"
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 
 #ifdef __cplusplus
 extern "C" {

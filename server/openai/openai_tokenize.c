@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 #include "server/openai/openai_service.h"
 #include "server/openai/openai_text.h"
 

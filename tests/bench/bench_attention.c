@@ -14,7 +14,7 @@
 #include "engine/backend/cpu/cpu_threads.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
-#include "server/machine_rates.h"
+#include "server/bench/machine_rates.h"
 
 #define PASS_NS_MAX 200000000u /* per figure */
 #define PROMPT_ROWS 512

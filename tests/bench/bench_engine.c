@@ -14,7 +14,7 @@
 #include "engine/engine.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
-#include "server/machine_rates.h"
+#include "server/bench/machine_rates.h"
 
 enum { ROUNDS_MAX = 33, PROBE_MIB = 256, CACHE_MIB = 64 };
 

@@ -15,7 +15,7 @@
 #include "engine/backend/cpu/cpu_threads.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
-#include "server/machine_rates.h"
+#include "server/bench/machine_rates.h"
 
 #define HIDDEN 2048
 #define WIDTH 1024

@@ -21,7 +21,7 @@
 #include "engine/backend/cpu/packed_kernels.h"
 #include "memory/base/check.h"
 #include "memory/base/clock.h"
-#include "server/machine_rates.h"
+#include "server/bench/machine_rates.h"
 
 #define COLS 2048
 #define MANY_ROWS 64

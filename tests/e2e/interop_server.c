@@ -17,10 +17,10 @@
 
 #include "memory/base/check.h"
 #include "moering_testing_proto/descriptor_set.h"
-#include "server/grpc.h"
-#include "server/health.h"
-#include "server/pb.h"
-#include "server/reflection.h"
+#include "server/grpc/grpc.h"
+#include "server/grpc/health.h"
+#include "server/grpc/pb.h"
+#include "server/grpc/reflection.h"
 
 enum { METHODS_MAX = 32, RESPONSE_BYTES_MAX = 16 << 20, STATUS_CODES = 17, PENDING_MAX = 100000 };
 

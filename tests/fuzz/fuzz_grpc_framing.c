@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "memory/base/check.h"
-#include "server/grpc_message.h"
+#include "server/grpc/grpc_message.h"
 
 enum { LIMIT = 10000 };
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "memory/base/check.h"
-#include "server/grpc_metadata.h"
+#include "server/grpc/grpc_metadata.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

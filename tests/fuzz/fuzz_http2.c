@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "memory/base/check.h"
-#include "server/grpc_call.h"
-#include "server/health.h"
-#include "server/http2.h"
+#include "server/grpc/grpc_call.h"
+#include "server/grpc/health.h"
+#include "server/grpc/http2.h"
 
 enum { METHODS = HEALTH_METHODS + 1 };
 

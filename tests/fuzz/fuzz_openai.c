@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "memory/base/check.h"
+#include "server/jsonw.h"
 #include "server/openai/chat_decode.h"
 #include "server/openai/completions_decode.h"
-#include "server/openai/jsonw.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

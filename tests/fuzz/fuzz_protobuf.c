@@ -9,7 +9,7 @@
 
 #include "memory/base/check.h"
 #include "moering/v1/moering.pb-c.h"
-#include "server/pb.h"
+#include "server/grpc/pb.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
-#include "server/request.h"
+#include "server/requests/request.h"
 #include "tests/support/scratch.h"
 #include "tests/support/toy_model.h"
 

@@ -22,8 +22,8 @@
 #include <vector>
 
 #include "memory/base/clock.h"
-#include "server/grpc.h"
-#include "server/grpc_message.h"
+#include "server/grpc/grpc.h"
+#include "server/grpc/grpc_message.h"
 
 namespace wire {
 

@@ -40,14 +40,14 @@ ENGINE_ORDER = [
 
 # A header of a library and the only files that may see it.
 LIBRARIES = {
-    r"nghttp2/": ["server/http2", "clients/c/", "clients/bench/"],
-    r"zlib\.h": ["server/grpc_message"],
+    r"nghttp2/": ["server/grpc/http2", "clients/c/", "clients/bench/"],
+    r"zlib\.h": ["server/grpc/grpc_message"],
     r"pcre2\.h": ["engine/tokenizer/"],
     r"utf8proc\.h": ["engine/tokenizer/", "engine/template/", "engine/grammar/", "server/"],
-    r"yaml\.h": ["server/config"],
+    r"yaml\.h": ["server/config/"],
     r"jansson\.h": ["engine/load/", "engine/tokenizer/", "engine/template/", "engine/grammar/",
                       "engine/replay/", "server/", "clients/cli/", "clients/bench/"],
-    r"openssl/": ["server/tls", "server/http/http_keys", "clients/c/", "clients/bench/"],
+    r"openssl/": ["server/net/", "clients/c/", "clients/bench/"],
     r"cuda_runtime\.h": [".cu", ".cuh"],
     r"liburing\.h": ["memory/io_uring"],
 }

@@ -26,8 +26,8 @@ class Directions(unittest.TestCase):
                                               '#include "engine/model/model.h"\n'))
 
     def test_library_rooms(self):
-        self.assertTrue(tidy.check_directions("server/grpc.c", "#include <nghttp2/nghttp2.h>\n"))
-        self.assertFalse(tidy.check_directions("server/http2.c", "#include <nghttp2/nghttp2.h>\n"))
+        self.assertTrue(tidy.check_directions("server/grpc/grpc.c", "#include <nghttp2/nghttp2.h>\n"))
+        self.assertFalse(tidy.check_directions("server/grpc/http2.c", "#include <nghttp2/nghttp2.h>\n"))
 
 
 class Sizes(unittest.TestCase):

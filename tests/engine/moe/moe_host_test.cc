@@ -15,8 +15,8 @@
 
 #include "engine/moe/moe_layer.h"
 #include "memory/device.h"
-#include "tests/support/scratch.h"
 #include "tests/engine/moe/toy_weights.h"
+#include "tests/support/scratch.h"
 #include "tests/support/toy_batch.h"
 
 namespace {

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "memory/device.h"
-#include "tests/memory/toy_store.h"
 #include "tests/engine/moe/toy_weights.h"
+#include "tests/memory/toy_store.h"
 #include "tests/support/toy_batch.h"
 
 namespace {

@@ -1,7 +1,7 @@
 /* One request and its answer: what handlers are told, what clients get. */
 #include <jansson.h>
 
-#include "server/http/http_keys.h"
+#include "server/net/api_keys.h"
 #include "tests/server/http/http_fixture.h"
 
 namespace http_test
@@ -237,8 +237,8 @@ TEST_F(Http, RoutesAndMethods)
 
 TEST_F(Http, KeysAreAskedForEverywhereButWherePublic)
 {
-    http_keys *keys;
-    ASSERT_EQ(http_keys_open(&keys, "sk-1", nullptr, nullptr), STATUS_OK);
+    api_keys *keys;
+    ASSERT_EQ(api_keys_open(&keys, "sk-1", nullptr, nullptr), STATUS_OK);
     config_.keys = keys;
     Open();
     Client &client = Connect();
@@ -264,7 +264,7 @@ TEST_F(Http, KeysAreAskedForEverywhereButWherePublic)
     EXPECT_EQ(Get(client).code, 401);
     client.Send(Post("/echo", std::string(1000, 'x'), "X-Api-Key: sk-1\r\n"));
     EXPECT_EQ(Get(client).code, 200) << "a small refused body was thrown away";
-    http_keys_close(keys);
+    api_keys_close(keys);
 }
 
 TEST_F(Http, AStrangersBodyCostsNothing)

@@ -1,7 +1,7 @@
 /* The server: addresses, routes, limits of connections, drain, close. */
-#include "server/tls.h"
+#include "server/net/tls.h"
 #include "tests/server/http/http_fixture.h"
-#include "tests/server/tls_client.h"
+#include "tests/server/net/tls_client.h"
 
 namespace http_test
 {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "server/grpc_metadata.h"
+#include "server/grpc/grpc_metadata.h"
 
 namespace {
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "server/grpc_metadata.h"
+#include "server/grpc/grpc_metadata.h"
 #include "tests/server/metrics/metrics_server.h"
 
 namespace {

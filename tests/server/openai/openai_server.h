@@ -154,7 +154,7 @@ class Server : public testing::Test {
     struct openai_config config_ = {};
     struct openai_state state_ = {};
     struct engine_thread_config thread_ = {};
-    struct http_keys *keys_ = nullptr;
+    struct api_keys *keys_ = nullptr;
     std::string model_;
     struct requests *requests_ = nullptr;
     struct openai *openai_ = nullptr;

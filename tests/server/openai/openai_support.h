@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "engine/tokenizer/tokenizer.h"
-#include "server/openai/jsonw.h"
+#include "server/jsonw.h"
 #include "server/openai/openai_asked.h"
 
 namespace openai_test {

@@ -3,7 +3,7 @@
 
 #include <set>
 
-#include "server/http/http_keys.h"
+#include "server/net/api_keys.h"
 #include "tests/server/openai/openai_server.h"
 
 namespace {
@@ -14,7 +14,7 @@ class Openai : public openai_test::Server {
     {
         http_server_close(server_);
         server_ = nullptr;
-        http_keys_close(keys_);
+        api_keys_close(keys_);
     }
 };
 
@@ -41,7 +41,7 @@ TEST_F(Openai, EveryRouteOfTheApiIsThere)
 
 TEST_F(Openai, WithoutAKeyOnlyHealthAnswers)
 {
-    ASSERT_EQ(STATUS_OK, http_keys_open(&keys_, "secret-key", nullptr, nullptr));
+    ASSERT_EQ(STATUS_OK, api_keys_open(&keys_, "secret-key", nullptr, nullptr));
     ASSERT_NO_FATAL_FAILURE(StartReady());
     for (const char *path : {"/health", "/livez", "/readyz"})
         EXPECT_EQ(200, Get(path).code) << path;

@@ -6,7 +6,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "server/http/http_keys.h"
+#include "server/net/api_keys.h"
 #include "server/ui/ui_files.h"
 #include "tests/server/http/http_fixture.h"
 
@@ -118,8 +118,8 @@ TEST_F(Http, UiHeadTellsTheSize)
 TEST_F(Http, UiIsPublicByNameAndNothingElseIs)
 {
     struct error error = {};
-    http_keys *keys;
-    ASSERT_EQ(http_keys_open(&keys, "secret", nullptr, &error), STATUS_OK) << error.text;
+    api_keys *keys;
+    ASSERT_EQ(api_keys_open(&keys, "secret", nullptr, &error), STATUS_OK) << error.text;
     config_.keys = keys;
     Open(Routes());
     EXPECT_EQ(Ask(GetPath("/")).code, 200);
@@ -130,7 +130,7 @@ TEST_F(Http, UiIsPublicByNameAndNothingElseIs)
     EXPECT_NE(Ask(GetPath("/ui/")).code, 200);
     http_server_close(server_);
     server_ = nullptr;
-    http_keys_close(keys);
+    api_keys_close(keys);
 }
 
 TEST_F(Http, UiCanBeTurnedOff)
