@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "clients/bench/fault.h"
+#include "clients/program/fault.h"
 
 #ifdef __cplusplus
 extern "C" {

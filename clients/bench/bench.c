@@ -18,6 +18,7 @@
 #include "clients/bench/options.h"
 #include "clients/bench/report.h"
 #include "clients/bench/result.h"
+#include "clients/program/output.h"
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 enum { METRICS_TIMEOUT_S = 10 };
@@ -239,10 +240,9 @@ static bool write_result(const struct result *r, struct fault *fault)
         path = NULL;
     json_t *json = path ? result_json(r, o->save_detailed) : NULL;
     bool ok = json != NULL || fault_set(fault, "out of memory for the result");
-    if (ok && mkdir(dir, 0777) != 0 && errno != EEXIST)
-        ok = fault_set(fault, "%s: %s", dir, strerror(errno));
+    errno = 0;
     if (ok && json_dump_file(json, path, JSON_COMPACT) != 0)
-        ok = fault_set(fault, "%s: the result cannot be written", path);
+        ok = fault_set(fault, "%s: %s", path, errno ? strerror(errno) : "it cannot be written");
     json_decref(json);
     free(path);
     free(name);
@@ -255,9 +255,44 @@ static bool write_report(const struct bench *b, struct fault *fault)
     FILE *out = fopen(path, "w");
     if (!out)
         return fault_set(fault, "%s: %s", path, strerror(errno));
-    bool ok = report_write(b->results, b->count, client_authority(b->client), out, fault);
+    struct fault why = {{0}};
+    errno = 0;
+    bool ok = report_write(b->results, b->count, client_authority(b->client), out, &why);
+    if (!ok)
+        fault_set(fault, "%s: %s", path, ferror(out) && errno ? strerror(errno) : why.text);
     if (fclose(out) != 0 && ok)
         ok = fault_set(fault, "%s: %s", path, strerror(errno));
+    return ok;
+}
+
+/* The folder that a file lies in: "." for a bare name. Cuts `path`. */
+static const char *folder_of(char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (!slash)
+        return ".";
+    slash[slash == path] = '\0';
+    return path;
+}
+
+/* Before hours of measuring: will what is asked for be writable? Makes --result-dir. */
+static bool check_outputs(const struct options *o, struct fault *fault)
+{
+    const char *dir = o->result_dir ? o->result_dir : ".";
+    if (o->save_result && mkdir(dir, 0777) != 0 && errno != EEXIST)
+        return fault_set(fault, "--result-dir %s: %s", dir, strerror(errno));
+    if (o->save_result && access(dir, W_OK | X_OK) != 0)
+        return fault_set(fault, "--result-dir %s: %s", dir, strerror(errno));
+    if (!o->html)
+        return true;
+    char *path = strdup(o->html);
+    if (!path)
+        return fault_set(fault, "out of memory");
+    bool there = access(o->html, F_OK) == 0;
+    bool ok = there ? access(o->html, W_OK) == 0 : access(folder_of(path), W_OK | X_OK) == 0;
+    if (!ok)
+        fault_set(fault, "--html %s: %s", o->html, strerror(errno));
+    free(path);
     return ok;
 }
 
@@ -271,7 +306,7 @@ static bool run_all(struct bench *b, struct fault *fault)
             return false;
         }
         result_print(&b->results[point], stdout);
-        fflush(stdout);
+        output_flush(fault); /* what is lost is told; the rest is measured all the same */
         if (o->save_result && !write_result(&b->results[point], fault))
             return false;
         if (b->results[point].interrupted)
@@ -320,10 +355,12 @@ static int run(const struct options *options)
     }
     if (!ok || !b->base)
         ok = fault_set(&fault, "no event loop can be made");
-    ok = ok && client_open(&b->client, b->base, options, &fault) && open_metrics(b, &fault) &&
+    ok = ok && check_outputs(options, &fault) &&
+         client_open(&b->client, b->base, options, &fault) && open_metrics(b, &fault) &&
          run_all(b, &fault);
     if (b && b->count && options->html)
         ok = write_report(b, &fault) && ok;
+    ok = output_flush(&fault) && ok;
     for (uint32_t i = 0; b && i < b->count; i++) {
         failed += b->results[i].failed;
         result_close(&b->results[i]);
@@ -337,7 +374,7 @@ static int run(const struct options *options)
             event_base_free(b->base);
     }
     free(b);
-    return ok && !failed ? EXIT_DONE : EXIT_FAILED;
+    return ok && !failed && !fault.text[0] ? EXIT_DONE : EXIT_FAILED;
 }
 
 int bench_main(int argc, char **argv)
@@ -348,11 +385,18 @@ int bench_main(int argc, char **argv)
         fprintf(stderr, "moering-bench: %s\n", fault.text);
         return EXIT_USAGE;
     }
-    if (options.help) {
-        options_help(stdout);
-        return EXIT_DONE;
+    if (options.help || options.version) {
+        if (options.help)
+            options_help(stdout);
+        else
+            printf("moering-bench %s\n", MOERING_VERSION);
+        if (output_flush(&fault))
+            return EXIT_DONE;
+        fprintf(stderr, "moering-bench: %s\n", fault.text);
+        return EXIT_FAILED;
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, not the end */
     raise_descriptor_limit();
     return run(&options);
 }

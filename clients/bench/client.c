@@ -7,7 +7,7 @@
 
 #include "clients/bench/client_backend.h"
 #include "clients/bench/dial.h"
-#include "clients/bench/now.h"
+#include "clients/c/now.h"
 
 enum { CONNECT_TIMEOUT_S = 5 };
 

@@ -8,8 +8,8 @@
 #include "clients/bench/client_backend.h"
 #include "clients/bench/generate.h"
 #include "clients/bench/grpc_client.h"
-#include "clients/bench/now.h"
 #include "clients/c/grpc_text.h"
+#include "clients/c/now.h"
 
 enum { GET_MODEL_TIMEOUT_S = 30 };
 

@@ -5,9 +5,9 @@
 #include "clients/bench/client_backend.h"
 #include "clients/bench/fetch.h"
 #include "clients/bench/http_client.h"
-#include "clients/bench/now.h"
 #include "clients/bench/openai.h"
 #include "clients/bench/sse.h"
+#include "clients/c/now.h"
 
 enum { ERROR_BYTES_MAX = 4096, MODELS_TIMEOUT_S = 30 };
 

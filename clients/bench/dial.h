@@ -1,12 +1,13 @@
 /* Connections to one server: names are looked up once, the address that answers is kept, and each
- * connection is a bufferevent, with TLS where the address says so. Only dial.c sees OpenSSL. */
+ * connection is a bufferevent, with TLS (clients/c/tls.h) where the address says so. Only dial.c
+ * sees OpenSSL here. */
 #ifndef MOERING_CLIENTS_BENCH_DIAL_H
 #define MOERING_CLIENTS_BENCH_DIAL_H
 
 #include <stdbool.h>
 
 #include "clients/bench/address.h"
-#include "clients/bench/fault.h"
+#include "clients/program/fault.h"
 
 #ifdef __cplusplus
 extern "C" {

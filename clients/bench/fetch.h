@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "clients/bench/fault.h"
+#include "clients/program/fault.h"
 
 #ifdef __cplusplus
 extern "C" {

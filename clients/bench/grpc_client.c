@@ -14,11 +14,9 @@
 #include <string.h>
 
 #include "clients/bench/dial.h"
-#include "clients/bench/now.h"
-#include "clients/c/grpc_text.h"
+#include "clients/c/now.h"
 
 enum { PREFIX_BYTES = 5, STREAM_WINDOW_BYTES = 4 << 20, CONNECTION_WINDOW_BYTES = 256 << 20 };
-enum { CANCELLED = 1, UNKNOWN = 2, RESOURCE_EXHAUSTED = 8, INTERNAL = 13, UNAVAILABLE = 14 };
 
 struct grpc_connection {
     struct grpc_client *client;
@@ -86,17 +84,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      void *user)
 {
     struct grpc_call *call = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-    if (!call)
-        return 0;
-    char number[8];
-    snprintf(number, sizeof number, "%.*s", (int)(value_bytes < 7 ? value_bytes : 7),
-             (const char *)value);
-    if (name_bytes == 7 && memcmp(name, ":status", 7) == 0)
-        call->http_status = atoi(number);
-    else if (name_bytes == 11 && memcmp(name, "grpc-status", 11) == 0)
-        call->status = atoi(number);
-    else if (name_bytes == 12 && memcmp(name, "grpc-message", 12) == 0)
-        grpc_text_decode_message((const char *)value, value_bytes, call->text, sizeof call->text);
+    if (call)
+        grpc_end_header(&call->reported, name, name_bytes, value, value_bytes);
     return 0;
 }
 
@@ -125,12 +114,12 @@ static bool keep(struct grpc_call *call, const uint8_t *bytes, size_t size)
 static bool hand_over(struct grpc_call *call, const uint8_t *bytes, size_t size, uint64_t now)
 {
     if (bytes[0]) {
-        give_up(call, INTERNAL, "the server compressed a message unasked");
+        give_up(call, GRPC_INTERNAL, "the server compressed a message unasked");
         return false;
     }
     if (call->message(call, bytes + PREFIX_BYTES, size - PREFIX_BYTES, now))
         return true;
-    give_up(call, CANCELLED, "cancelled");
+    give_up(call, GRPC_CANCELLED, "cancelled");
     return false;
 }
 
@@ -146,13 +135,13 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
         if (held >= PREFIX_BYTES || (!held && size >= PREFIX_BYTES))
             wanted += message_bytes(head);
         if (wanted > (size_t)GRPC_CLIENT_MESSAGE_BYTES_MAX) {
-            give_up(call, RESOURCE_EXHAUSTED, "the server sent a message that is too long");
+            give_up(call, GRPC_RESOURCE_EXHAUSTED, "the server sent a message that is too long");
             break;
         }
         bool whole_here = !held && size >= PREFIX_BYTES && size >= wanted;
         size_t n = wanted - held < size ? wanted - held : size;
         if (!whole_here && !keep(call, data, n)) {
-            give_up(call, RESOURCE_EXHAUSTED, "out of memory for a message");
+            give_up(call, GRPC_RESOURCE_EXHAUSTED, "out of memory for a message");
             break;
         }
         held = call->partial_bytes;
@@ -175,20 +164,10 @@ static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t er
     struct grpc_call *call = nghttp2_session_get_stream_user_data(session, stream);
     if (!call)
         return 0;
-    char text[sizeof call->text];
-    strcpy(text, call->text);
-    if (call->status >= 0) {
-        end_call(call, call->status, text);
-    } else if (call->http_status && call->http_status != 200) {
-        snprintf(text, sizeof text, "the server answered HTTP %d", call->http_status);
-        end_call(call, UNKNOWN, text);
-    } else if (error_code == NGHTTP2_REFUSED_STREAM) {
-        end_call(call, UNAVAILABLE, "the server refuses new calls");
-    } else {
-        snprintf(text, sizeof text, "the stream ended without a status (HTTP/2 error %u)",
-                 error_code);
-        end_call(call, error_code == NGHTTP2_CANCEL ? CANCELLED : INTERNAL, text);
-    }
+    struct channel_result result;
+    grpc_end_close(&call->reported, error_code);
+    result = call->reported.result; /* the call may be freed while it is told */
+    end_call(call, result.status, result.message);
     return 0;
 }
 
@@ -250,7 +229,7 @@ static void lose(struct grpc_connection *c, const char *why)
     *at = c->next;
     c->lost = true;
     while (c->calls)
-        end_call(c->calls, UNAVAILABLE, why);
+        end_call(c->calls, GRPC_UNAVAILABLE, why);
     free_connection(c);
 }
 
@@ -383,7 +362,8 @@ static void on_doom(evutil_socket_t fd, short what, void *arg)
     client->doomed = call->next;
     if (client->doomed)
         event_active(client->doom, EV_TIMEOUT, 1);
-    call->end(call, UNAVAILABLE, "no connection could be made: out of file descriptors or memory");
+    call->end(call, GRPC_UNAVAILABLE,
+              "no connection could be made: out of file descriptors or memory");
 }
 
 void grpc_client_send(struct grpc_client *client, struct grpc_call *call)
@@ -391,9 +371,7 @@ void grpc_client_send(struct grpc_client *client, struct grpc_call *call)
     struct grpc_connection *c = choose_connection(client);
     call->sent_bytes = call->partial_bytes = call->partial_room = 0;
     call->partial = NULL;
-    call->http_status = 0;
-    call->status = -1;
-    call->text[0] = '\0';
+    memset(&call->reported, 0, sizeof call->reported);
     call->previous = NULL;
     call->connection = c;
     if (c) {

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clients/c/grpc_end.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -26,8 +28,7 @@ struct grpc_call {
     const char *path;
     const uint8_t *request; /* one message with its prefix; stays until the end */
     size_t request_bytes;
-    /* Each message of the answer, without its prefix. False: the call is cancelled, `end` follows.
-     * */
+    /* Each message of the answer, without its prefix. False: cancel; `end` follows. */
     bool (*message)(struct grpc_call *call, const uint8_t *bytes, size_t size, uint64_t now_ns);
     /* status 0: OK. The call is not touched after it. */
     void (*end)(struct grpc_call *call, int status, const char *text);
@@ -39,8 +40,7 @@ struct grpc_call {
     size_t sent_bytes;
     uint8_t *partial;       /* the message under way, its prefix included */
     size_t partial_bytes, partial_room;
-    int http_status, status; /* status -1: not known yet */
-    char text[256];
+    struct grpc_end reported; /* what the stream says of it */
 };
 
 struct grpc_client_config {

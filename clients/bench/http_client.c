@@ -14,7 +14,7 @@
 
 #include "clients/bench/dial.h"
 #include "clients/bench/http_response.h"
-#include "clients/bench/now.h"
+#include "clients/c/now.h"
 
 struct http_connection {
     struct http_client *client;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "clients/bench/client.h"
-#include "clients/bench/now.h"
 #include "clients/bench/progress.h"
+#include "clients/c/now.h"
 
 enum { TICK_MS = 100 };
 

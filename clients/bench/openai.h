@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "clients/bench/fault.h"
 #include "clients/bench/prompt.h"
 #include "clients/bench/record.h"
+#include "clients/program/fault.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,9 +1,13 @@
 #include "clients/bench/options.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "clients/bench/address.h"
+#include "clients/c/grpc_text.h"
+#include "clients/program/flag.h"
+#include "clients/program/number.h"
 
 enum flag_id {
     F_BACKEND, F_BASE_URL, F_HOST, F_PORT, F_ENDPOINT, F_MODEL, F_API_KEY, F_CA_FILE, F_INSECURE,
@@ -13,48 +17,78 @@ enum flag_id {
     F_RAMP_START, F_RAMP_END, F_SWEEP_CONCURRENCY, F_SWEEP_RATE, F_WARMUPS, F_CACHE_STATE,
     F_STREAMS, F_IGNORE_EOS, F_TEMPERATURE, F_EXTRA_BODY, F_TIMEOUT, F_READY_TIMEOUT,
     F_PERCENTILE_METRICS, F_PERCENTILES, F_GOODPUT, F_SAVE, F_SAVE_DETAILED, F_RESULT_DIR,
-    F_RESULT_FILENAME, F_LABEL, F_METADATA, F_HTML, F_NO_PROGRESS, F_HELP, FLAG_IDS,
+    F_RESULT_FILENAME, F_LABEL, F_METADATA, F_HTML, F_NO_PROGRESS, F_HELP, F_VERSION,
+    FLAG_IDS,
 };
 
-enum flag_kind { SWITCH, VALUE, VALUES };
-
-struct flag {
-    const char *name;
-    enum flag_kind kind;
-    enum flag_id id;
+/* Kinds of dataset as bits: the flags that only some of them read say which. */
+enum {
+    ON_RANDOM = 1 << DATASET_RANDOM,
+    ON_PREFIX = 1 << DATASET_PREFIX_REPETITION,
+    ON_SHAREGPT = 1 << DATASET_SHAREGPT,
+    ON_CUSTOM = 1 << DATASET_CUSTOM,
+    ON_TRACE = 1 << DATASET_TRACE,
+    ON_FILE = ON_SHAREGPT | ON_CUSTOM | ON_TRACE,
 };
 
 static const struct flag flags[] = {
-    {"backend", VALUE, F_BACKEND}, {"base-url", VALUE, F_BASE_URL}, {"host", VALUE, F_HOST},
-    {"port", VALUE, F_PORT}, {"endpoint", VALUE, F_ENDPOINT}, {"model", VALUE, F_MODEL},
-    {"api-key", VALUE, F_API_KEY}, {"cacert", VALUE, F_CA_FILE}, {"insecure", SWITCH, F_INSECURE},
-    {"metrics-url", VALUE, F_METRICS_URL}, {"dataset-name", VALUE, F_DATASET},
-    {"dataset-path", VALUE, F_DATASET_PATH}, {"num-prompts", VALUE, F_NUM_PROMPTS},
-    {"seed", VALUE, F_SEED}, {"random-input-len", VALUE, F_INPUT_LEN},
-    {"random-output-len", VALUE, F_OUTPUT_LEN}, {"random-range-ratio", VALUE, F_RANGE_RATIO},
-    {"random-vocab-size", VALUE, F_VOCABULARY}, {"sharegpt-output-len", VALUE, F_SHAREGPT_OUTPUT},
-    {"custom-output-len", VALUE, F_CUSTOM_OUTPUT}, {"trace-speed", VALUE, F_TRACE_SPEED},
-    {"prefix-repetition-prefix-len", VALUE, F_PREFIX_LEN},
-    {"prefix-repetition-suffix-len", VALUE, F_SUFFIX_LEN},
-    {"prefix-repetition-num-prefixes", VALUE, F_PREFIXES},
-    {"prefix-repetition-output-len", VALUE, F_PREFIX_OUTPUT}, {"request-rate", VALUE, F_RATE},
-    {"burstiness", VALUE, F_BURSTINESS}, {"max-concurrency", VALUE, F_MAX_CONCURRENCY},
-    {"ramp-up-strategy", VALUE, F_RAMP}, {"ramp-up-start-rps", VALUE, F_RAMP_START},
-    {"ramp-up-end-rps", VALUE, F_RAMP_END}, {"sweep-concurrency", VALUE, F_SWEEP_CONCURRENCY},
-    {"sweep-request-rate", VALUE, F_SWEEP_RATE}, {"num-warmups", VALUE, F_WARMUPS},
-    {"cache-state", VALUE, F_CACHE_STATE}, {"streams-per-connection", VALUE, F_STREAMS},
-    {"ignore-eos", SWITCH, F_IGNORE_EOS}, {"temperature", VALUE, F_TEMPERATURE},
-    {"extra-body", VALUE, F_EXTRA_BODY}, {"timeout", VALUE, F_TIMEOUT},
-    {"ready-check-timeout-sec", VALUE, F_READY_TIMEOUT},
-    {"percentile-metrics", VALUE, F_PERCENTILE_METRICS},
-    {"metric-percentiles", VALUE, F_PERCENTILES}, {"goodput", VALUES, F_GOODPUT},
-    {"save-result", SWITCH, F_SAVE}, {"save-detailed", SWITCH, F_SAVE_DETAILED},
-    {"result-dir", VALUE, F_RESULT_DIR}, {"result-filename", VALUE, F_RESULT_FILENAME},
-    {"label", VALUE, F_LABEL}, {"metadata", VALUES, F_METADATA}, {"html", VALUE, F_HTML},
-    {"disable-tqdm", SWITCH, F_NO_PROGRESS}, {"no-progress", SWITCH, F_NO_PROGRESS},
-    {"help", SWITCH, F_HELP},
+    {"backend", 0, FLAG_VALUE, F_BACKEND, 0},
+    {"base-url", 0, FLAG_VALUE, F_BASE_URL, 0},
+    {"host", 0, FLAG_VALUE, F_HOST, 0},
+    {"port", 0, FLAG_VALUE, F_PORT, 0},
+    {"endpoint", 0, FLAG_VALUE, F_ENDPOINT, 0},
+    {"model", 0, FLAG_VALUE, F_MODEL, 0},
+    {"api-key", 0, FLAG_VALUE, F_API_KEY, 0},
+    {"cacert", 0, FLAG_VALUE, F_CA_FILE, 0},
+    {"insecure", 0, FLAG_SWITCH, F_INSECURE, 0},
+    {"metrics-url", 0, FLAG_VALUE, F_METRICS_URL, 0},
+    {"dataset-name", 0, FLAG_VALUE, F_DATASET, 0},
+    {"dataset-path", 0, FLAG_VALUE, F_DATASET_PATH, ON_FILE},
+    {"num-prompts", 0, FLAG_VALUE, F_NUM_PROMPTS, 0},
+    {"seed", 0, FLAG_VALUE, F_SEED, 0},
+    {"random-input-len", 0, FLAG_VALUE, F_INPUT_LEN, ON_RANDOM},
+    {"random-output-len", 0, FLAG_VALUE, F_OUTPUT_LEN, ON_RANDOM},
+    {"random-range-ratio", 0, FLAG_VALUE, F_RANGE_RATIO, ON_RANDOM},
+    {"random-vocab-size", 0, FLAG_VALUE, F_VOCABULARY, ON_RANDOM | ON_PREFIX | ON_TRACE},
+    {"sharegpt-output-len", 0, FLAG_VALUE, F_SHAREGPT_OUTPUT, ON_SHAREGPT},
+    {"custom-output-len", 0, FLAG_VALUE, F_CUSTOM_OUTPUT, ON_CUSTOM},
+    {"trace-speed", 0, FLAG_VALUE, F_TRACE_SPEED, ON_TRACE},
+    {"prefix-repetition-prefix-len", 0, FLAG_VALUE, F_PREFIX_LEN, ON_PREFIX},
+    {"prefix-repetition-suffix-len", 0, FLAG_VALUE, F_SUFFIX_LEN, ON_PREFIX},
+    {"prefix-repetition-num-prefixes", 0, FLAG_VALUE, F_PREFIXES, ON_PREFIX},
+    {"prefix-repetition-output-len", 0, FLAG_VALUE, F_PREFIX_OUTPUT, ON_PREFIX},
+    {"request-rate", 0, FLAG_VALUE, F_RATE, 0},
+    {"burstiness", 0, FLAG_VALUE, F_BURSTINESS, 0},
+    {"max-concurrency", 0, FLAG_VALUE, F_MAX_CONCURRENCY, 0},
+    {"ramp-up-strategy", 0, FLAG_VALUE, F_RAMP, 0},
+    {"ramp-up-start-rps", 0, FLAG_VALUE, F_RAMP_START, 0},
+    {"ramp-up-end-rps", 0, FLAG_VALUE, F_RAMP_END, 0},
+    {"sweep-concurrency", 0, FLAG_VALUE, F_SWEEP_CONCURRENCY, 0},
+    {"sweep-request-rate", 0, FLAG_VALUE, F_SWEEP_RATE, 0},
+    {"num-warmups", 0, FLAG_VALUE, F_WARMUPS, 0},
+    {"cache-state", 0, FLAG_VALUE, F_CACHE_STATE, 0},
+    {"streams-per-connection", 0, FLAG_VALUE, F_STREAMS, 0},
+    {"ignore-eos", 0, FLAG_SWITCH, F_IGNORE_EOS, 0},
+    {"temperature", 0, FLAG_VALUE, F_TEMPERATURE, 0},
+    {"extra-body", 0, FLAG_VALUE, F_EXTRA_BODY, 0},
+    {"timeout", 0, FLAG_VALUE, F_TIMEOUT, 0},
+    {"ready-check-timeout-sec", 0, FLAG_VALUE, F_READY_TIMEOUT, 0},
+    {"percentile-metrics", 0, FLAG_VALUE, F_PERCENTILE_METRICS, 0},
+    {"metric-percentiles", 0, FLAG_VALUE, F_PERCENTILES, 0},
+    {"goodput", 0, FLAG_VALUES, F_GOODPUT, 0},
+    {"save-result", 0, FLAG_SWITCH, F_SAVE, 0},
+    {"save-detailed", 0, FLAG_SWITCH, F_SAVE_DETAILED, 0},
+    {"result-dir", 0, FLAG_VALUE, F_RESULT_DIR, 0},
+    {"result-filename", 0, FLAG_VALUE, F_RESULT_FILENAME, 0},
+    {"label", 0, FLAG_VALUE, F_LABEL, 0},
+    {"metadata", 0, FLAG_VALUES, F_METADATA, 0},
+    {"html", 0, FLAG_VALUE, F_HTML, 0},
+    {"disable-tqdm", 0, FLAG_SWITCH, F_NO_PROGRESS, 0},
+    {"no-progress", 0, FLAG_SWITCH, F_NO_PROGRESS, 0},
+    {"help", 'h', FLAG_SWITCH, F_HELP, 0},
+    {"version", 0, FLAG_SWITCH, F_VERSION, 0},
 };
-#define FLAGS (sizeof flags / sizeof flags[0])
+static const struct flag_table table = {flags, sizeof flags / sizeof flags[0]};
 
 static const char *const backends[] = {"openai", "openai-chat", "moering"};
 static const char *const latencies[] = {"ttft", "tpot", "itl", "e2el"};
@@ -77,33 +111,9 @@ const char *options_cache_name(enum options_cache cache)
 
 /* ---- values ---- */
 
-static bool to_number(const char *text, double *out)
-{
-    char *end;
-    *out = strtod(text, &end);
-    return end != text && !*end && !isnan(*out) && *text != ' ';
-}
-
-static bool to_u64(const char *text, uint64_t max, uint64_t *out)
-{
-    char *end;
-    errno = 0;
-    *out = strtoull(text, &end, 10);
-    return *text >= '0' && *text <= '9' && !*end && !errno && *out <= max;
-}
-
 static bool to_count(const char *text, uint32_t least, uint32_t *out)
 {
-    uint64_t n;
-    bool ok = to_u64(text, INT32_MAX, &n) && n >= least;
-    *out = ok ? (uint32_t)n : 0;
-    return ok;
-}
-
-/* Above 0; infinity where `endless`. */
-static bool to_positive(const char *text, bool endless, double *out)
-{
-    return to_number(text, out) && *out > 0 && (endless || isfinite(*out));
+    return number_u32(text, least, INT32_MAX, out);
 }
 
 /* Index in a list of names, or -1. */
@@ -143,7 +153,7 @@ static bool take_shown(struct options *o, const char *item)
 static bool take_percentile(struct options *o, const char *item)
 {
     struct percentiles *p = &o->percentiles;
-    return p->count < FIGURES_PERCENTILES_MAX && to_number(item, &p->rank[p->count]) &&
+    return p->count < FIGURES_PERCENTILES_MAX && number_real(item, &p->rank[p->count]) &&
            p->rank[p->count] >= 0 && p->rank[p->count++] <= 100;
 }
 
@@ -154,7 +164,7 @@ static bool take_point(struct options *o, const char *item)
     uint32_t whole = 0;
     double *point = &o->points[o->point_count++];
     if (o->sweep == SWEEP_RATE)
-        return to_positive(item, true, point);
+        return number_positive(item, true, point);
     bool ok = to_count(item, 1, &whole);
     *point = whole;
     return ok;
@@ -172,7 +182,7 @@ static bool take_goal(struct options *o, const char *text)
 {
     size_t n = strcspn(text, ":");
     int i = text[n] ? index_of(text, n, latencies, LATENCIES) : -1;
-    if (i < 0 || i == LATENCY_ITL || !to_number(text + n + 1, &o->goal_ms[i]) || o->goal_ms[i] < 0)
+    if (i < 0 || i == LATENCY_ITL || !number_size(text + n + 1, &o->goal_ms[i]))
         return false;
     o->has_goodput = true;
     return o->has_goal[i] = true;
@@ -194,10 +204,10 @@ static bool set_dataset(struct dataset_config *d, enum flag_id id, const char *v
     switch (id) {
     case F_DATASET: return dataset_kind_parse(value, &d->kind);
     case F_DATASET_PATH: d->path = value; return *value != '\0';
-    case F_SEED: return to_u64(value, INT64_MAX, &d->seed);
+    case F_SEED: return number_u64(value, INT64_MAX, &d->seed);
     case F_RANGE_RATIO:
-        return to_number(value, &d->range_ratio) && d->range_ratio >= 0 && d->range_ratio <= 1;
-    case F_TRACE_SPEED: return to_positive(value, false, &d->trace_speed);
+        return number_size(value, &d->range_ratio) && d->range_ratio <= 1;
+    case F_TRACE_SPEED: return number_positive(value, false, &d->trace_speed);
     case F_PREFIX_LEN: return to_count(value, 0, &d->prefix_len);
     case F_NUM_PROMPTS: count = &d->count; break;
     case F_INPUT_LEN: count = &d->input_len; break;
@@ -219,15 +229,15 @@ static bool set_load(struct options *o, enum flag_id id, const char *value)
     static const char *const ramps[] = {"linear", "exponential"};
     int i;
     switch (id) {
-    case F_RATE: return to_positive(value, true, &a->rate);
-    case F_BURSTINESS: return to_positive(value, true, &a->burstiness);
+    case F_RATE: return number_positive(value, true, &a->rate);
+    case F_BURSTINESS: return number_positive(value, true, &a->burstiness);
     case F_MAX_CONCURRENCY: return to_count(value, 1, &o->max_concurrency);
     case F_RAMP:
         i = index_of(value, strlen(value), ramps, 2);
         a->ramp = i == 1 ? ARRIVALS_EXPONENTIAL : ARRIVALS_LINEAR;
         return i >= 0;
-    case F_RAMP_START: return to_positive(value, false, &a->start_rate);
-    case F_RAMP_END: return to_positive(value, false, &a->end_rate);
+    case F_RAMP_START: return number_positive(value, false, &a->start_rate);
+    case F_RAMP_END: return number_positive(value, false, &a->end_rate);
     case F_SWEEP_CONCURRENCY: return take_sweep(o, SWEEP_CONCURRENCY, value);
     case F_SWEEP_RATE: return take_sweep(o, SWEEP_RATE, value);
     case F_WARMUPS: return to_count(value, 0, &o->warmups);
@@ -238,11 +248,10 @@ static bool set_load(struct options *o, enum flag_id id, const char *value)
     case F_STREAMS: return to_count(value, 1, &o->connection_streams);
     case F_TEMPERATURE:
         o->has_temperature = true;
-        return to_number(value, &o->temperature) && o->temperature >= 0 && isfinite(o->temperature);
-    case F_TIMEOUT: return to_positive(value, false, &o->timeout_s) && o->timeout_s < 1e8;
+        return number_size(value, &o->temperature);
+    case F_TIMEOUT: return number_positive(value, false, &o->timeout_s) && o->timeout_s < 1e8;
     case F_READY_TIMEOUT:
-        return to_number(value, &o->ready_timeout_s) && o->ready_timeout_s >= 0 &&
-               o->ready_timeout_s < 1e8;
+        return number_size(value, &o->ready_timeout_s) && o->ready_timeout_s < 1e8;
     default: return set_dataset(&o->dataset, id, value);
     }
 }
@@ -281,7 +290,7 @@ static bool set_flag(struct options *o, enum flag_id id, const char *value)
     case F_PORT: o->port = value; return to_count(value, 1, &port) && port < 65536;
     case F_ENDPOINT: o->endpoint = value; return *value == '/';
     case F_MODEL: o->model = value; return *value != '\0';
-    case F_API_KEY: o->api_key = value; return value[strcspn(value, "\r\n")] == '\0';
+    case F_API_KEY: o->api_key = value; return true;
     case F_CA_FILE: o->ca_file = value; return true;
     case F_METRICS_URL: o->metrics_url = value; return true;
     case F_EXTRA_BODY: o->extra_body = value; return true;
@@ -291,118 +300,55 @@ static bool set_flag(struct options *o, enum flag_id id, const char *value)
     case F_SAVE_DETAILED: return o->save_detailed = true;
     case F_NO_PROGRESS: return o->no_progress = true;
     case F_HELP: return o->help = true;
+    case F_VERSION: return o->version = true;
     default: return set_output(o, id, value);
     }
 }
 
-/* ---- words ---- */
-
-static unsigned least(unsigned a, unsigned b)
+/* What a flag takes, where a few words say all of it. */
+static const char *choices_of(enum flag_id id)
 {
-    return a < b ? a : b;
-}
-
-/* Levenshtein's distance of the first bytes. */
-static unsigned distance(const char *wrong, const char *name)
-{
-    enum { BYTES_MAX = 40 };
-    unsigned row[BYTES_MAX + 1];
-    size_t n = strnlen(name, BYTES_MAX), bytes = strnlen(wrong, BYTES_MAX);
-    for (unsigned j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned diagonal = row[0]++;
-        for (size_t j = 0; j < n; j++) {
-            unsigned changed = diagonal + (wrong[i] != name[j]);
-            diagonal = row[j + 1];
-            row[j + 1] = least(changed, least(row[j], row[j + 1]) + 1);
-        }
+    switch (id) {
+    case F_BACKEND: return "openai, openai-chat or moering";
+    case F_DATASET: return "random, prefix_repetition, sharegpt, custom or trace";
+    case F_RAMP: return "linear or exponential";
+    case F_CACHE_STATE: return "cold, warm or steady";
+    case F_PERCENTILE_METRICS: return "some of ttft,tpot,itl,e2el";
+    case F_GOODPUT: return "ttft:MS, tpot:MS and e2el:MS";
+    case F_RATE:
+    case F_BURSTINESS: return "a number above 0, or inf";
+    default: return NULL;
     }
-    return row[n];
 }
 
-static bool refuse_unknown(const char *word, struct fault *fault)
-{
-    char wrong[64];
-    size_t nearest = 0;
-    const char *bare = word + strspn(word, "-");
-    snprintf(wrong, sizeof wrong, "%.*s", (int)strcspn(bare, "="), bare);
-    for (size_t i = 1; i < FLAGS; i++)
-        if (distance(wrong, flags[i].name) < distance(wrong, flags[nearest].name))
-            nearest = i;
-    return fault_set(fault, "unknown flag '%.100s'; did you mean '--%s'?", word,
-                     flags[nearest].name);
-}
-
-static const struct flag *find_flag(const char *word, const char **value)
-{
-    size_t bytes = strcspn(word, "=");
-    *value = word[bytes] ? word + bytes + 1 : NULL;
-    if (strcmp(word, "-h") == 0)
-        word = "--help", bytes = 6;
-    for (size_t i = 0; bytes > 2 && i < FLAGS; i++)
-        if (strlen(flags[i].name) == bytes - 2 && memcmp(flags[i].name, word + 2, bytes - 2) == 0 &&
-            word[0] == '-' && word[1] == '-')
-            return &flags[i];
-    return NULL;
-}
-
-/* Takes argv[*at], and its values if they are words of their own. */
-static bool take_flag(struct options *o, int argc, char **argv, int *at, bool *given,
+/* Takes the flag at words->at, and its values. */
+static bool take_flag(struct options *o, struct flag_words *words, bool *given,
                       struct fault *fault)
 {
-    const char *word = argv[*at], *value;
-    const struct flag *flag = find_flag(word, &value);
-    if (!flag)
-        return word[0] == '-' ? refuse_unknown(word, fault)
-                              : fault_set(fault, "unexpected word '%.100s'", word);
-    if (flag->kind == SWITCH && value)
-        return fault_set(fault, "--%s takes no value", flag->name);
-    if (flag->kind != SWITCH && !value) {
-        if (*at + 1 == argc)
-            return fault_set(fault, "--%s needs a value", flag->name);
-        value = argv[++*at];
-    }
-    given[flag->id] = true;
-    for (;;) {
-        if (!set_flag(o, flag->id, value))
-            return fault_set(fault, "'%.100s' is no value for --%s", value, flag->name);
-        if (flag->kind != VALUES || *at + 1 == argc || argv[*at + 1][0] == '-')
-            return true;
-        value = argv[++*at];
-    }
+    struct flag_found found;
+    const char *word = words->argv[words->at];
+    if (!flag_begins(word))
+        return fault_set(fault, "unexpected word '%.100s'", word);
+    if (!flag_take(&table, words, &found, fault))
+        return false;
+    given[found.flag->id] = true;
+    do {
+        if (!set_flag(o, (enum flag_id)found.flag->id, found.value))
+            return flag_refuse_value(&found, choices_of((enum flag_id)found.flag->id), fault);
+    } while (flag_take_more(words, &found));
+    return true;
 }
 
 /* ---- what belongs together ---- */
 
 static bool check_dataset(const struct options *o, const bool *given, struct fault *fault)
 {
-    static const struct {
-        enum flag_id id;
-        unsigned kinds; /* bits of enum dataset_kind that read it */
-        const char *name;
-    } uses[] = {
-        {F_DATASET_PATH, 1u << DATASET_SHAREGPT | 1u << DATASET_CUSTOM | 1u << DATASET_TRACE,
-         "dataset-path"},
-        {F_INPUT_LEN, 1u << DATASET_RANDOM, "random-input-len"},
-        {F_OUTPUT_LEN, 1u << DATASET_RANDOM, "random-output-len"},
-        {F_RANGE_RATIO, 1u << DATASET_RANDOM, "random-range-ratio"},
-        {F_VOCABULARY,
-         1u << DATASET_RANDOM | 1u << DATASET_PREFIX_REPETITION | 1u << DATASET_TRACE,
-         "random-vocab-size"},
-        {F_SHAREGPT_OUTPUT, 1u << DATASET_SHAREGPT, "sharegpt-output-len"},
-        {F_CUSTOM_OUTPUT, 1u << DATASET_CUSTOM, "custom-output-len"},
-        {F_TRACE_SPEED, 1u << DATASET_TRACE, "trace-speed"},
-        {F_PREFIX_LEN, 1u << DATASET_PREFIX_REPETITION, "prefix-repetition-prefix-len"},
-        {F_SUFFIX_LEN, 1u << DATASET_PREFIX_REPETITION, "prefix-repetition-suffix-len"},
-        {F_PREFIXES, 1u << DATASET_PREFIX_REPETITION, "prefix-repetition-num-prefixes"},
-        {F_PREFIX_OUTPUT, 1u << DATASET_PREFIX_REPETITION, "prefix-repetition-output-len"},
-    };
     const char *name = dataset_kind_name(o->dataset.kind);
-    for (size_t i = 0; i < sizeof uses / sizeof uses[0]; i++)
-        if (given[uses[i].id] && !(uses[i].kinds >> o->dataset.kind & 1))
-            return fault_set(fault, "--dataset-name %s takes no --%s", name, uses[i].name);
-    if ((uses[0].kinds >> o->dataset.kind & 1) && !o->dataset.path)
+    unsigned kind = 1u << o->dataset.kind;
+    for (size_t i = 0; i < table.count; i++)
+        if (given[flags[i].id] && flags[i].uses && !(flags[i].uses & kind))
+            return fault_set(fault, "--dataset-name %s takes no --%s", name, flags[i].name);
+    if ((ON_FILE & kind) && !o->dataset.path)
         return fault_set(fault, "--dataset-name %s needs --dataset-path", name);
     if (o->backend == BACKEND_OPENAI_CHAT && o->dataset.vocabulary)
         return fault_set(fault, "--random-vocab-size: a chat's messages are texts, not token ids");
@@ -435,9 +381,23 @@ static bool check_load(const struct options *o, const bool *given, struct fault 
     return true;
 }
 
+static bool check_url(const char *flag, const char *url, struct fault *fault)
+{
+    struct address spare;
+    struct fault why = {{0}};
+    return !url || address_parse(url, "1", &spare, &why) ||
+           fault_set(fault, "%s %s", flag, why.text);
+}
+
 static bool check_use(const struct options *o, const bool *given, struct fault *fault)
 {
     bool grpc = o->backend == BACKEND_MOERING;
+    if (o->api_key && !grpc_text_is_key(o->api_key))
+        return fault_set(fault, "the key in %s is not a word of printable ASCII",
+                         given[F_API_KEY] ? "--api-key" : "MOERING_API_KEY");
+    if (!check_url("--base-url", o->base_url, fault) ||
+        !check_url("--metrics-url", o->metrics_url, fault))
+        return false;
     if (given[F_BASE_URL] && (given[F_HOST] || given[F_PORT]))
         return fault_set(fault, "--base-url takes no --host and no --port");
     if (grpc && given[F_ENDPOINT])
@@ -457,8 +417,6 @@ static void set_defaults(struct options *o)
     memset(o, 0, sizeof *o);
     o->host = "127.0.0.1";
     o->api_key = getenv("MOERING_API_KEY");
-    if (o->api_key && !*o->api_key)
-        o->api_key = NULL;
     o->dataset = (struct dataset_config){
         .kind = DATASET_RANDOM, .input_len = 1024, .output_len = 128, .prefix_len = 256,
         .suffix_len = 256, .prefix_count = 10, .prefix_output_len = 128, .custom_output_len = 256,
@@ -476,16 +434,18 @@ bool options_parse(struct options *o, int argc, char **argv, struct fault *fault
 {
     bool given[FLAG_IDS] = {false};
     set_defaults(o);
-    for (int i = 1; i < argc; i++) {
-        if (!take_flag(o, argc, argv, &i, given, fault))
+    for (struct flag_words words = {argc, argv, 1}; words.at < argc; words.at++) {
+        if (!take_flag(o, &words, given, fault))
             return false;
-        if (o->help)
+        if (o->help || o->version)
             return true;
     }
     /* A file without a number asks all it has; what is made up needs one. */
     if (!given[F_NUM_PROMPTS])
         o->dataset.count = o->dataset.kind == DATASET_TRACE ? 0 : 1000;
     o->arrivals.seed = o->dataset.seed;
+    if (o->api_key && !*o->api_key)
+        o->api_key = NULL; /* an empty variable is an unset one */
     if (o->cache == CACHE_UNKNOWN && o->warmups)
         o->cache = CACHE_WARM;
     return check_use(o, given, fault);

@@ -9,8 +9,8 @@
 
 #include "clients/bench/arrivals.h"
 #include "clients/bench/dataset.h"
-#include "clients/bench/fault.h"
 #include "clients/bench/figures.h"
+#include "clients/program/fault.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,7 +28,7 @@ enum { OPTIONS_SWEEP_MAX = 32, OPTIONS_METADATA_MAX = 32 };
 enum options_sweep { SWEEP_NONE, SWEEP_CONCURRENCY, SWEEP_RATE };
 
 struct options {
-    bool help;
+    bool help, version;            /* either is asked for; the rest is not read then */
     enum options_backend backend;
     const char *base_url, *host, *port, *endpoint; /* NULL: by backend */
     const char *model;             /* NULL: the first the server names */

@@ -28,8 +28,9 @@ void options_help(FILE *out)
         "                             1024, 128, 0: lengths within [len (1 - R), len (1 + R)]\n"
         "  --random-vocab-size N      made-up prompts are token ids below N instead of words;\n"
         "                             a moering server says its own\n"
-        "  --prefix-repetition-prefix-len N  -suffix-len N  -num-prefixes N  -output-len N\n"
-        "                             256, 256, 10, 128\n"
+        "  --prefix-repetition-prefix-len N  --prefix-repetition-suffix-len N\n"
+        "  --prefix-repetition-num-prefixes N  --prefix-repetition-output-len N\n"
+        "                             256, 256, 10, 128: N prefixes, each with many ends\n"
         "  --sharegpt-output-len N    instead of the length of the answer in the file\n"
         "  --custom-output-len N      256; of lines without output_tokens\n"
         "  --trace-speed X            send X times as fast as it was (1)\n"
@@ -55,8 +56,8 @@ void options_help(FILE *out)
         "  --save-detailed            with times and text of each request\n"
         "  --label NAME  --metadata KEY=VALUE ...   kept in the JSON\n"
         "  --html FILE                a report with plots, in one file\n"
-        "  --disable-tqdm             no progress bar\n"
-        "  --help\n\n"
+        "  --disable-tqdm  --no-progress   no progress bar\n"
+        "  -h --help  --version\n\n"
         "Exit code: 0, 1 if a request failed or nothing could be measured, 2 for wrong usage.\n"
         "Ctrl-C ends a run early; what was measured until then is reported.\n",
         out);

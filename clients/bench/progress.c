@@ -13,6 +13,15 @@ static int clock_text(double seconds, char *out, size_t out_bytes)
     return snprintf(out, out_bytes, "%u:%02u:%02u", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
+/* Takes the last figure away: half a number would be another number. */
+static void cut(char *line)
+{
+    char *last = line;
+    for (char *at = line; (at = strstr(at, "  ")) != NULL; at++)
+        last = at;
+    *last = '\0';
+}
+
 void progress_text(const struct progress *p, size_t columns, char *out, size_t out_bytes)
 {
     char bar[BAR_COLUMNS + 1], elapsed[16], left[16] = "?";
@@ -29,9 +38,12 @@ void progress_text(const struct progress *p, size_t columns, char *out, size_t o
     if (p->failed)
         snprintf(failed, sizeof failed, "  %u failed", p->failed);
     char line[LINE_BYTES];
-    snprintf(line, sizeof line, "[%s] %u/%u%s  %u under way  %.0f chunks/s  %s, left %s", bar,
-             ended, p->count, failed, p->under_way, rate, elapsed, left);
-    snprintf(out, out_bytes, "%.*s", (int)(columns < LINE_BYTES ? columns : LINE_BYTES), line);
+    int n = snprintf(line, sizeof line, "[%s] %u/%u%s  %u under way  %.0f chunks/s  %s, left %s",
+                     bar, ended, p->count, failed, p->under_way, rate, elapsed, left);
+    bool fits = n > 0 && (size_t)n <= columns;
+    snprintf(out, out_bytes, "%s", fits ? line : line + BAR_COLUMNS + 3);
+    while (strlen(out) > columns)
+        cut(out);
 }
 
 void progress_draw(const struct progress *p, FILE *terminal)

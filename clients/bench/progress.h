@@ -18,8 +18,8 @@ struct progress {
     double elapsed_s;
 };
 
-/* "[#####     ]  50/100  2 failed  16 under way  1234 chunks/s  0:05 left 0:05", at most `columns`
- * wide. */
+/* "[#####     ] 50/100  2 failed  16 under way  1234 chunks/s  0:05, left 0:05". Where `columns`
+ * are too few for it, first without the bar, then with fewer figures, never with a part of one. */
 void progress_text(const struct progress *progress, size_t columns, char *out, size_t out_bytes);
 /* Over the line drawn before. */
 void progress_draw(const struct progress *progress, FILE *terminal);

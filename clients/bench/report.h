@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "clients/bench/fault.h"
 #include "clients/bench/result.h"
+#include "clients/program/fault.h"
 
 #ifdef __cplusplus
 extern "C" {

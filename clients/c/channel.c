@@ -3,17 +3,15 @@
 #include <inttypes.h>
 #include <nghttp2/nghttp2.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clients/c/grpc_end.h"
 #include "clients/c/grpc_text.h"
+#include "clients/c/now.h"
 #include "clients/c/transport.h"
 
-enum { CANCELLED = 1, UNKNOWN = 2, INVALID_ARGUMENT = 3, DEADLINE_EXCEEDED = 4,
-       RESOURCE_EXHAUSTED = 8, INTERNAL = 13, UNAVAILABLE = 14 };
 enum { PREFIX_BYTES = 5, READ_BYTES = 16384, AUTHORITY_BYTES = 280, WRITE_PATIENCE_MS = 10000 };
 
 static const char scheme[] = "Bearer ";
@@ -25,8 +23,7 @@ struct exchange {
     size_t sent_bytes;      /* of prefix and request */
     uint8_t *message;       /* prefix and bytes of the message being received */
     size_t message_bytes, message_capacity;
-    int http_status;
-    bool has_status;        /* grpc-status came */
+    struct grpc_end end;    /* what the stream says of it */
     bool closed;            /* the stream is over */
     bool unwanted;          /* we have reset it; *result is set */
 };
@@ -39,25 +36,8 @@ struct channel {
     bool tls;
     struct exchange *exchange; /* NULL between calls */
     int32_t stream;
+    bool heard;                /* a frame of HTTP/2 has come */
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-__attribute__((format(printf, 3, 4))) static bool set_result(struct channel_result *result,
-                                                             int status, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    result->status = status;
-    vsnprintf(result->message, sizeof result->message, format, args);
-    va_end(args);
-    return false;
-}
 
 /* ---- what nghttp2 tells ---- */
 
@@ -68,7 +48,7 @@ static void give_up(struct channel *c, int status, const char *why)
     if (x->unwanted || x->closed)
         return;
     x->unwanted = true;
-    set_result(x->result, status, "%s", why);
+    channel_result_fail(x->result, status, "%s", why);
     nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, c->stream, NGHTTP2_CANCEL);
 }
 
@@ -80,18 +60,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     struct exchange *x = c->exchange;
     if (!x || frame->hd.stream_id != c->stream || x->unwanted)
         return 0;
-    char text[16];
-    snprintf(text, sizeof text, "%.*s", (int)(value_bytes < 15 ? value_bytes : 15),
-             (const char *)value);
-    if (name_bytes == 7 && memcmp(name, ":status", 7) == 0) {
-        x->http_status = atoi(text);
-    } else if (name_bytes == 11 && memcmp(name, "grpc-status", 11) == 0) {
-        x->has_status = true;
-        x->result->status = atoi(text);
-    } else if (name_bytes == 12 && memcmp(name, "grpc-message", 12) == 0) {
-        grpc_text_decode_message((const char *)value, value_bytes, x->result->message,
-                                 sizeof x->result->message);
-    }
+    grpc_end_header(&x->end, name, name_bytes, value, value_bytes);
     return 0;
 }
 
@@ -110,13 +79,13 @@ static size_t take_bytes(struct channel *c, const uint8_t *data, size_t size)
     struct exchange *x = c->exchange;
     size_t wanted = wanted_bytes(x);
     if (wanted > (size_t)CHANNEL_MESSAGE_BYTES_MAX) {
-        give_up(c, RESOURCE_EXHAUSTED, "the server sent a message that is too long");
+        give_up(c, GRPC_RESOURCE_EXHAUSTED, "the server sent a message that is too long");
         return 0;
     }
     if (wanted > x->message_capacity) {
         uint8_t *grown = realloc(x->message, wanted);
         if (!grown) {
-            give_up(c, RESOURCE_EXHAUSTED, "out of memory for a message");
+            give_up(c, GRPC_RESOURCE_EXHAUSTED, "out of memory for a message");
             return 0;
         }
         x->message = grown;
@@ -137,12 +106,12 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
         bool prefix_known = x->message_bytes >= PREFIX_BYTES;
         if (prefix_known && x->message_bytes == wanted_bytes(x)) {
             if (x->message[0]) {
-                give_up(c, INTERNAL, "the server compressed a message unasked");
+                give_up(c, GRPC_INTERNAL, "the server compressed a message unasked");
                 break;
             }
             if (!x->call->message(x->call->arg, x->message + PREFIX_BYTES,
                                   x->message_bytes - PREFIX_BYTES))
-                give_up(c, CANCELLED, "cancelled");
+                give_up(c, GRPC_CANCELLED, "cancelled");
             x->message_bytes = 0;
             continue;
         }
@@ -163,17 +132,16 @@ static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t er
     if (!x || stream != c->stream)
         return 0;
     x->closed = true;
-    if (x->has_status || x->unwanted)
-        return 0;
-    if (x->http_status && x->http_status != 200)
-        set_result(x->result, UNKNOWN, "the server answered HTTP %d", x->http_status);
-    else if (error_code == NGHTTP2_REFUSED_STREAM)
-        set_result(x->result, UNAVAILABLE, "the server refuses new calls");
-    else if (error_code == NGHTTP2_CANCEL)
-        set_result(x->result, CANCELLED, "the server cancelled the call");
-    else
-        set_result(x->result, INTERNAL, "the stream ended without a status (HTTP/2 error %u)",
-                   error_code);
+    grpc_end_close(&x->end, error_code);
+    if (!x->unwanted)
+        *x->result = x->end.result;
+    return 0;
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    struct channel *c = user;
+    c->heard = true;
     return 0;
 }
 
@@ -210,27 +178,27 @@ static bool open_session(struct channel *c, struct channel_result *result)
         nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+        nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
         ok = nghttp2_session_client_new(&c->session, callbacks, c) == 0;
         nghttp2_session_callbacks_del(callbacks);
     }
     const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0}};
     ok = ok && nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings, 1) == 0;
-    return ok || set_result(result, RESOURCE_EXHAUSTED, "out of memory for a connection");
+    return ok ||
+           channel_result_fail(result, GRPC_RESOURCE_EXHAUSTED, "out of memory for a connection");
 }
 
-/* The key goes into a header, where line ends would end it. */
 static bool keep_key(struct channel *c, const char *key, struct channel_result *result)
 {
     if (!key)
         return true;
-    for (const char *p = key; *p; p++)
-        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
-            return set_result(result, INVALID_ARGUMENT,
-                              "the API key has characters other than printable ASCII");
+    if (!grpc_text_is_key(key))
+        return channel_result_fail(result, GRPC_INVALID_ARGUMENT,
+                                   "the API key is not a word of printable ASCII");
     size_t bytes = sizeof scheme + strlen(key);
     c->authorization = malloc(bytes);
     if (!c->authorization)
-        return set_result(result, RESOURCE_EXHAUSTED, "out of memory");
+        return channel_result_fail(result, GRPC_RESOURCE_EXHAUSTED, "out of memory");
     snprintf(c->authorization, bytes, "%s%s", scheme, key);
     return true;
 }
@@ -242,7 +210,7 @@ bool channel_open(struct channel **out, const struct channel_config *config,
     memset(result, 0, sizeof *result);
     struct channel *c = calloc(1, sizeof *c);
     if (!c)
-        return set_result(result, RESOURCE_EXHAUSTED, "out of memory");
+        return channel_result_fail(result, GRPC_RESOURCE_EXHAUSTED, "out of memory");
     c->tls = config->tls;
     snprintf(c->authority, sizeof c->authority, "%s", config->address);
     if (!keep_key(c, config->api_key, result) || !transport_open(&c->transport, config, result) ||
@@ -269,8 +237,9 @@ void channel_close(struct channel *c)
 /* Until the transport can go on, the time is over (false), or somebody cancels. */
 static bool wait_for(struct channel *c, int cancel_fd, int timeout_ms, bool *cancelled)
 {
-    struct pollfd p[2] = {{.fd = transport_fd(c->transport), .events = transport_events(c->transport)},
-                          {.fd = cancel_fd, .events = POLLIN}};
+    struct pollfd p[2] = {
+        {.fd = transport_fd(c->transport), .events = transport_events(c->transport)},
+        {.fd = cancel_fd, .events = POLLIN}};
     int n = poll(p, cancel_fd >= 0 ? 2 : 1, timeout_ms);
     *cancelled = n > 0 && cancel_fd >= 0 && (p[1].revents & POLLIN);
     return n > 0 && p[0].revents;
@@ -346,14 +315,14 @@ static bool await_bytes(struct channel *c, struct exchange *x, uint64_t deadline
 {
     uint64_t now = now_ms();
     if (now >= deadline) {
-        give_up(c, DEADLINE_EXCEEDED, "deadline exceeded");
+        give_up(c, GRPC_DEADLINE_EXCEEDED, "deadline exceeded");
         return false;
     }
     uint64_t patience = deadline - now < 60000 ? deadline - now : 60000;
     bool cancelled;
     wait_for(c, x->call->cancel_fd, (int)patience, &cancelled);
     if (cancelled)
-        give_up(c, CANCELLED, "cancelled");
+        give_up(c, GRPC_CANCELLED, "cancelled");
     return !cancelled;
 }
 
@@ -374,8 +343,13 @@ static void run(struct channel *c, struct exchange *x)
             break;
         more = got > 0 && now_ms() < deadline && !cancel_waits(x->call->cancel_fd);
     }
-    if (!x->closed && !x->unwanted)
-        set_result(x->result, UNAVAILABLE, "the connection to %s was lost", c->authority);
+    if (x->closed || x->unwanted)
+        return;
+    channel_result_fail(x->result, GRPC_UNAVAILABLE,
+                        c->heard ? "the connection to %s was lost"
+                                 : "%s ended the connection without a word of HTTP/2: is it the "
+                                   "gRPC port, and does it speak TLS or not?",
+                        c->authority);
 }
 
 void channel_run(struct channel *c, const struct channel_call *call, struct channel_result *result)
@@ -386,7 +360,8 @@ void channel_run(struct channel *c, const struct channel_call *call, struct chan
     if (submit(c, &x))
         run(c, &x);
     else
-        set_result(result, UNAVAILABLE, "the connection to %s takes no more calls", c->authority);
+        channel_result_fail(result, GRPC_UNAVAILABLE, "the connection to %s takes no more calls",
+                            c->authority);
     c->exchange = NULL;
     /* The request body of a stream that is still open must not be asked for any more. */
     if (!x.closed)

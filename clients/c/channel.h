@@ -1,8 +1,9 @@
 /* A small synchronous gRPC client: one connection, one call at a time, unary or server-streaming.
  * HTTP/2 on nghttp2 and a socket: plaintext with prior knowledge, or TLS (transport.h).
  *
+ *     const struct channel_config config = {.address = "127.0.0.1:8001", .timeout_ms = 5000};
  *     struct channel *c;
- *     if (!channel_open(&c, &(struct channel_config){.address = "127.0.0.1:8001", .timeout_ms = 5000}, &result)) ...
+ *     if (!channel_open(&c, &config, &result)) ...
  *     channel_run(c, &(struct channel_call){.path = "/pkg.Service/Method", ...}, &result);
  *
  * One thread. Messages are handed over as they come; while the callback runs nothing is read, so
@@ -14,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clients/c/channel_result.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -21,12 +24,6 @@ extern "C" {
 struct channel;
 
 enum { CHANNEL_MESSAGE_BYTES_MAX = 64 << 20 };
-
-/* How a call ended: a gRPC status (0: OK) and the server's sentence, or ours. */
-struct channel_result {
-    int status;
-    char message[512];
-};
 
 struct channel_call {
     const char *path;
@@ -44,7 +41,7 @@ struct channel_config {
     const char *address;  /* HOST:PORT */
     uint64_t timeout_ms;  /* for connecting and the TLS handshake */
     bool tls;
-    const char *ca_file;  /* PEM, with tls: who may have signed the server's certificate; NULL: as the system says */
+    const char *ca_file;  /* PEM, with tls: whom to trust; NULL: as the system says */
     bool insecure;        /* with tls: whoever answers is believed */
     const char *api_key;  /* sent with every call as "authorization: Bearer KEY"; NULL: none */
 };

@@ -7,12 +7,16 @@
 #include <unistd.h>
 
 #include "clients/c/grpc_text.h"
+#include "clients/c/message.h"
+
+static const struct channel_result no_memory = {GRPC_RESOURCE_EXHAUSTED, "out of memory"};
 
 struct moering_client {
     struct channel *channel; /* NULL: to be opened by the next call */
     struct channel_config config;
     char *address, *ca_file, *api_key; /* owned */
     uint64_t call_ms;
+    bool busy;               /* a call is under way: a callback may not begin another */
     int cancel_fd;           /* an eventfd: readable once moering_cancel was called */
 };
 
@@ -54,15 +58,20 @@ static bool connect_channel(struct moering_client *c, struct channel_result *res
     return c->channel || channel_open(&c->channel, &c->config, result);
 }
 
-int moering_open(struct moering_client **out, const struct moering_options *given, struct moering_error *error)
+int moering_open(struct moering_client **out, const struct moering_options *given,
+                 struct moering_error *error)
 {
     struct moering_options o = MOERING_OPTIONS_INIT;
-    struct channel_result result = {.status = MOERING_RESOURCE_EXHAUSTED, .message = "out of memory"};
+    struct channel_result result = no_memory;
     *out = NULL;
-    if (given->size < sizeof given->size || given->size > sizeof o)
+    if (given && (given->size < sizeof given->size || given->size > sizeof o))
         return client_fail(error, MOERING_INVALID_ARGUMENT,
-                           "options were not begun with MOERING_OPTIONS_INIT, or are of a newer version");
-    memcpy(&o, given, given->size);
+                           "options were not begun with MOERING_OPTIONS_INIT, or are of a newer "
+                           "version");
+    if (given)
+        memcpy(&o, given, given->size);
+    if (!o.tls && (o.ca_file || o.insecure)) /* else the key would travel in plain sight */
+        return client_fail(error, MOERING_INVALID_ARGUMENT, "ca_file and insecure need tls");
     struct moering_client *c = calloc(1, sizeof *c);
     if (!c)
         return client_fail(error, result.status, result.message);
@@ -110,18 +119,22 @@ void moering_cancel(struct moering_client *c)
 
 /* ---- calls ---- */
 
-int client_call(struct moering_client *c, const char *path, const ProtobufCMessage *request,
-                bool (*message)(void *arg, const uint8_t *bytes, size_t size), void *arg,
-                struct moering_error *error)
+/* Runs one call; what became of it is in *result. */
+static void call(struct moering_client *c, const char *path, const ProtobufCMessage *request,
+                 bool (*message)(void *arg, const uint8_t *bytes, size_t size), void *arg,
+                 struct channel_result *result)
 {
-    struct channel_result result = {.status = MOERING_RESOURCE_EXHAUSTED, .message = "out of memory"};
-    size_t size = protobuf_c_message_get_packed_size(request);
-    uint8_t *bytes = malloc(size + 1);
+    size_t size;
     uint64_t cancels;
-    if (!bytes)
-        return client_fail(error, result.status, result.message);
-    protobuf_c_message_pack(request, bytes);
-    if (connect_channel(c, &result)) {
+    if (c->busy) {
+        channel_result_fail(result, MOERING_FAILED_PRECONDITION,
+                            "a callback may not use the client that called it");
+        return;
+    }
+    uint8_t *bytes = message_pack(request, &size);
+    c->busy = true;
+    *result = no_memory;
+    if (bytes && connect_channel(c, result)) {
         const struct channel_call call = {
             .path = path,
             .request = bytes,
@@ -131,43 +144,39 @@ int client_call(struct moering_client *c, const char *path, const ProtobufCMessa
             .message = message,
             .arg = arg,
         };
-        channel_run(c->channel, &call, &result);
+        channel_run(c->channel, &call, result);
     }
     free(bytes);
-    if (!result.status)
-        return MOERING_OK;
+    c->busy = false;
+    if (result->status == GRPC_OK)
+        return;
     channel_close(c->channel); /* whatever it was: the next call gets a connection of its own */
     c->channel = NULL;
-    if (result.status == MOERING_CANCELLED && read(c->cancel_fd, &cancels, sizeof cancels) < 0)
+    if (result->status == GRPC_CANCELLED && read(c->cancel_fd, &cancels, sizeof cancels) < 0)
         cancels = 0; /* somebody else cancelled: the callback, the server */
-    return client_fail(error, result.status, result.message);
 }
 
-struct answer {
-    const ProtobufCMessageDescriptor *type;
-    ProtobufCMessage *message;
-};
-
-static bool take_answer(void *arg, const uint8_t *bytes, size_t size)
+static int report(const struct channel_result *result, struct moering_error *error)
 {
-    struct answer *a = arg;
-    if (a->message)
-        protobuf_c_message_free_unpacked(a->message, NULL);
-    a->message = protobuf_c_message_unpack(a->type, NULL, size, bytes);
-    return a->message != NULL;
+    return result->status ? client_fail(error, result->status, result->message) : MOERING_OK;
+}
+
+int client_call(struct moering_client *c, const char *path, const ProtobufCMessage *request,
+                bool (*message)(void *arg, const uint8_t *bytes, size_t size), void *arg,
+                struct moering_error *error)
+{
+    struct channel_result result;
+    call(c, path, request, message, arg, &result);
+    return report(&result, error);
 }
 
 int client_unary(struct moering_client *c, const char *path, const ProtobufCMessage *request,
-                 const ProtobufCMessageDescriptor *type, ProtobufCMessage **out, struct moering_error *error)
+                 const ProtobufCMessageDescriptor *type, ProtobufCMessage **out,
+                 struct moering_error *error)
 {
-    struct answer answer = {.type = type};
-    int status = client_call(c, path, request, take_answer, &answer, error);
-    if (status == MOERING_OK && !answer.message)
-        status = client_fail(error, MOERING_INTERNAL, "the answer is missing");
-    if (status != MOERING_OK && answer.message) {
-        protobuf_c_message_free_unpacked(answer.message, NULL);
-        answer.message = NULL;
-    }
-    *out = answer.message;
-    return status;
+    struct message_answer answer = {.type = type};
+    struct channel_result result;
+    call(c, path, request, message_take, &answer, &result);
+    *out = message_answered(&answer, &result);
+    return report(&result, error);
 }

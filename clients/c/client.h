@@ -21,7 +21,8 @@ int client_call(struct moering_client *client, const char *path, const ProtobufC
                 struct moering_error *error);
 /* One unary call; *answer is freed with protobuf_c_message_free_unpacked. */
 int client_unary(struct moering_client *client, const char *path, const ProtobufCMessage *request,
-                 const ProtobufCMessageDescriptor *type, ProtobufCMessage **answer, struct moering_error *error);
+                 const ProtobufCMessageDescriptor *type, ProtobufCMessage **answer,
+                 struct moering_error *error);
 
 #ifdef __cplusplus
 }

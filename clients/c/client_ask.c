@@ -9,8 +9,8 @@ static void copy_text(char *out, size_t room, const char *text)
     snprintf(out, room, "%s", text);
 }
 
-int moering_tokenize(struct moering_client *client, const char *text, size_t text_bytes, bool add_special,
-                     uint32_t **ids, size_t *count, struct moering_error *error)
+int moering_tokenize(struct moering_client *client, const char *text, size_t text_bytes,
+                     bool add_special, uint32_t **ids, size_t *count, struct moering_error *error)
 {
     Moering__V1__TokenizeRequest m = MOERING__V1__TOKENIZE_REQUEST__INIT;
     ProtobufCMessage *answer;
@@ -34,8 +34,8 @@ int moering_tokenize(struct moering_client *client, const char *text, size_t tex
     return status;
 }
 
-int moering_detokenize(struct moering_client *client, const uint32_t *ids, size_t count, bool keep_special,
-                       char **text, size_t *bytes, struct moering_error *error)
+int moering_detokenize(struct moering_client *client, const uint32_t *ids, size_t count,
+                       bool keep_special, char **text, size_t *bytes, struct moering_error *error)
 {
     Moering__V1__DetokenizeRequest m = MOERING__V1__DETOKENIZE_REQUEST__INIT;
     ProtobufCMessage *answer;
@@ -62,7 +62,8 @@ int moering_detokenize(struct moering_client *client, const uint32_t *ids, size_
     return status;
 }
 
-int moering_get_model(struct moering_client *client, struct moering_model *out, struct moering_error *error)
+int moering_get_model(struct moering_client *client, struct moering_model *out,
+                      struct moering_error *error)
 {
     Moering__V1__GetModelRequest m = MOERING__V1__GET_MODEL_REQUEST__INIT;
     ProtobufCMessage *answer;
@@ -102,7 +103,8 @@ static void copy_tiers(struct moering_stats *out, const Moering__V1__GetStatsRes
     }
 }
 
-int moering_get_stats(struct moering_client *client, struct moering_stats *out, struct moering_error *error)
+int moering_get_stats(struct moering_client *client, struct moering_stats *out,
+                      struct moering_error *error)
 {
     Moering__V1__GetStatsRequest m = MOERING__V1__GET_STATS_REQUEST__INIT;
     ProtobufCMessage *answer;
@@ -154,14 +156,16 @@ static void copy_sizes(struct moering_sizes *out, const Moering__V1__Budget *got
 }
 
 int moering_set_budget(struct moering_client *client, const struct moering_budget *given,
-                       struct moering_sizes *before, struct moering_sizes *after, struct moering_error *error)
+                       struct moering_sizes *before, struct moering_sizes *after,
+                       struct moering_error *error)
 {
     Moering__V1__SetBudgetRequest m = MOERING__V1__SET_BUDGET_REQUEST__INIT;
     struct moering_budget b = MOERING_BUDGET_INIT;
     ProtobufCMessage *answer;
     if (given->size < sizeof given->size || given->size > sizeof b)
         return client_fail(error, MOERING_INVALID_ARGUMENT,
-                           "the budget was not begun with MOERING_BUDGET_INIT, or is of a newer version");
+                           "the budget was not begun with MOERING_BUDGET_INIT, or is of a newer "
+                           "version");
     memcpy(&b, given, given->size);
     if (b.device_experts) {
         m._device_experts_case = MOERING__V1__SET_BUDGET_REQUEST___DEVICE_EXPERTS_DEVICE_EXPERTS;

@@ -22,7 +22,8 @@ static void set_sampling(Moering__V1__SamplingParams *out, const struct moering_
     out->temperature = s->temperature;
     out->_top_p_case = MOERING__V1__SAMPLING_PARAMS___TOP_P_TOP_P;
     out->top_p = s->top_p;
-    out->_repetition_penalty_case = MOERING__V1__SAMPLING_PARAMS___REPETITION_PENALTY_REPETITION_PENALTY;
+    out->_repetition_penalty_case =
+        MOERING__V1__SAMPLING_PARAMS___REPETITION_PENALTY_REPETITION_PENALTY;
     out->repetition_penalty = s->repetition_penalty;
     if (s->has_seed) {
         out->_seed_case = MOERING__V1__SAMPLING_PARAMS___SEED_SEED;
@@ -34,12 +35,17 @@ static void set_sampling(Moering__V1__SamplingParams *out, const struct moering_
     out->frequency_penalty = s->frequency_penalty;
 }
 
-static int open_request(struct request *r, const struct moering_sampling *given, struct moering_error *error)
+/* Zeroes the result, which stays so if anything fails. */
+static int open_request(struct request *r, const struct moering_sampling *given,
+                        struct moering_result *result, struct moering_error *error)
 {
     struct moering_sampling s = MOERING_SAMPLING_INIT;
+    if (result)
+        memset(result, 0, sizeof *result);
     if (given && (given->size < sizeof given->size || given->size > sizeof s))
         return client_fail(error, MOERING_INVALID_ARGUMENT,
-                           "sampling was not begun with MOERING_SAMPLING_INIT, or is of a newer version");
+                           "sampling was not begun with MOERING_SAMPLING_INIT, or is of a newer "
+                           "version");
     if (given)
         memcpy(&s, given, given->size);
     r->stops = malloc((s.stop_count + 1) * sizeof *r->stops);
@@ -107,7 +113,8 @@ static bool take_chunk(void *arg, const uint8_t *bytes, size_t size)
         .tokens = chunk->tokens,
         .token_count = chunk->n_tokens,
     };
-    bool more = !r->on_chunk || (!part.text_bytes && !part.token_count) || r->on_chunk(r->arg, &part);
+    bool more =
+        !r->on_chunk || (!part.text_bytes && !part.token_count) || r->on_chunk(r->arg, &part);
     if (chunk->finish_reason != MOERING__V1__FINISH_REASON__FINISH_REASON_UNSPECIFIED)
         read_end(&r->result, chunk);
     moering__v1__generate_chunk__free_unpacked(chunk, NULL);
@@ -124,7 +131,7 @@ static int run(struct moering_client *client, const char *path, const ProtobufCM
         status = client_fail(error, MOERING_INTERNAL, "a part of the answer could not be read");
     if (status == MOERING_OK && r.result.finish == MOERING_FINISH_NONE)
         status = client_fail(error, MOERING_INTERNAL, "the stream ended without a last chunk");
-    if (result)
+    if (result && status == MOERING_OK)
         *result = r.result;
     return status;
 }
@@ -138,7 +145,7 @@ int moering_generate(struct moering_client *client, const char *text, size_t tex
                      struct moering_result *result, struct moering_error *error)
 {
     struct request r;
-    int status = open_request(&r, sampling, error);
+    int status = open_request(&r, sampling, result, error);
     if (status != MOERING_OK)
         return status;
     r.message.prompt_case = MOERING__V1__GENERATE_REQUEST__PROMPT_TEXT;
@@ -149,12 +156,12 @@ int moering_generate(struct moering_client *client, const char *text, size_t tex
 }
 
 int moering_generate_ids(struct moering_client *client, const uint32_t *ids, size_t count,
-                         const struct moering_sampling *sampling, moering_on_chunk *on_chunk, void *arg,
-                         struct moering_result *result, struct moering_error *error)
+                         const struct moering_sampling *sampling, moering_on_chunk *on_chunk,
+                         void *arg, struct moering_result *result, struct moering_error *error)
 {
     struct request r;
     Moering__V1__TokenIds list = MOERING__V1__TOKEN_IDS__INIT;
-    int status = open_request(&r, sampling, error);
+    int status = open_request(&r, sampling, result, error);
     if (status != MOERING_OK)
         return status;
     list.n_ids = count;
@@ -166,13 +173,13 @@ int moering_generate_ids(struct moering_client *client, const uint32_t *ids, siz
     return status;
 }
 
-int moering_chat(struct moering_client *client, const struct moering_message *messages, size_t count,
-                 const struct moering_sampling *sampling, moering_on_chunk *on_chunk, void *arg,
-                 struct moering_result *result, struct moering_error *error)
+int moering_chat(struct moering_client *client, const struct moering_message *messages,
+                 size_t count, const struct moering_sampling *sampling, moering_on_chunk *on_chunk,
+                 void *arg, struct moering_result *result, struct moering_error *error)
 {
     struct request r;
     Moering__V1__ChatRequest m = MOERING__V1__CHAT_REQUEST__INIT;
-    int status = open_request(&r, sampling, error);
+    int status = open_request(&r, sampling, result, error);
     if (status != MOERING_OK)
         return status;
     Moering__V1__ChatMessage *items = malloc((count + 1) * sizeof *items);
@@ -182,7 +189,8 @@ int moering_chat(struct moering_client *client, const struct moering_message *me
     for (size_t i = 0; i < count && items && m.messages; i++) {
         moering__v1__chat_message__init(&items[i]);
         items[i].role = (char *)messages[i].role;
-        items[i].content = (ProtobufCBinaryData){strlen(messages[i].content), (uint8_t *)messages[i].content};
+        items[i].content =
+            (ProtobufCBinaryData){strlen(messages[i].content), (uint8_t *)messages[i].content};
         m.messages[i] = &items[i];
     }
     if (items && m.messages)

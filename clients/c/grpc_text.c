@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *grpc_text_status(int status)
@@ -55,11 +56,18 @@ void grpc_text_timeout(uint64_t ms, char *out, size_t out_bytes)
     snprintf(out, out_bytes, "%" PRIu64 "%c", n < 99999999 ? n : 99999999, units[i].unit);
 }
 
+/* getaddrinfo would take the port modulo 65536. */
+static bool is_port(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    return digits && digits <= 5 && !text[digits] && atoi(text) > 0 && atoi(text) < 65536;
+}
+
 bool grpc_text_address(const char *address, char *host, size_t host_bytes, char *port,
                        size_t port_bytes)
 {
     const char *colon = strrchr(address, ':');
-    if (!colon || !colon[1] || strlen(colon + 1) >= port_bytes)
+    if (!colon || strlen(colon + 1) >= port_bytes || !is_port(colon + 1))
         return false;
     size_t n = (size_t)(colon - address);
     if (n >= 2 && address[0] == '[' && address[n - 1] == ']') {
@@ -74,4 +82,12 @@ bool grpc_text_address(const char *address, char *host, size_t host_bytes, char 
     host[n] = '\0';
     strcpy(port, colon + 1);
     return true;
+}
+
+bool grpc_text_is_key(const char *key)
+{
+    const char *p = key;
+    while ((unsigned char)*p > 0x20 && (unsigned char)*p < 0x7f)
+        p++;
+    return p > key && !*p;
 }

@@ -1,9 +1,6 @@
-/* A socket that carries a channel's bytes, plain or under TLS; never blocks after open. OpenSSL
- * is seen by transport.c alone.
- *
- * TLS is 1.2 or later, "h2" must be agreed on, and the server's certificate must be for the host
- * that was asked for and signed by somebody in `ca_file`, or else whom the system trusts. Writing
- * to a connection that the other side has closed raises no SIGPIPE. */
+/* A socket that carries a channel's bytes, plain or under TLS (tls.h), where "h2" must be agreed
+ * on; never blocks after open. Writing to a connection that the other side has closed raises no
+ * SIGPIPE. */
 #ifndef MOERING_CLIENTS_C_TRANSPORT_H
 #define MOERING_CLIENTS_C_TRANSPORT_H
 

@@ -1,14 +1,17 @@
 #include "clients/cli/cli.h"
 
 #include <grpc/health/v1/health.pb-c.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "clients/c/grpc_text.h"
+#include "clients/c/message.h"
+#include "clients/c/now.h"
+#include "clients/program/output.h"
 
-enum { CONNECT_MS = 5000, RETRY_MS = 100, UNAVAILABLE = 14, INTERNAL = 13,
-       INVALID_ARGUMENT = 3 };
+enum { CONNECT_MS = 5000, RETRY_MS = 100 };
 
 static const struct {
     const char *name;
@@ -19,8 +22,27 @@ static const struct {
     {"health", cli_health},     {"chat", cli_chat},         {"top", cli_top},
 };
 
+int cli_output_lost(int cause)
+{
+    struct fault fault = {{0}};
+    output_lost(cause, &fault);
+    fprintf(stderr, "moering-client: %s\n", fault.text);
+    return CLI_ERROR;
+}
+
+/* If some of standard output was lost, a command that went well fails after all. */
+static int end_output(int code)
+{
+    struct fault fault = {{0}};
+    if (output_flush(&fault))
+        return code;
+    fprintf(stderr, "moering-client: %s\n", fault.text);
+    return CLI_ERROR;
+}
+
 int cli_main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, not the end */
     struct cli_options options;
     int code = cli_options_parse(&options, argc, argv);
     if (code == CLI_OK && !*options.command) {
@@ -28,6 +50,8 @@ int cli_main(int argc, char **argv)
         code = CLI_USAGE;
     } else if (code == CLI_OK && strcmp(options.command, "help") == 0) {
         cli_help(stdout);
+    } else if (code == CLI_OK && strcmp(options.command, "version") == 0) {
+        printf("moering-client %s\n", MOERING_VERSION);
     } else if (code == CLI_OK) {
         code = CLI_USAGE;
         for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
@@ -35,24 +59,13 @@ int cli_main(int argc, char **argv)
                 code = commands[i].run(&options);
     }
     cli_options_close(&options);
-    return code;
+    return end_output(code);
 }
 
 int cli_fail(const struct channel_result *result)
 {
     fprintf(stderr, "moering-client: %s: %s\n", grpc_text_status(result->status), result->message);
     return CLI_ERROR;
-}
-
-uint8_t *cli_pack(const ProtobufCMessage *message, size_t *size)
-{
-    *size = protobuf_c_message_get_packed_size(message);
-    uint8_t *bytes = malloc(*size + 1);
-    if (bytes)
-        protobuf_c_message_pack(message, bytes);
-    else
-        fprintf(stderr, "moering-client: out of memory\n");
-    return bytes;
 }
 
 char *cli_read_input(size_t *bytes)
@@ -90,49 +103,29 @@ json_t *cli_piece_json(const ProtobufCBinaryData *piece)
 
 /* ---- unary calls ---- */
 
-struct answer {
-    const ProtobufCMessageDescriptor *type;
-    ProtobufCMessage *message;
-};
-
-static bool take_answer(void *arg, const uint8_t *bytes, size_t size)
-{
-    struct answer *a = arg;
-    if (a->message)
-        protobuf_c_message_free_unpacked(a->message, NULL);
-    a->message = protobuf_c_message_unpack(a->type, NULL, size, bytes);
-    return a->message != NULL;
-}
-
 ProtobufCMessage *cli_call(struct channel *channel, const struct cli_options *o, const char *path,
                            const ProtobufCMessage *request, const ProtobufCMessageDescriptor *type,
                            struct channel_result *result)
 {
     size_t size;
-    struct answer answer = {.type = type};
-    uint8_t *bytes = cli_pack(request, &size);
+    struct message_answer answer = {.type = type};
+    uint8_t *bytes = message_pack(request, &size);
     if (!bytes) {
-        *result = (struct channel_result){.status = INTERNAL, .message = "out of memory"};
+        channel_result_fail(result, GRPC_RESOURCE_EXHAUSTED, "out of memory");
         return NULL;
     }
-    struct channel_call call = {
+    const struct channel_call call = {
         .path = path,
         .request = bytes,
         .request_bytes = size,
         .timeout_ms = o->timeout_ms,
         .cancel_fd = -1,
-        .message = take_answer,
+        .message = message_take,
         .arg = &answer,
     };
     channel_run(channel, &call, result);
     free(bytes);
-    if (result->status == 0 && answer.message)
-        return answer.message;
-    if (result->status == 0)
-        *result = (struct channel_result){.status = INTERNAL, .message = "the answer is missing"};
-    if (answer.message)
-        protobuf_c_message_free_unpacked(answer.message, NULL);
-    return NULL;
+    return message_answered(&answer, result);
 }
 
 ProtobufCMessage *cli_unary(const struct cli_options *o, const char *path,
@@ -166,13 +159,6 @@ static int ask_health(struct channel *channel, const struct cli_options *o,
     int status = (int)((Grpc__Health__V1__HealthCheckResponse *)answer)->status;
     protobuf_c_message_free_unpacked(answer, NULL);
     return status;
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 static const char *health_name(int status)
@@ -211,10 +197,10 @@ struct channel *cli_connect_quietly(const struct cli_options *o, struct channel_
             if (status == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING)
                 return channel;
             if (status)
-                *result = (struct channel_result){UNAVAILABLE, "the server is not serving yet"};
+                channel_result_fail(result, GRPC_UNAVAILABLE, "the server is not serving yet");
             channel_close(channel);
         }
-        if (now_ms() >= deadline || result->status == INVALID_ARGUMENT /* for ever */)
+        if (now_ms() >= deadline || result->status == GRPC_INVALID_ARGUMENT /* for ever */)
             return NULL;
         nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000l}, NULL);
     }

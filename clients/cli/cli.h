@@ -29,7 +29,7 @@ struct cli_ids {
 
 /* Every flag of every subcommand. */
 struct cli_options {
-    const char *command;       /* a subcommand, "help", or "": none was named */
+    const char *command;       /* a subcommand, "help", "version", or "": none was named */
     const char *connect;
     bool tls, insecure;        /* each flag of TLS turns it on */
     const char *ca_file;       /* NULL: as the system says */
@@ -84,26 +84,27 @@ struct cli_request {
     ProtobufCBinaryData stops[CLI_STOPS_MAX];
 };
 void cli_request_init(struct cli_request *request, const struct cli_options *options);
-/* Readable once Ctrl-C was pressed or the program was asked to end (a signalfd): neither ends the program any
- * more. */
+/* Readable once Ctrl-C was pressed or the program was asked to end (a signalfd): neither ends the
+ * program any more. */
 int cli_interrupt_fd(void);
 
 /* Connects, after waiting for the server if --wait asks for it. NULL: told on standard error. */
 struct channel *cli_connect(const struct cli_options *options);
 /* The same, saying nothing: *result says why. */
-struct channel *cli_connect_quietly(const struct cli_options *options, struct channel_result *result);
+struct channel *cli_connect_quietly(const struct cli_options *options,
+                                    struct channel_result *result);
 /* One unary call on an open channel; NULL: *result says why. */
-ProtobufCMessage *cli_call(struct channel *channel, const struct cli_options *options, const char *path,
-                           const ProtobufCMessage *request, const ProtobufCMessageDescriptor *answer,
-                           struct channel_result *result);
+ProtobufCMessage *cli_call(struct channel *channel, const struct cli_options *options,
+                           const char *path, const ProtobufCMessage *request,
+                           const ProtobufCMessageDescriptor *answer, struct channel_result *result);
 /* One unary call. The answer, freed with protobuf_c_message_free_unpacked; NULL: told. */
 ProtobufCMessage *cli_unary(const struct cli_options *options, const char *path,
                             const ProtobufCMessage *request,
                             const ProtobufCMessageDescriptor *answer);
-/* Packs; malloc'ed. NULL: out of memory. */
-uint8_t *cli_pack(const ProtobufCMessage *message, size_t *size);
 /* "moering-client: STATUS: sentence"; returns CLI_ERROR. */
 int cli_fail(const struct channel_result *result);
+/* Tells that a write to standard output failed with this errno; returns CLI_ERROR. */
+int cli_output_lost(int cause);
 /* What a token stands for, as JSON: a string, or a list of bytes where that is no UTF-8, as for a
  * part of a character. */
 json_t *cli_piece_json(const ProtobufCBinaryData *piece);

@@ -186,7 +186,8 @@ static void print_regret(const Moering__V1__RegretStats *r)
     if (!r || !r->windows)
         return;
     printf("%-20s %.1f %% hits of %.1f %% possible by copying on demand (%.1f %%), newest %u "
-           "requests\n", "against the best", 100 * r->hit_rate, 100 * r->oracle_hit_rate, 100 * r->share,
+           "requests\n",
+           "against the best", 100 * r->hit_rate, 100 * r->oracle_hit_rate, 100 * r->share,
            r->requests);
 }
 

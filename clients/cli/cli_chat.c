@@ -17,7 +17,7 @@
 #include "clients/cli/cli.h"
 #include "clients/cli/cli_history.h"
 
-enum { CANCELLED = 1, READ_BYTES = 4096, LINE_BYTES_MAX = 1 << 20 };
+enum { READ_BYTES = 4096, LINE_BYTES_MAX = 1 << 20 };
 
 static const char help[] =
     "/reset        forget what was said, but for the system message\n"
@@ -45,6 +45,7 @@ struct chat {
     char *answer;            /* owned: of the answer under way */
     size_t answer_bytes;
     bool lost;               /* a chunk could not be read or kept */
+    int unprinted;           /* why one could not be printed, an errno; 0: all were */
 };
 
 /* ---- input ---- */
@@ -85,7 +86,8 @@ static enum got read_line(struct input *in, int signals)
         }
         if (in->ended || !grow(in))
             return GOT_END;
-        struct pollfd p[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+        struct pollfd p[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
+                              {.fd = signals, .events = POLLIN}};
         if (poll(p, 2, -1) < 0)
             continue;
         if (p[1].revents) {
@@ -109,7 +111,9 @@ static bool keep(struct chat *c, const ProtobufCBinaryData *text)
     if (text->len)
         memcpy(c->answer + c->answer_bytes, text->data, text->len);
     c->answer_bytes += text->len;
-    return fwrite(text->data, 1, text->len, stdout) == text->len && fflush(stdout) == 0;
+    bool printed = fwrite(text->data, 1, text->len, stdout) == text->len && fflush(stdout) == 0;
+    c->unprinted = printed ? 0 : errno;
+    return printed;
 }
 
 static bool take_chunk(void *arg, const uint8_t *bytes, size_t size)
@@ -133,7 +137,7 @@ static void call(struct chat *c, struct channel_result *result)
     if (!c->channel && request)
         c->channel = cli_connect_quietly(c->options, result);
     if (!request)
-        *result = (struct channel_result){8, "out of memory for the conversation"};
+        channel_result_fail(result, GRPC_RESOURCE_EXHAUSTED, "out of memory for the conversation");
     if (c->channel && request) {
         const struct channel_call call = {
             .path = "/moering.v1.Moering/Chat",
@@ -165,13 +169,17 @@ static void say(struct chat *c, const char *text)
         return;
     }
     call(c, &result);
-    if (c->answer_bytes)
+    if (c->answer_bytes && !c->unprinted)
         printf("\n");
-    if (fflush(stdout) != 0 || c->lost) {
+    if (!c->unprinted && fflush(stdout) != 0)
+        c->unprinted = errno;
+    if (c->unprinted)
+        cli_output_lost(c->unprinted);
+    else if (c->lost)
         fprintf(stderr, "moering-client: the answer could not be taken\n");
-        c->quit = c->failed = true;
-    }
-    bool stopped = result.status == CANCELLED && !c->lost;
+    c->failed = c->failed || c->unprinted || c->lost;
+    c->quit = c->quit || c->failed;
+    bool stopped = result.status == GRPC_CANCELLED && !c->lost;
     if (stopped) {
         int signal = take_signal(c->signals);
         c->quit = c->quit || (signal && signal != SIGINT);

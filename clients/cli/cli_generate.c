@@ -1,12 +1,14 @@
 /* `moering-client generate`: streams an answer to standard output; Ctrl-C cancels the call. */
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clients/c/message.h"
+#include "clients/c/now.h"
 #include "clients/cli/cli.h"
 
 typedef Moering__V1__GenerateChunk generate_chunk;
@@ -21,14 +23,8 @@ struct reception {
     uint64_t start_ns, end_ns;
     bool printed;              /* some text is on standard output */
     bool failed;               /* a chunk could not be read or kept */
+    int lost;                  /* why one could not be printed, an errno; 0: all were */
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ---- the request ---- */
 
@@ -107,7 +103,7 @@ static uint8_t *pack_request(const struct cli_options *o, const char *text, size
     m->logprobs = o->logprobs;
     m->top_logprobs = o->top_logprobs;
     m->echo = o->echo;
-    return cli_pack(&m->base, size);
+    return message_pack(&m->base, size);
 }
 
 /* ---- the answer ---- */
@@ -155,6 +151,7 @@ static bool take_chunk(void *arg, const uint8_t *bytes, size_t size)
         r->printed = true;
         ok = fwrite(chunk->text.data, 1, chunk->text.len, stdout) == chunk->text.len &&
              fflush(stdout) == 0;
+        r->lost = ok ? 0 : errno;
     }
     r->failed = r->failed || !ok;
     if (chunk->finish_reason == MOERING__V1__FINISH_REASON__FINISH_REASON_UNSPECIFIED) {
@@ -178,19 +175,27 @@ static double tokens_per_s(const struct reception *r, const Moering__V1__Usage *
     return seconds > 0 ? u->completion_tokens / seconds : 0;
 }
 
+static json_t *usage_json(const Moering__V1__Usage *u, const Moering__V1__ExpertUsage *e)
+{
+    json_t *experts = json_pack("{s:I, s:I, s:I, s:f}", "hits", (json_int_t)e->hits, "misses",
+                                (json_int_t)e->misses, "bytes", (json_int_t)e->bytes, "stall_ms",
+                                e->stall_ms);
+    return json_pack("{s:I, s:I, s:I, s:o, s:f, s:f, s:f, s:I}", "prompt_tokens",
+                     (json_int_t)u->prompt_tokens, "completion_tokens",
+                     (json_int_t)u->completion_tokens, "cached_tokens",
+                     (json_int_t)u->cached_tokens, "experts", experts, "queue_ms", u->queue_ms,
+                     "prefill_ms", u->prefill_ms, "decode_ms", u->decode_ms, "preemptions",
+                     (json_int_t)u->preemptions);
+}
+
 static void print_json(struct reception *r, const Moering__V1__Usage *u,
                        const Moering__V1__ExpertUsage *e)
 {
     bool stop = r->last->finish_reason == MOERING__V1__FINISH_REASON__FINISH_REASON_STOP;
-    json_t *out = json_pack(
-        "{s:o, s:O, s:s, s:{s:I, s:I, s:{s:I, s:I, s:I, s:f}, s:f, s:f, s:f, s:I}, s:f, s:f}",
-        "text", json_stringn_nocheck(r->text ? r->text : "", r->text_bytes), "tokens", r->tokens,
-        "finish_reason", stop ? "stop" : "length", "usage", "prompt_tokens",
-        (json_int_t)u->prompt_tokens, "completion_tokens", (json_int_t)u->completion_tokens,
-        "experts", "hits", (json_int_t)e->hits, "misses", (json_int_t)e->misses, "bytes",
-        (json_int_t)e->bytes, "stall_ms", e->stall_ms, "queue_ms", u->queue_ms, "prefill_ms",
-        u->prefill_ms, "decode_ms", u->decode_ms, "preemptions", (json_int_t)u->preemptions,
-        "hit_rate", hit_rate(e), "tokens_per_s", tokens_per_s(r, u));
+    json_t *text = json_stringn_nocheck(r->text ? r->text : "", r->text_bytes);
+    json_t *out = json_pack("{s:o, s:O, s:s, s:o, s:f, s:f}", "text", text, "tokens", r->tokens,
+                            "finish_reason", stop ? "stop" : "length", "usage", usage_json(u, e),
+                            "hit_rate", hit_rate(e), "tokens_per_s", tokens_per_s(r, u));
     if (r->options->logprobs)
         json_object_set(out, "logprobs", r->logprobs);
     json_dumpf(out, stdout, JSON_COMPACT);
@@ -212,11 +217,12 @@ static int finish(struct reception *r, const struct channel_result *result)
 {
     Moering__V1__Usage no_usage = MOERING__V1__USAGE__INIT;
     Moering__V1__ExpertUsage no_experts = MOERING__V1__EXPERT_USAGE__INIT;
+    if (r->lost)
+        return cli_output_lost(r->lost);
     if (r->printed)
         printf("\n");
-    if (fflush(stdout) != 0 || r->failed) {
-        fprintf(stderr, "moering-client: the answer could not be %s\n",
-                r->failed ? "taken" : "written");
+    if (r->failed) {
+        fprintf(stderr, "moering-client: the answer could not be taken\n");
         return CLI_ERROR;
     }
     if (result->status)
@@ -260,6 +266,8 @@ int cli_generate(const struct cli_options *o)
             goto done;
     }
     request = pack_request(o, text, text_bytes, &size);
+    if (!request)
+        fprintf(stderr, "moering-client: out of memory\n");
     channel = request ? cli_connect(o) : NULL;
     if (!channel)
         goto done;

@@ -1,21 +1,21 @@
-/* The command line of `moering-client`: words to `struct cli_options`. A word is taken only as it is
- * spelled in the table below (getopt_long would take any beginning of a flag), and only where it
- * changes something: a flag that the command does not read is an error, not a surprise. */
+/* The command line of `moering-client`: words to `struct cli_options`. A word is taken only where
+ * it changes something: a flag that the command does not read is an error, not a surprise. */
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "clients/cli/cli.h"
+#include "clients/program/flag.h"
+#include "clients/program/number.h"
 
 enum flag_id {
     F_CONNECT, F_TIMEOUT, F_WAIT, F_JSON, F_PROMPT, F_TOKENS, F_STOP_IDS, F_STOP, F_MODEL,
     F_REQUEST_ID, F_SERVICE, F_MAX_TOKENS, F_MIN_TOKENS, F_TEMPERATURE, F_TOP_K, F_TOP_P, F_MIN_P,
     F_REPETITION, F_PRESENCE, F_FREQUENCY, F_SEED, F_PRIORITY, F_IGNORE_EOS, F_INCLUDE_STOP,
     F_NO_SPECIAL, F_KEEP_SPECIAL, F_ECHO, F_LOGPROBS, F_TOP_LOGPROBS, F_PIECES, F_DEVICE_EXPERTS,
-    F_HOST_EXPERTS, F_KV_CACHE_BYTES, F_TLS, F_CA, F_INSECURE, F_API_KEY, F_SYSTEM, F_INTERVAL, F_ONCE,
-    F_HELP,
+    F_HOST_EXPERTS, F_KV_CACHE_BYTES, F_TLS, F_CA, F_INSECURE, F_API_KEY, F_SYSTEM, F_INTERVAL,
+    F_ONCE, F_HELP, F_VERSION,
 };
 
 enum {
@@ -34,60 +34,54 @@ static const struct command commands[] = {
     {"generate", GENERATE}, {"tokenize", TOKENIZE}, {"detokenize", DETOKENIZE},
     {"model", MODEL},       {"stats", STATS},       {"budget", BUDGET},
     {"health", HEALTH},     {"chat", CHAT},         {"top", TOP},
-    {"help", 0},
+    {"help", 0},            {"version", 0},
 };
 
-struct flag {
-    const char *name;
-    char letter; /* 0: none */
-    bool valued;
-    enum flag_id id;
-    unsigned commands; /* that read it */
-};
-
+/* uses: the commands that read it */
 static const struct flag flags[] = {
-    {"connect", 0, true, F_CONNECT, ALL},
-    {"tls", 0, false, F_TLS, ALL},
-    {"ca", 0, true, F_CA, ALL},
-    {"insecure", 0, false, F_INSECURE, ALL},
-    {"api-key", 0, true, F_API_KEY, ALL},
-    {"timeout", 0, true, F_TIMEOUT, ALL},
-    {"wait", 0, true, F_WAIT, ALL},
-    {"json", 0, false, F_JSON, ALL & ~TALKS},
-    {"prompt", 'p', true, F_PROMPT, GENERATE | TOKENIZE},
-    {"text", 0, true, F_PROMPT, GENERATE | TOKENIZE},
-    {"tokens", 0, true, F_TOKENS, GENERATE | DETOKENIZE},
-    {"max-tokens", 'n', true, F_MAX_TOKENS, ANSWERS},
-    {"min-tokens", 0, true, F_MIN_TOKENS, ANSWERS},
-    {"temperature", 0, true, F_TEMPERATURE, ANSWERS},
-    {"top-k", 0, true, F_TOP_K, ANSWERS},
-    {"top-p", 0, true, F_TOP_P, ANSWERS},
-    {"min-p", 0, true, F_MIN_P, ANSWERS},
-    {"repetition-penalty", 0, true, F_REPETITION, ANSWERS},
-    {"presence-penalty", 0, true, F_PRESENCE, ANSWERS},
-    {"frequency-penalty", 0, true, F_FREQUENCY, ANSWERS},
-    {"seed", 0, true, F_SEED, ANSWERS},
-    {"stop", 0, true, F_STOP, ANSWERS},
-    {"stop-token-ids", 0, true, F_STOP_IDS, ANSWERS},
-    {"include-stop", 0, false, F_INCLUDE_STOP, ANSWERS},
-    {"ignore-eos", 0, false, F_IGNORE_EOS, ANSWERS},
-    {"no-special", 0, false, F_NO_SPECIAL, GENERATE | TOKENIZE},
-    {"keep-special", 0, false, F_KEEP_SPECIAL, ANSWERS | DETOKENIZE},
-    {"echo", 0, false, F_ECHO, GENERATE},
-    {"logprobs", 0, false, F_LOGPROBS, GENERATE},
-    {"top-logprobs", 0, true, F_TOP_LOGPROBS, GENERATE},
-    {"priority", 0, true, F_PRIORITY, ANSWERS},
-    {"request-id", 0, true, F_REQUEST_ID, ANSWERS},
-    {"model", 0, true, F_MODEL, ANSWERS},
-    {"pieces", 0, false, F_PIECES, TOKENIZE},
-    {"service", 0, true, F_SERVICE, HEALTH},
-    {"device-experts", 0, true, F_DEVICE_EXPERTS, BUDGET},
-    {"host-experts", 0, true, F_HOST_EXPERTS, BUDGET},
-    {"kv-cache-bytes", 0, true, F_KV_CACHE_BYTES, BUDGET},
-    {"system", 0, true, F_SYSTEM, CHAT},
-    {"interval", 0, true, F_INTERVAL, TOP},
-    {"once", 0, false, F_ONCE, TOP},
-    {"help", 'h', false, F_HELP, ALL},
+    {"connect", 0, FLAG_VALUE, F_CONNECT, ALL},
+    {"tls", 0, FLAG_SWITCH, F_TLS, ALL},
+    {"ca", 0, FLAG_VALUE, F_CA, ALL},
+    {"insecure", 0, FLAG_SWITCH, F_INSECURE, ALL},
+    {"api-key", 0, FLAG_VALUE, F_API_KEY, ALL},
+    {"timeout", 0, FLAG_VALUE, F_TIMEOUT, ALL},
+    {"wait", 0, FLAG_VALUE, F_WAIT, ALL},
+    {"json", 0, FLAG_SWITCH, F_JSON, ALL & ~TALKS},
+    {"prompt", 'p', FLAG_VALUE, F_PROMPT, GENERATE | TOKENIZE},
+    {"text", 0, FLAG_VALUE, F_PROMPT, GENERATE | TOKENIZE},
+    {"tokens", 0, FLAG_VALUE, F_TOKENS, GENERATE | DETOKENIZE},
+    {"max-tokens", 'n', FLAG_VALUE, F_MAX_TOKENS, ANSWERS},
+    {"min-tokens", 0, FLAG_VALUE, F_MIN_TOKENS, ANSWERS},
+    {"temperature", 0, FLAG_VALUE, F_TEMPERATURE, ANSWERS},
+    {"top-k", 0, FLAG_VALUE, F_TOP_K, ANSWERS},
+    {"top-p", 0, FLAG_VALUE, F_TOP_P, ANSWERS},
+    {"min-p", 0, FLAG_VALUE, F_MIN_P, ANSWERS},
+    {"repetition-penalty", 0, FLAG_VALUE, F_REPETITION, ANSWERS},
+    {"presence-penalty", 0, FLAG_VALUE, F_PRESENCE, ANSWERS},
+    {"frequency-penalty", 0, FLAG_VALUE, F_FREQUENCY, ANSWERS},
+    {"seed", 0, FLAG_VALUE, F_SEED, ANSWERS},
+    {"stop", 0, FLAG_VALUE, F_STOP, ANSWERS},
+    {"stop-token-ids", 0, FLAG_VALUE, F_STOP_IDS, ANSWERS},
+    {"include-stop", 0, FLAG_SWITCH, F_INCLUDE_STOP, ANSWERS},
+    {"ignore-eos", 0, FLAG_SWITCH, F_IGNORE_EOS, ANSWERS},
+    {"no-special", 0, FLAG_SWITCH, F_NO_SPECIAL, GENERATE | TOKENIZE},
+    {"keep-special", 0, FLAG_SWITCH, F_KEEP_SPECIAL, ANSWERS | DETOKENIZE},
+    {"echo", 0, FLAG_SWITCH, F_ECHO, GENERATE},
+    {"logprobs", 0, FLAG_SWITCH, F_LOGPROBS, GENERATE},
+    {"top-logprobs", 0, FLAG_VALUE, F_TOP_LOGPROBS, GENERATE},
+    {"priority", 0, FLAG_VALUE, F_PRIORITY, ANSWERS},
+    {"request-id", 0, FLAG_VALUE, F_REQUEST_ID, ANSWERS},
+    {"model", 0, FLAG_VALUE, F_MODEL, ANSWERS},
+    {"pieces", 0, FLAG_SWITCH, F_PIECES, TOKENIZE},
+    {"service", 0, FLAG_VALUE, F_SERVICE, HEALTH},
+    {"device-experts", 0, FLAG_VALUE, F_DEVICE_EXPERTS, BUDGET},
+    {"host-experts", 0, FLAG_VALUE, F_HOST_EXPERTS, BUDGET},
+    {"kv-cache-bytes", 0, FLAG_VALUE, F_KV_CACHE_BYTES, BUDGET},
+    {"system", 0, FLAG_VALUE, F_SYSTEM, CHAT},
+    {"interval", 0, FLAG_VALUE, F_INTERVAL, TOP},
+    {"once", 0, FLAG_SWITCH, F_ONCE, TOP},
+    {"help", 'h', FLAG_SWITCH, F_HELP, ALL},
+    {"version", 0, FLAG_SWITCH, F_VERSION, ALL},
 };
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
@@ -114,7 +108,8 @@ void cli_help(FILE *out)
         "  --api-key KEY             better in MOERING_API_KEY, where others do not see it\n"
         "  --timeout SECONDS         deadline of the call\n"
         "  --wait SECONDS            wait so long for the server to serve\n"
-        "  --json                    print JSON (not chat, top)\n\n"
+        "  --json                    print JSON (not chat, top)\n"
+        "  -h --help                 this text; --version: which one this is\n\n"
         "generate:\n"
         "  TEXT or -p --prompt TEXT  default: standard input\n"
         "  --tokens 1,2,3            prompt as token ids\n"
@@ -153,48 +148,17 @@ void cli_help(FILE *out)
         out);
 }
 
-static bool parse_u64(const char *text, uint64_t max, uint64_t *out)
+static bool to_float(const char *text, float *out)
 {
-    char *end;
-    errno = 0;
-    *out = strtoull(text, &end, 10);
-    return *text >= '0' && *text <= '9' && !*end && !errno && *out <= max;
-}
-
-static bool parse_u32(const char *text, uint32_t *out)
-{
-    uint64_t n;
-    bool ok = parse_u64(text, UINT32_MAX, &n);
-    *out = ok ? (uint32_t)n : 0;
+    double x;
+    bool ok = number_real(text, &x) && isfinite(x);
+    *out = ok ? (float)x : 0;
     return ok;
 }
 
-static bool parse_i32(const char *text, int32_t *out)
+static bool to_u32(const char *text, uint32_t *out)
 {
-    uint64_t n;
-    bool negative = *text == '-';
-    if (!parse_u64(text + negative, INT32_MAX, &n))
-        return false;
-    *out = negative ? -(int32_t)n : (int32_t)n;
-    return true;
-}
-
-static bool parse_float(const char *text, float *out)
-{
-    char *end;
-    double x = strtod(text, &end);
-    *out = (float)x;
-    return end != text && !*end && isfinite(x);
-}
-
-static bool parse_ms(const char *text, uint64_t *out)
-{
-    char *end;
-    double seconds = strtod(text, &end);
-    if (end == text || *end || !(seconds >= 0 && seconds < 1e8))
-        return false;
-    *out = (uint64_t)ceil(seconds * 1000);
-    return true;
+    return number_u32(text, 0, UINT32_MAX, out);
 }
 
 bool cli_parse_ids(const char *text, struct cli_ids *out)
@@ -223,15 +187,15 @@ bool cli_parse_ids(const char *text, struct cli_ids *out)
 static bool set_sampling(struct cli_options *o, enum flag_id flag, const char *value)
 {
     switch (flag) {
-    case F_TEMPERATURE: return o->has_temperature = parse_float(value, &o->temperature);
-    case F_TOP_K: return parse_u32(value, &o->top_k);
-    case F_TOP_P: return o->has_top_p = parse_float(value, &o->top_p);
-    case F_MIN_P: return parse_float(value, &o->min_p);
+    case F_TEMPERATURE: return o->has_temperature = to_float(value, &o->temperature);
+    case F_TOP_K: return to_u32(value, &o->top_k);
+    case F_TOP_P: return o->has_top_p = to_float(value, &o->top_p);
+    case F_MIN_P: return to_float(value, &o->min_p);
     case F_REPETITION:
-        return o->has_repetition_penalty = parse_float(value, &o->repetition_penalty);
-    case F_PRESENCE: return parse_float(value, &o->presence_penalty);
-    case F_FREQUENCY: return parse_float(value, &o->frequency_penalty);
-    case F_SEED: return o->has_seed = parse_u64(value, UINT64_MAX, &o->seed);
+        return o->has_repetition_penalty = to_float(value, &o->repetition_penalty);
+    case F_PRESENCE: return to_float(value, &o->presence_penalty);
+    case F_FREQUENCY: return to_float(value, &o->frequency_penalty);
+    case F_SEED: return o->has_seed = number_u64(value, UINT64_MAX, &o->seed);
     default: return false;
     }
 }
@@ -261,7 +225,7 @@ static bool set_option(struct cli_options *o, enum flag_id flag, const char *val
     case F_CONNECT: o->connect = value; return true;
     case F_CA: o->ca_file = value; return true;
     case F_SYSTEM: o->system = value; return true;
-    case F_INTERVAL: return parse_ms(value, &o->interval_ms) && o->interval_ms >= 50;
+    case F_INTERVAL: return number_seconds(value, &o->interval_ms) && o->interval_ms >= 50;
     case F_API_KEY: o->api_key = value; return true;
     case F_MODEL: o->model = value; return true;
     case F_REQUEST_ID: o->request_id = value; return true;
@@ -270,8 +234,8 @@ static bool set_option(struct cli_options *o, enum flag_id flag, const char *val
     case F_DEVICE_EXPERTS: o->device_experts = value; return true;
     case F_HOST_EXPERTS: o->host_experts = value; return true;
     case F_KV_CACHE_BYTES: o->kv_cache_bytes = value; return true;
-    case F_TIMEOUT: return parse_ms(value, &o->timeout_ms) && o->timeout_ms > 0;
-    case F_WAIT: return parse_ms(value, &o->wait_ms);
+    case F_TIMEOUT: return number_seconds(value, &o->timeout_ms) && o->timeout_ms > 0;
+    case F_WAIT: return number_seconds(value, &o->wait_ms);
     case F_TOKENS: return cli_parse_ids(value, &o->tokens);
     case F_STOP_IDS: return cli_parse_ids(value, &o->stop_tokens);
     case F_STOP:
@@ -279,178 +243,129 @@ static bool set_option(struct cli_options *o, enum flag_id flag, const char *val
             return false;
         o->stops[o->stop_count++] = value;
         return true;
-    case F_MAX_TOKENS: return o->has_max_tokens = parse_u32(value, &o->max_tokens);
-    case F_MIN_TOKENS: return parse_u32(value, &o->min_tokens);
-    case F_TOP_LOGPROBS: return o->logprobs = parse_u32(value, &o->top_logprobs);
-    case F_PRIORITY: return parse_i32(value, &o->priority);
+    case F_MAX_TOKENS: return o->has_max_tokens = to_u32(value, &o->max_tokens);
+    case F_MIN_TOKENS: return to_u32(value, &o->min_tokens);
+    case F_TOP_LOGPROBS: return o->logprobs = to_u32(value, &o->top_logprobs);
+    case F_PRIORITY: return number_i32(value, &o->priority);
     default: return set_switch(o, flag) || set_sampling(o, flag, value);
     }
 }
 
 /* ---- words ---- */
 
-enum { NAME_BYTES_MAX = 24 };
-
-static unsigned least(unsigned a, unsigned b)
-{
-    return a < b ? a : b;
-}
-
-/* Levenshtein's distance of the first NAME_BYTES_MAX bytes; 0 also if `wrong` begins `name`. */
-static unsigned distance(const char *wrong, const char *name)
-{
-    unsigned row[NAME_BYTES_MAX + 1];
-    size_t n = strnlen(name, NAME_BYTES_MAX), bytes = strnlen(wrong, NAME_BYTES_MAX);
-    if (strncmp(wrong, name, strlen(wrong)) == 0)
-        return 0;
-    for (unsigned j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned diagonal = row[0]++;
-        for (size_t j = 0; j < n; j++) {
-            unsigned changed = diagonal + (wrong[i] != name[j]);
-            diagonal = row[j + 1];
-            row[j + 1] = least(changed, least(row[j], row[j + 1]) + 1);
-        }
-    }
-    return row[n];
-}
-
-/* One sentence on standard error; CLI_USAGE. */
-__attribute__((format(printf, 1, 2))) static int usage(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fputs("moering-client: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
-    return CLI_USAGE;
-}
-
-/* How much of a word is the flag itself, without a value that hangs on it. */
-static int flag_bytes(const char *word)
-{
-    return word[1] == '-' ? (int)strcspn(word, "=") : 2;
-}
-
-static int refuse_unknown_flag(const char *word)
-{
-    char wrong[NAME_BYTES_MAX + 1];
-    size_t nearest = 0;
-    const char *bare = word + strspn(word, "-");
-    snprintf(wrong, sizeof wrong, "%.*s", (int)strcspn(bare, "="), bare);
-    for (size_t i = 1; i < FLAGS; i++)
-        if (distance(wrong, flags[i].name) < distance(wrong, flags[nearest].name))
-            nearest = i;
-    return usage("unknown flag '%.*s'; did you mean '--%s'?", (int)strcspn(word, "="), word,
-                 flags[nearest].name);
-}
-
-/* NULL: unknown, told. */
-static const struct command *find_command(const char *word)
+static const struct command *find_command(const char *word, struct fault *fault)
 {
     size_t nearest = 0;
     for (size_t i = 0; i < COMMANDS; i++) {
         if (strcmp(word, commands[i].name) == 0)
             return &commands[i];
-        if (distance(word, commands[i].name) < distance(word, commands[nearest].name))
+        if (flag_distance(word, commands[i].name) < flag_distance(word, commands[nearest].name))
             nearest = i;
     }
-    usage("unknown command '%s'; did you mean '%s'?", word, commands[nearest].name);
+    fault_set(fault, "unknown command '%.100s'; did you mean '%s'?", word, commands[nearest].name);
     return NULL;
 }
 
-/* "--name", "--name=VALUE", "-n" or "-nVALUE": its index; FLAGS: no such flag. *value: or NULL. */
-static size_t find_flag(const char *word, const char **value)
+/* What was said on the command line, besides the values themselves. */
+struct given {
+    struct flag_found flags[FLAGS]; /* by their place in the table; flag NULL: not given */
+    const struct command *command;
+    const char *text;               /* the word that is no flag's */
+    bool only_words;                /* after "--" */
+};
+
+static bool take_flag(struct cli_options *o, struct given *given, struct flag_words *words,
+                      struct fault *fault)
 {
-    bool is_long = word[1] == '-';
-    size_t i = 0, bytes = (size_t)flag_bytes(word);
-    while (i < FLAGS && (is_long ? strlen(flags[i].name) != bytes - 2 ||
-                                       memcmp(flags[i].name, word + 2, bytes - 2) != 0
-                                 : flags[i].letter != word[1]))
-        i++;
-    *value = word[bytes] ? word + bytes + is_long : NULL;
-    return i;
+    static const struct flag_table table = {flags, FLAGS};
+    struct flag_found found;
+    if (!flag_take(&table, words, &found, fault))
+        return false;
+    given->flags[found.flag - flags] = found;
+    if (found.flag->id == F_HELP)
+        o->command = "help";
+    else if (found.flag->id == F_VERSION)
+        o->command = "version";
+    else if (!set_option(o, (enum flag_id)found.flag->id, found.value))
+        return flag_refuse_value(&found, NULL, fault);
+    return true;
 }
 
-/* Takes the flag at argv[*at], and the next word if that is its value. `given` is per flag. */
-static int take_flag(struct cli_options *o, int argc, char **argv, int *at, const char **given)
+static bool take_word(struct cli_options *o, struct given *given, const char *word,
+                      struct fault *fault)
 {
-    const char *value, *word = argv[*at];
-    size_t i = find_flag(word, &value);
-    if (i == FLAGS)
-        return refuse_unknown_flag(word);
-    given[i] = word;
-    if (!flags[i].valued && value)
-        return usage("%.*s takes no value", flag_bytes(word), word);
-    if (flags[i].valued && !value) {
-        if (*at + 1 == argc)
-            return usage("%s needs a value", word);
-        value = argv[++*at];
+    if (!given->command) {
+        given->command = find_command(word, fault);
+        if (given->command)
+            o->command = given->command->name;
+        return given->command != NULL;
     }
-    if (flags[i].id == F_HELP)
-        o->command = "help";
-    else if (!set_option(o, flags[i].id, value))
-        return usage("'%s' is no value for %.*s", value, flag_bytes(word), word);
-    return CLI_OK;
+    if (given->text || !(given->command->bit & (GENERATE | TOKENIZE)))
+        return fault_set(fault, "unexpected word '%.100s'", word);
+    given->text = word;
+    return true;
 }
 
 /* Everything that was given must change something. */
-static int check_use(const struct cli_options *o, unsigned command, const char *const *given)
+static bool check_use(struct cli_options *o, const struct given *given, struct fault *fault)
 {
     for (size_t i = 0; i < FLAGS; i++) {
-        const char *word = given[i];
+        const struct flag_found *f = &given->flags[i];
         bool json_only = flags[i].id == F_LOGPROBS || flags[i].id == F_TOP_LOGPROBS;
-        if (word && !(flags[i].commands & command))
-            return usage("%s takes no %.*s", o->command, flag_bytes(word), word);
-        if (word && json_only && !o->json)
-            return usage("%.*s shows only with --json", flag_bytes(word), word);
+        if (f->flag && !(flags[i].uses & given->command->bit))
+            return fault_set(fault, "%s takes no %.*s", o->command, f->word_bytes, f->word);
+        if (f->flag && json_only && !o->json)
+            return fault_set(fault, "%.*s shows only with --json", f->word_bytes, f->word);
     }
     if (o->text && o->tokens.count)
-        return usage("the prompt is a text or --tokens, not both");
+        return fault_set(fault, "the prompt is a text or --tokens, not both");
     if (o->ca_file && o->insecure)
-        return usage("--insecure asks for no certificate, --ca for one: not both");
-    return CLI_OK;
+        return fault_set(fault, "--insecure asks for no certificate, --ca for one: not both");
+    return true;
 }
 
-int cli_options_parse(struct cli_options *o, int argc, char **argv)
+static void set_defaults(struct cli_options *o)
 {
-    const char *given[FLAGS] = {NULL};
-    const struct command *command = NULL;
-    const char *text = NULL;
-    bool only_words = false; /* after "--" */
     memset(o, 0, sizeof *o);
     o->connect = "127.0.0.1:8001";
     o->api_key = getenv("MOERING_API_KEY");
     o->interval_ms = 1000;
     o->command = o->model = o->request_id = o->service = "";
-    for (int i = 1; i < argc; i++) {
-        const char *word = argv[i];
-        if (!only_words && strcmp(word, "--") == 0) {
-            only_words = true;
-        } else if (!only_words && word[0] == '-' && word[1]) {
-            int code = take_flag(o, argc, argv, &i, given);
-            if (code != CLI_OK || strcmp(o->command, "help") == 0)
-                return code;
-        } else if (!command) {
-            command = find_command(word);
-            if (!command)
-                return CLI_USAGE;
-            o->command = command->name;
-        } else if (!text && (command->bit & (GENERATE | TOKENIZE))) {
-            text = word;
-        } else {
-            return usage("unexpected word '%s'", word);
-        }
+}
+
+static bool parse(struct cli_options *o, int argc, char **argv, struct fault *fault)
+{
+    struct given given = {.command = NULL};
+    struct flag_words words = {argc, argv, 1};
+    for (; words.at < argc; words.at++) {
+        const char *word = argv[words.at];
+        bool ok = true;
+        if (!given.only_words && strcmp(word, "--") == 0)
+            given.only_words = true;
+        else if (!given.only_words && flag_begins(word))
+            ok = take_flag(o, &given, &words, fault);
+        else
+            ok = take_word(o, &given, word, fault);
+        if (!ok || strcmp(o->command, "help") == 0 || strcmp(o->command, "version") == 0)
+            return ok;
     }
-    if (text && o->text)
-        return usage("unexpected word '%s'", text);
-    if (text)
-        o->text = text;
+    if (given.text && o->text)
+        return fault_set(fault, "unexpected word '%.100s'", given.text);
+    if (given.text)
+        o->text = given.text;
     if (o->api_key && !*o->api_key)
         o->api_key = NULL; /* an empty variable is an unset one */
-    return command && command->bit ? check_use(o, command->bit, given) : CLI_OK;
+    return !given.command || check_use(o, &given, fault);
+}
+
+int cli_options_parse(struct cli_options *o, int argc, char **argv)
+{
+    struct fault fault = {{0}};
+    set_defaults(o);
+    if (parse(o, argc, argv, &fault))
+        return CLI_OK;
+    fprintf(stderr, "moering-client: %s\n", fault.text);
+    return CLI_USAGE;
 }
 
 void cli_options_close(struct cli_options *o)

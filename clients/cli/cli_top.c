@@ -1,7 +1,7 @@
 /* `moering-client top`: a server's figures, again and again, on a terminal of its own screen. q
- * or Ctrl-C ends it, a window of another size is filled at once. A server that goes away is told
- * in the frame and asked again; the terminal is given back as it was, whatever ends the program.
- * --once prints one frame without any control codes. */
+ * or Ctrl-C ends it, Ctrl-Z suspends it, a window of another size is filled at once. A server that
+ * goes away is told in the frame and asked again; the terminal is given back as it was, whatever
+ * ends the program. --once prints one frame without any control codes. */
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,21 +9,22 @@
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "clients/c/grpc_text.h"
+#include "clients/c/now.h"
 #include "clients/cli/cli.h"
 #include "clients/cli/top_frame.h"
 
 enum { ONCE_COLUMNS = 160, COLUMNS_DEFAULT = 80, ROWS_DEFAULT = 24 };
 
+typedef Moering__V1__GetModelResponse model_message;
 typedef Moering__V1__GetStatsResponse stats_message;
 
 struct top {
     const struct cli_options *options;
     struct channel *channel; /* NULL: to be opened */
-    Moering__V1__GetModelResponse *model;
+    model_message *model;
     stats_message *now, *before;
     uint64_t now_ms, before_ms; /* when they came */
     struct channel_result result;
@@ -31,13 +32,6 @@ struct top {
     bool raw; /* the terminal is ours */
     int signals;
 };
-
-static uint64_t clock_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 /* ---- figures ---- */
 
@@ -55,11 +49,12 @@ static bool look(struct top *t)
     if (!t->channel)
         t->channel = cli_connect_quietly(t->options, &t->result);
     if (!t->model)
-        t->model = (Moering__V1__GetModelResponse *)ask(t, "/moering.v1.Moering/GetModel", &model.base,
-                                                        &moering__v1__get_model_response__descriptor);
-    stats_message *fresh = t->model ? (stats_message *)ask(t, "/moering.v1.Moering/GetStats", &stats.base,
-                                                           &moering__v1__get_stats_response__descriptor)
-                                    : NULL;
+        t->model = (model_message *)ask(t, "/moering.v1.Moering/GetModel", &model.base,
+                                        &moering__v1__get_model_response__descriptor);
+    stats_message *fresh = NULL;
+    if (t->model)
+        fresh = (stats_message *)ask(t, "/moering.v1.Moering/GetStats", &stats.base,
+                                     &moering__v1__get_stats_response__descriptor);
     if (!fresh) {
         channel_close(t->channel);
         t->channel = NULL;
@@ -70,7 +65,7 @@ static bool look(struct top *t)
     t->before = t->now;
     t->before_ms = t->now_ms;
     t->now = fresh;
-    t->now_ms = clock_ms();
+    t->now_ms = now_ms();
     return true;
 }
 
@@ -127,7 +122,8 @@ static void close_screen(struct top *t)
 static struct top_size screen_size(void)
 {
     struct winsize w = {0};
-    struct top_size size = {COLUMNS_DEFAULT, ROWS_DEFAULT, getenv("NO_COLOR") == NULL};
+    const char *no_color = getenv("NO_COLOR");
+    struct top_size size = {COLUMNS_DEFAULT, ROWS_DEFAULT, !no_color || !*no_color};
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col && w.ws_row) {
         size.columns = w.ws_col;
         size.rows = w.ws_row;
@@ -143,22 +139,29 @@ static int open_signals(void)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGWINCH);
+    sigaddset(&signals, SIGTSTP);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     return signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
-enum woken { WOKEN_TIME, WOKEN_RESIZED, WOKEN_END };
+enum woken { WOKEN_TIME, WOKEN_RESIZED, WOKEN_SUSPENDED, WOKEN_END };
+
+static enum woken woken_by(uint32_t signal)
+{
+    return signal == SIGWINCH ? WOKEN_RESIZED : signal == SIGTSTP ? WOKEN_SUSPENDED : WOKEN_END;
+}
 
 /* Sleeps until it is time for the next look, or somebody wants something. */
 static enum woken wait_until(struct top *t, uint64_t deadline)
 {
-    uint64_t now = clock_ms();
-    struct pollfd p[2] = {{.fd = t->signals, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
+    uint64_t now = now_ms();
+    struct pollfd p[2] = {{.fd = t->signals, .events = POLLIN},
+                          {.fd = STDIN_FILENO, .events = POLLIN}};
     int n = poll(p, t->raw ? 2 : 1, now < deadline ? (int)(deadline - now) : 0);
     struct signalfd_siginfo signal;
     char key;
     if (n > 0 && p[0].revents && read(t->signals, &signal, sizeof signal) == (ssize_t)sizeof signal)
-        return signal.ssi_signo == SIGWINCH ? WOKEN_RESIZED : WOKEN_END;
+        return woken_by(signal.ssi_signo);
     if (n > 0 && p[1].revents) {
         ssize_t got = read(STDIN_FILENO, &key, 1);
         return got <= 0 || key == 'q' || key == 'Q' ? WOKEN_END : WOKEN_RESIZED;
@@ -166,32 +169,44 @@ static enum woken wait_until(struct top *t, uint64_t deadline)
     return WOKEN_TIME;
 }
 
+/* The shell gets the terminal as it was; this returns when it lets us go on. */
+static void suspend(struct top *t)
+{
+    close_screen(t);
+    raise(SIGSTOP);
+    open_screen(t);
+}
+
 /* ---- the two ways to watch ---- */
 
 static int watch(struct top *t)
 {
-    uint64_t next = clock_ms();
+    uint64_t next = now_ms();
     char trouble[640] = "";
     for (;;) {
-        if (clock_ms() >= next) {
-            next = clock_ms() + t->options->interval_ms;
+        if (now_ms() >= next) {
+            next = now_ms() + t->options->interval_ms;
             bool fresh = look(t);
-            snprintf(trouble, sizeof trouble, "%s: %s", grpc_text_status(t->result.status), t->result.message);
+            snprintf(trouble, sizeof trouble, "%s: %s", grpc_text_status(t->result.status),
+                     t->result.message);
             if (fresh)
                 *trouble = '\0';
         }
         struct top_size size = screen_size();
         if (!print_frame(t, &size, *trouble ? trouble : NULL))
             return CLI_ERROR;
-        if (wait_until(t, next) == WOKEN_END)
+        enum woken woken = wait_until(t, next);
+        if (woken == WOKEN_END)
             return CLI_OK;
+        if (woken == WOKEN_SUSPENDED)
+            suspend(t);
     }
 }
 
 static int print_once(struct top *t)
 {
     const struct top_size size = {.columns = ONCE_COLUMNS};
-    if (wait_until(t, clock_ms() + t->options->interval_ms) == WOKEN_END)
+    if (wait_until(t, now_ms() + t->options->interval_ms) == WOKEN_END)
         return CLI_OK;
     if (!look(t))
         return cli_fail(&t->result);
@@ -202,7 +217,9 @@ int cli_top(const struct cli_options *o)
 {
     struct top t = {.options = o, .signals = -1};
     int code = CLI_ERROR;
-    if (!o->once && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))) {
+    const char *kind = getenv("TERM");
+    bool dumb = kind && strcmp(kind, "dumb") == 0;
+    if (!o->once && (dumb || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))) {
         fprintf(stderr, "moering-client: top needs a terminal; --once prints one frame\n");
         return CLI_USAGE;
     }

@@ -125,8 +125,8 @@ static void put_server(struct frame *f, const struct top_look *look)
 {
     const stats_message *s = look->now;
     uint64_t up = (uint64_t)s->uptime_s;
-    put(f, TINT_HEAD, "%s  %s  up %" PRIu64 ":%02u:%02u", look->model->name, look->model->backend, up / 3600,
-        (unsigned)(up / 60 % 60), (unsigned)(up % 60));
+    put(f, TINT_HEAD, "%s  %s  up %" PRIu64 ":%02u:%02u", look->model->name, look->model->backend,
+        up / 3600, (unsigned)(up / 60 % 60), (unsigned)(up % 60));
     if (look->trouble)
         put(f, TINT_BAD, "%s", look->trouble);
     put(f, TINT_NONE, "requests  running %u  waiting %u  finished %" PRIu64 "  cancelled %" PRIu64
@@ -153,7 +153,8 @@ static void put_experts(struct frame *f, const struct top_look *look)
     static const Moering__V1__ExpertUsage none = MOERING__V1__EXPERT_USAGE__INIT;
     const Moering__V1__ExpertUsage *e = look->now->experts ? look->now->experts : &none, *b = NULL;
     const Moering__V1__RegretStats *r = look->now->regret;
-    char recent[AMOUNT_BYTES] = "-", all[AMOUNT_BYTES], oracle[AMOUNT_BYTES] = "-", read[AMOUNT_BYTES] = "-";
+    char recent[AMOUNT_BYTES] = "-", all[AMOUNT_BYTES], oracle[AMOUNT_BYTES] = "-",
+         read[AMOUNT_BYTES] = "-";
     if (look->before)
         b = look->before->experts ? look->before->experts : &none;
     if (b && e->hits >= b->hits && e->misses >= b->misses) {
@@ -164,8 +165,10 @@ static void put_experts(struct frame *f, const struct top_look *look)
     }
     if (r && r->windows)
         percent(r->oracle_hit_rate, 1, oracle);
-    put(f, TINT_NONE, "experts   hits %s now, %s in all, at most %s  read %s/s  stall %.2f ms a layer  evicted %"
-        PRIu64, recent, percent((double)e->hits, (double)(e->hits + e->misses), all), oracle, read,
+    put(f, TINT_NONE,
+        "experts   hits %s now, %s in all, at most %s  read %s/s  stall %.2f ms a layer  evicted "
+        "%" PRIu64,
+        recent, percent((double)e->hits, (double)(e->hits + e->misses), all), oracle, read,
         look->now->stall_layer_ms, look->now->evictions);
 }
 
@@ -194,13 +197,14 @@ static void put_prefetch(struct frame *f, const struct top_look *look)
     const Moering__V1__StreamStats *stream = look->now->stream;
     char issued[AMOUNT_BYTES], right[AMOUNT_BYTES];
     if (p)
-        put(f, p->active ? TINT_GOOD : TINT_NONE, "prefetch  %s by %s  issued %s/s  right %s  used %" PRIu64
-            "  wasted %" PRIu64, p->active ? "on" : "off",
-            look->now->foresight ? look->now->foresight->predictor : "?",
+        put(f, p->active ? TINT_GOOD : TINT_NONE,
+            "prefetch  %s by %s  issued %s/s  right %s  used %" PRIu64 "  wasted %" PRIu64,
+            p->active ? "on" : "off", look->now->foresight ? look->now->foresight->predictor : "?",
             rate(look, (double)p->issued, b ? (double)b->issued : 0, issued),
             percent((double)p->used, (double)(p->used + p->wasted), right), p->used, p->wasted);
     if (stream && stream->layers)
-        put(f, TINT_NONE, "streaming %u layers ahead  steps %" PRIu64 " streamed, %" PRIu64 " on demand",
+        put(f, TINT_NONE,
+            "streaming %u layers ahead  steps %" PRIu64 " streamed, %" PRIu64 " on demand",
             stream->layers, stream->streamed_steps, stream->demand_steps);
 }
 
@@ -233,14 +237,15 @@ static void put_layers(struct frame *f, const struct top_look *look)
         char forecast[64];
         forecast_text(load, forecast, sizeof forecast);
         put(f, strcmp(load->state, "stable") == 0 ? TINT_GOOD : TINT_BAD,
-            "%5u %-8.8s %-9.9s %6" PRIu64 " %7.3f %7.3f %7.3f  %s", load->layer, load->phase, load->state,
-            load->ticks, load->cv, load->tv, load->jump, forecast);
+            "%5u %-8.8s %-9.9s %6" PRIu64 " %7.3f %7.3f %7.3f  %s", load->layer, load->phase,
+            load->state, load->ticks, load->cv, load->tv, load->jump, forecast);
     }
 }
 
 char *top_frame(const struct top_look *look, const struct top_size *size)
 {
-    struct frame f = {.columns = size->columns, .rows = size->rows, .color = size->color, .capacity = 4096};
+    struct frame f = {
+        .columns = size->columns, .rows = size->rows, .color = size->color, .capacity = 4096};
     f.columns = f.columns < COLUMNS_LEAST ? COLUMNS_LEAST : f.columns;
     f.columns = f.columns > TOP_WIDTH_MAX ? TOP_WIDTH_MAX : f.columns;
     f.text = malloc(f.capacity);

@@ -22,7 +22,7 @@ struct top_look {
     const Moering__V1__GetStatsResponse *now;
     const Moering__V1__GetStatsResponse *before; /* NULL: none */
     double seconds;                              /* between the two */
-    const char *trouble;                         /* a sentence instead of fresh figures; NULL: none */
+    const char *trouble;                         /* instead of fresh figures; NULL: none */
 };
 
 struct top_size {

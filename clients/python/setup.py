@@ -1,4 +1,7 @@
-"""Messages are made from the proto at build time, by protoc or by grpc_tools; nothing generated is committed."""
+"""Builds the package with its messages, which protoc or grpcio-tools makes from the proto.
+
+Nothing generated is committed. Where there is no protoc, grpcio-tools is asked for: pip builds in
+an environment of its own, in which nothing else is installed."""
 import os
 import shutil
 import subprocess
@@ -9,16 +12,23 @@ from setuptools.command.build_py import build_py
 
 PROTO = "moering/v1/moering.proto"
 HERE = os.path.dirname(os.path.abspath(__file__))
+PROTOC = shutil.which("protoc")
 
 
 class BuildWithMessages(build_py):
+    """The ordinary build, then the messages and their types beside it."""
+
     def run(self):
         super().run()
         target = HERE if getattr(self, "editable_mode", False) else self.build_lib
         root = os.path.normpath(os.path.join(HERE, "..", "..", "proto"))
-        protoc = shutil.which("protoc")
-        words = [protoc] if protoc else [sys.executable, "-m", "grpc_tools.protoc"]
-        subprocess.run([*words, "-I" + root, "--python_out=" + target, PROTO], check=True)
+        if not os.path.exists(os.path.join(root, PROTO)):
+            sys.exit("moering: %s is not there: build from a whole checkout"
+                     % os.path.join(root, PROTO))
+        words = [PROTOC] if PROTOC else [sys.executable, "-m", "grpc_tools.protoc"]
+        subprocess.run([*words, "-I" + root, "--python_out=" + target, "--pyi_out=" + target,
+                        PROTO], check=True)
 
 
-setup(cmdclass={"build_py": BuildWithMessages})
+setup(cmdclass={"build_py": BuildWithMessages},
+      setup_requires=[] if PROTOC else ["grpcio-tools>=1.50"])

@@ -18,7 +18,8 @@ MOERING, BUILD, CC, CXX = sys.argv[1:5]
 
 
 def run(*words, code=0, **more):
-    r = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=120, check=False, **more)
+    r = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=120,
+                       check=False, **more)
     assert r.returncode == code, (words, r.returncode, r.stdout[-2000:], r.stderr[-2000:])
     return r
 
@@ -29,15 +30,19 @@ class Tree:
     def __init__(self, folder):
         self.folder = folder
         for part in ("client", "client-dev"):
-            run("cmake", "--install", BUILD, "--component", part, "--prefix", os.path.join(folder, "made"))
+            run("cmake", "--install", BUILD, "--component", part, "--prefix",
+                os.path.join(folder, "made"))
         os.rename(os.path.join(folder, "made"), os.path.join(folder, "moved"))
         self.root = os.path.join(folder, "moved")
-        self.pkgconfig = os.path.dirname(glob.glob(self.root + "/lib/**/moering-client.pc", recursive=True)[0])
+        found = glob.glob(self.root + "/lib/**/moering-client.pc", recursive=True)
+        self.pkgconfig = os.path.dirname(found[0])
         self.lib = os.path.dirname(self.pkgconfig)
-        self.environment = dict(os.environ, PKG_CONFIG_PATH=self.pkgconfig, LD_LIBRARY_PATH=self.lib)
+        self.environment = dict(os.environ, PKG_CONFIG_PATH=self.pkgconfig,
+                                LD_LIBRARY_PATH=self.lib)
         for name in ("MOERING_API_KEY", "MOERING_SSL_CERTFILE"):
             self.environment.pop(name, None)
-        self.flags = run("pkg-config", "--cflags", "--libs", "moering-client", env=self.environment).stdout.split()
+        self.flags = run("pkg-config", "--cflags", "--libs", "moering-client",
+                         env=self.environment).stdout.split()
 
     def compile(self, source, *more, compiler=CC):
         out = os.path.join(self.folder, os.path.basename(source) + ".out")
@@ -46,7 +51,8 @@ class Tree:
 
 
 def the_example_compiles_and_talks(tree, server):
-    program = tree.compile(os.path.join(SOURCE, "clients/c/examples/chat.c"), "-std=c11", "-D_GNU_SOURCE")
+    program = tree.compile(os.path.join(SOURCE, "clients/c/examples/chat.c"), "-std=c11",
+                           "-D_GNU_SOURCE")
     r = run(program, server.address, "sort: 3 1 2", env=tree.environment)
     assert "output tokens" in r.stderr
     r = run(program, "127.0.0.1:1", "x", code=1, env=tree.environment)
@@ -54,7 +60,8 @@ def the_example_compiles_and_talks(tree, server):
 
 
 def every_function_does_what_it_says(tree, server):
-    program = tree.compile(os.path.join(SOURCE, "tests/clients/c/client_program.c"), "-D_GNU_SOURCE", "-pthread")
+    program = tree.compile(os.path.join(SOURCE, "tests/clients/c/client_program.c"),
+                           "-D_GNU_SOURCE", "-pthread")
     run(program, server.address, env=tree.environment)
 
 
@@ -64,14 +71,16 @@ def the_header_stands_alone_in_both_languages(tree, _):
         with open(source, "w", encoding="utf-8") as f:
             f.write("#include <moering/client.h>\n"
                     "int main(void) { struct moering_options o = MOERING_OPTIONS_INIT;\n"
-                    "struct moering_sampling s = MOERING_SAMPLING_INIT; struct moering_budget b = MOERING_BUDGET_INIT;\n"
+                    "struct moering_sampling s = MOERING_SAMPLING_INIT;\n"
+                    "struct moering_budget b = MOERING_BUDGET_INIT;\n"
                     "return o.size + s.size + b.size == 0 || !moering_version(); }\n")
         run(tree.compile(source, standard, "-pedantic", compiler=compiler), env=tree.environment)
 
 
 def nothing_but_the_interface_is_visible(tree, _):
     library = os.path.join(tree.lib, "libmoering-client.so.0")
-    names = [line.split()[-1] for line in run("nm", "-D", "--defined-only", library).stdout.splitlines()]
+    listed = run("nm", "-D", "--defined-only", library).stdout.splitlines()
+    names = [line.split()[-1] for line in listed]
     with open(os.path.join(tree.root, "include/moering/client.h"), encoding="utf-8") as f:
         declared = f.read()
     assert names and all(n.startswith("moering_") and n + "(" in declared for n in names), names
@@ -85,7 +94,8 @@ def main():
             skip("%s is not installed" % tool)
     with tempfile.TemporaryDirectory() as folder:
         return run_cases([the_example_compiles_and_talks, every_function_does_what_it_says,
-                          the_header_stands_alone_in_both_languages, nothing_but_the_interface_is_visible],
+                          the_header_stands_alone_in_both_languages,
+                          nothing_but_the_interface_is_visible],
                          Tree(folder), Server(MOERING))
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""moering-client and `moering health` against a server with TLS and keys: who is believed, who is let in.
+"""moering-client and `moering health` against a server with TLS and keys: who is believed, who is
+let in.
 
     client_secure_test.py MOERING MOERING_CLIENT
 """
@@ -30,9 +31,10 @@ def run(program, *args, code=0, env=None):
 def certificate(folder, name, host):
     """Signed by itself. The paths of certificate and key."""
     cert, key = (os.path.join(folder, name + end) for end in (".crt", ".key"))
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                    "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=" + name,
-                    "-addext", "subjectAltName=" + host], check=True, capture_output=True)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+                    "-subj", "/CN=" + name, "-addext", "subjectAltName=" + host], check=True,
+                   capture_output=True)
     return cert, key
 
 
@@ -52,7 +54,8 @@ class Secure:
         self.other, _ = certificate(folder, "other", "IP:127.0.0.1")
         os.environ["MOERING_API_KEY"] = KEY
         try:
-            self.server = Server(MOERING, "--ssl-certfile", self.cert, "--ssl-keyfile", key, wait=False)
+            self.server = Server(MOERING, "--ssl-certfile", self.cert, "--ssl-keyfile", key,
+                                 wait=False)
         finally:
             del os.environ["MOERING_API_KEY"]
         self.at = ["--connect", self.server.address]
@@ -75,7 +78,8 @@ def a_certificate_is_for_its_host(s):
     port = s.server.port
     r = run(CLIENT, "health", "--connect", "localhost:%d" % port, "--ca", s.cert, code=1)
     assert "hostname mismatch" in r.stderr, r.stderr
-    assert run(CLIENT, "health", "--connect", "localhost:%d" % port, "--insecure").stdout == "SERVING\n"
+    r = run(CLIENT, "health", "--connect", "localhost:%d" % port, "--insecure")
+    assert r.stdout == "SERVING\n"
 
 
 def both_sides_must_speak_tls(s):
@@ -97,8 +101,8 @@ def mistakes_are_named(s):
 
 
 def a_key_opens_what_is_not_public(s):
-    for extra, env in (((), None), (("--api-key", "wrong"), None), ((), {"MOERING_API_KEY": "wrong"}),
-                       ((), {"MOERING_API_KEY": ""})):
+    for extra, env in (((), None), (("--api-key", "wrong"), None),
+                       ((), {"MOERING_API_KEY": "wrong"}), ((), {"MOERING_API_KEY": ""})):
         r = run(CLIENT, "model", *s.trusted, *extra, env=env, code=1)
         assert "UNAUTHENTICATED" in r.stderr, r.stderr
     model = json.loads(run(CLIENT, "model", *s.trusted, "--api-key", KEY, "--json").stdout)
@@ -111,7 +115,8 @@ def long_messages_come_whole(s):
     """More than a TLS record, a flow-control window and a socket's buffer hold, both ways."""
     words = " ".join(str(i) for i in range(20000))
     with_key = [*s.trusted, "--api-key", KEY, "--json"]
-    out = json.loads(run(CLIENT, "tokenize", "--no-special", "--pieces", *with_key, "--", words).stdout)
+    r = run(CLIENT, "tokenize", "--no-special", "--pieces", *with_key, "--", words)
+    out = json.loads(r.stdout)
     assert "".join(out["pieces"]) == words
 
 
@@ -122,9 +127,15 @@ def answers_stream(s):
     assert len(a["tokens"]) == 300 and a["tokens"] == b["tokens"]
 
 
+def endless(s):
+    """A client that reads a long answer."""
+    return subprocess.Popen([CLIENT, "generate", *s.trusted, "--api-key", KEY, "-p", "x", "-n",
+                             "1000", "--ignore-eos"], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)
+
+
 def an_interrupt_cancels_the_call(s):
-    process = subprocess.Popen([CLIENT, "generate", *s.trusted, "--api-key", KEY, "-p", "x", "-n", "1000",
-                                "--ignore-eos"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = endless(s)
     assert process.stdout.read(1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
@@ -146,8 +157,7 @@ def moering_health_asks_as_its_server_speaks(s):
 
 def a_stopping_server_is_told(s):
     """Last: the server ends while a client reads from it."""
-    process = subprocess.Popen([CLIENT, "generate", *s.trusted, "--api-key", KEY, "-p", "x", "-n", "1000",
-                                "--ignore-eos"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = endless(s)
     assert process.stdout.read(1)
     s.server.process.kill()
     _, err = process.communicate(timeout=30)
@@ -160,8 +170,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         return run_cases([
             health_needs_no_key_but_trust, a_certificate_is_for_its_host, both_sides_must_speak_tls,
-            mistakes_are_named, a_key_opens_what_is_not_public, long_messages_come_whole, answers_stream,
-            an_interrupt_cancels_the_call, moering_health_asks_as_its_server_speaks,
+            mistakes_are_named, a_key_opens_what_is_not_public, long_messages_come_whole,
+            answers_stream, an_interrupt_cancels_the_call, moering_health_asks_as_its_server_speaks,
             a_stopping_server_is_told], Secure(folder))
 
 

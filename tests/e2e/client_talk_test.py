@@ -29,17 +29,20 @@ def environment():
 
 
 def chat(server, lines, *flags, code=0):
-    r = subprocess.run([CLIENT, "chat", "--connect", server.address, *flags], input="\n".join(lines) + "\n",
-                       capture_output=True, text=True, timeout=60, env=environment(), check=False)
+    r = subprocess.run([CLIENT, "chat", "--connect", server.address, *flags],
+                       input="\n".join(lines) + "\n", capture_output=True, text=True, timeout=60,
+                       env=environment(), check=False)
     assert r.returncode == code, (r.returncode, r.stdout, r.stderr)
     return r
 
 
 def asked(server, *messages):
     """What the server says to a whole conversation."""
-    call = server.stub.channel.unary_stream("/moering.v1.Moering/Chat", pb.ChatRequest.SerializeToString,
+    call = server.stub.channel.unary_stream("/moering.v1.Moering/Chat",
+                                            pb.ChatRequest.SerializeToString,
                                             pb.GenerateChunk.FromString)
-    m = pb.ChatRequest(generate=pb.GenerateRequest(max_tokens=12, sampling=pb.SamplingParams(temperature=0)))
+    m = pb.ChatRequest(generate=pb.GenerateRequest(max_tokens=12,
+                                                   sampling=pb.SamplingParams(temperature=0)))
     for role, text in messages:
         m.messages.add(role=role, content=text.encode())
     return b"".join(c.text for c in call(m)).decode()
@@ -54,19 +57,20 @@ def saved(server, lines, *flags, **kw):
 
 
 class Terminal:
-    """A program on a terminal of its own. Spawned, not forked: gRPC's threads are in this process, and a fork
-    that meets one of them holding a lock would hang."""
+    """A program on a terminal of its own. Spawned, not forked: gRPC's threads are in this process,
+    and a fork that meets one of them holding a lock would hang."""
 
-    def __init__(self, *words, rows=30, columns=100):
+    def __init__(self, *words, rows=30, columns=100, **variables):
         self.seen = ""
         self.fd, slave = pty.openpty()
         self.resize(rows, columns)
         # The leader of a session gets the first terminal that it opens.
-        self.process = os.posix_spawn(words[0], list(words), {**environment(), "TERM": "xterm"}, setsid=True,
-                                      file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0),
-                                                    (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2),
-                                                    (os.POSIX_SPAWN_CLOSE, self.fd),
-                                                    (os.POSIX_SPAWN_CLOSE, slave)])
+        actions = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0),
+                   (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2),
+                   (os.POSIX_SPAWN_CLOSE, self.fd), (os.POSIX_SPAWN_CLOSE, slave)]
+        self.process = os.posix_spawn(words[0], list(words),
+                                      {**environment(), "TERM": "xterm", **variables},
+                                      setsid=True, file_actions=actions)
         os.close(slave)
 
     def resize(self, rows, columns):
@@ -114,7 +118,8 @@ def answers_follow_from_what_was_said(server):
 
 
 def commands_change_the_conversation(server):
-    _, talk = saved(server, ["/system one", "x", "/reset", "/system two words", "//slash", "a\\", "b"], *STEADY)
+    _, talk = saved(server, ["/system one", "x", "/reset", "/system two words", "//slash", "a\\",
+                             "b"], *STEADY)
     assert [m for m in talk if m[0] != "assistant"] == [
         ("system", "two words"), ("user", "/slash"), ("user", "a\nb")], talk
     _, talk = saved(server, ["x", "/system"], "--system", "gone", *STEADY)
@@ -127,7 +132,8 @@ def wrong_words_end_a_script(server):
     assert "'/sorry' is no command" in r.stderr and "/reset" in r.stderr
     assert "No such file" in chat(server, ["x", "/save /nowhere/x"], *STEADY, code=1).stderr
     assert "min_p" in chat(server, ["x"], "--min-p", "2", code=1).stderr
-    r = subprocess.run([CLIENT, "chat", "--json"], capture_output=True, text=True, env=environment(), check=False)
+    r = subprocess.run([CLIENT, "chat", "--json"], capture_output=True, text=True,
+                       env=environment(), check=False)
     assert r.returncode == 2 and "chat takes no --json" in r.stderr
 
 
@@ -194,7 +200,8 @@ def one_frame_is_plain_text(server):
 
 
 def a_terminal_is_filled_and_given_back(server):
-    t = Terminal(CLIENT, "top", "--interval", "0.1", "--connect", server.address, rows=6, columns=60)
+    t = Terminal(CLIENT, "top", "--interval", "0.1", "--connect", server.address, rows=6,
+                 columns=60)
     t.until("\033[?1049h")
     t.until("running 0")
     t.until("\033[H")
@@ -218,6 +225,37 @@ def a_terminal_is_filled_and_given_back(server):
     assert "\033[?1049l" in t.seen and "\033[?25h" in t.seen
 
 
+def a_suspended_view_gives_the_terminal_back(server):
+    t = Terminal(CLIENT, "top", "--interval", "0.1", "--connect", server.address)
+    t.until("running 0")
+    os.kill(t.process, signal.SIGTSTP)
+    t.until("\033[?1049l")
+    _, status = os.waitpid(t.process, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), status
+    os.kill(t.process, signal.SIGCONT)
+    t.until("\033[?1049h")
+    t.until("running 0")
+    t.type("q")
+    assert t.wait() == 0
+
+
+def colors_are_as_the_environment_says(server):
+    for variables, coloured in (({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False)):
+        t = Terminal(CLIENT, "top", "--interval", "0.1", "--connect", server.address, **variables)
+        t.until("\033[H")
+        t.until("\033[J")
+        t.seen = ""
+        t.until("\033[H")
+        while "\033[J" not in t.seen:
+            t.read(1)
+        assert ("\033[1m" in t.seen) == coloured, (variables, t.seen)
+        t.type("q")
+        assert t.wait() == 0
+    t = Terminal(CLIENT, "top", "--connect", server.address, TERM="dumb")
+    t.until("top needs a terminal")
+    assert t.wait() == 2
+
+
 def a_server_that_goes_is_told(_):
     own = Server(MOERING)
     t = Terminal(CLIENT, "top", "--interval", "0.1", "--connect", own.address)
@@ -232,17 +270,26 @@ def top_needs_a_terminal_and_a_server(server):
     for args, code, why in ((("--connect", server.address), 2, "needs a terminal"),
                             (("--once", "--connect", "127.0.0.1:1"), 1, "UNAVAILABLE"),
                             (("--once", "--interval", "0"), 2, "no value for --interval")):
-        r = subprocess.run([CLIENT, "top", *args], capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                           timeout=60, env=environment(), check=False)
+        r = subprocess.run([CLIENT, "top", *args], capture_output=True, text=True,
+                           stdin=subprocess.DEVNULL, timeout=60, env=environment(), check=False)
         assert r.returncode == code and why in r.stderr, (r.returncode, r.stderr)
+
+
+def the_wrong_port_is_told(server):
+    r = subprocess.run([CLIENT, "model", "--connect", "127.0.0.1:%d" % server.http_port],
+                       capture_output=True, text=True, timeout=60, env=environment(), check=False)
+    assert r.returncode == 1 and "is it the gRPC port" in r.stderr, (r.returncode, r.stderr)
 
 
 def main():
     return run_cases([
-        answers_follow_from_what_was_said, commands_change_the_conversation, wrong_words_end_a_script,
+        answers_follow_from_what_was_said, commands_change_the_conversation,
+        wrong_words_end_a_script,
         what_was_not_answered_was_not_said, an_interrupt_ends_the_answer_not_the_program,
-        one_frame_is_plain_text, a_terminal_is_filled_and_given_back, a_server_that_goes_is_told,
-        top_needs_a_terminal_and_a_server], Server(MOERING, "--served-model-name", "tiny"))
+        one_frame_is_plain_text, a_terminal_is_filled_and_given_back,
+        a_suspended_view_gives_the_terminal_back, colors_are_as_the_environment_says,
+        a_server_that_goes_is_told, top_needs_a_terminal_and_a_server, the_wrong_port_is_told],
+        Server(MOERING, "--served-model-name", "tiny"))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ static void on_interrupt(int number)
 static bool print(void *arg, const struct moering_chunk *chunk)
 {
     (void)arg;
-    return fwrite(chunk->text, 1, chunk->text_bytes, stdout) == chunk->text_bytes && fflush(stdout) == 0;
+    return fwrite(chunk->text, 1, chunk->text_bytes, stdout) == chunk->text_bytes &&
+           fflush(stdout) == 0;
 }
 
 int main(int argc, char **argv)
@@ -48,7 +49,8 @@ int main(int argc, char **argv)
     if (moering_chat(client, &question, 1, &sampling, print, NULL, &result, &error) != MOERING_OK)
         goto fail;
     printf("\n");
-    fprintf(stderr, "%u prompt + %u output tokens\n", result.prompt_tokens, result.completion_tokens);
+    fprintf(stderr, "%u prompt + %u output tokens\n", result.prompt_tokens,
+            result.completion_tokens);
     moering_close(client);
     return 0;
 fail:

@@ -8,10 +8,12 @@
  *     if (moering_open(&client, &options, &error) != MOERING_OK)
  *         fprintf(stderr, "%s\n", error.message);
  *
- * Functions that can fail return a status, MOERING_OK or one of gRPC's, and fill `error`, which
- * may be NULL. Structs that the caller fills begin with their size: fill them with their _INIT
- * first, so that programs outlive newer versions of this library. What a client hands out is
- * freed by moering_free, or as said. */
+ * Functions that can fail return a status, MOERING_OK or one of gRPC's, and then fill `error`,
+ * which may be NULL; with MOERING_OK it stays as it was. Structs that the caller fills begin with
+ * their size: fill them with their _INIT first, so that programs outlive newer versions of this
+ * library. What is passed in stays the caller's and need not outlive the function; what a client
+ * hands out is freed by moering_free, or as said. Clients share nothing: each thread may have its
+ * own. No signal is set or raised. */
 #ifndef MOERING_CLIENT_H
 #define MOERING_CLIENT_H
 
@@ -64,14 +66,16 @@ struct moering_options {
     uint32_t connect_ms;     /* at most, for connecting */
     uint32_t call_ms;        /* deadline of each call; 0: none */
     bool tls;
-    const char *ca_file;     /* PEM, with tls: whom to trust; NULL: as the system says */
-    bool insecure;           /* with tls: do not ask whose certificate it is */
+    const char *ca_file;     /* PEM, only with tls: whom to trust; NULL: as the system says */
+    bool insecure;           /* only with tls: do not ask whose certificate it is */
     const char *api_key;     /* NULL: none */
 };
-#define MOERING_OPTIONS_INIT {sizeof(struct moering_options), "127.0.0.1:8001", 5000, 0, false, NULL, false, NULL}
+#define MOERING_OPTIONS_INIT \
+    {sizeof(struct moering_options), "127.0.0.1:8001", 5000, 0, false, NULL, false, NULL}
 
-/* Connects. A connection that is lost later is opened again by the next call. Texts need not
- * outlive it. */
+/* Connects, for which it waits `connect_ms` at most, looking the name up aside. A connection that
+ * is lost later is opened again by the next call. `options` NULL: the defaults. On failure *out is
+ * NULL: MOERING_INVALID_ARGUMENT where no further attempt would help, MOERING_UNAVAILABLE. */
 MOERING_API int moering_open(struct moering_client **out, const struct moering_options *options,
                              struct moering_error *error);
 MOERING_API void moering_close(struct moering_client *client); /* accepts NULL */
@@ -90,7 +94,8 @@ struct moering_chunk {
     const uint32_t *tokens;
     size_t token_count;
 };
-/* False: cancel the call. */
+/* False: cancel the call. It runs in the thread that called; while it runs nothing is read, so a
+ * slow one slows the server down. It may not use its client, but for moering_cancel. */
 typedef bool moering_on_chunk(void *arg, const struct moering_chunk *chunk);
 
 struct moering_sampling {
@@ -110,8 +115,9 @@ struct moering_sampling {
     const char *model;       /* NULL: the one that is served */
     const char *request_id;  /* for the server's log; NULL: none */
 };
-#define MOERING_SAMPLING_INIT                                                                                  \
-    {sizeof(struct moering_sampling), 1, 0, 1, 0, 1, 0, 0, false, 0, false, 0, 0, false, NULL, 0, 0, NULL, NULL}
+#define MOERING_SAMPLING_INIT                                                                     \
+    {sizeof(struct moering_sampling), 1, 0, 1, 0, 1, 0, 0, false, 0, false, 0, 0, false, NULL, 0, \
+     0, NULL, NULL}
 
 struct moering_result {
     int finish;              /* enum moering_finish */
@@ -121,30 +127,40 @@ struct moering_result {
     double expert_stall_ms;
 };
 
-/* Continues a text. `sampling` NULL: the defaults. `result` may be NULL. */
+/* Continues a text of UTF-8, which may hold zeros. Returns when all of the answer has come; what
+ * came before a failure was handed to `on_chunk`, which may be NULL. `sampling` NULL: the defaults.
+ * *result, which may be NULL, is filled with MOERING_OK, and zero otherwise. */
 MOERING_API int moering_generate(struct moering_client *client, const char *text, size_t text_bytes,
-                                 const struct moering_sampling *sampling, moering_on_chunk *on_chunk,
-                                 void *arg, struct moering_result *result, struct moering_error *error);
+                                 const struct moering_sampling *sampling,
+                                 moering_on_chunk *on_chunk, void *arg,
+                                 struct moering_result *result, struct moering_error *error);
 /* The same from token ids. */
-MOERING_API int moering_generate_ids(struct moering_client *client, const uint32_t *ids, size_t count,
-                                     const struct moering_sampling *sampling, moering_on_chunk *on_chunk,
-                                     void *arg, struct moering_result *result, struct moering_error *error);
+MOERING_API int moering_generate_ids(struct moering_client *client, const uint32_t *ids,
+                                     size_t count, const struct moering_sampling *sampling,
+                                     moering_on_chunk *on_chunk, void *arg,
+                                     struct moering_result *result, struct moering_error *error);
 
 struct moering_message {
     const char *role;        /* "system", "user", "assistant" */
     const char *content;     /* UTF-8, terminated */
 };
-/* Answers a conversation. */
-MOERING_API int moering_chat(struct moering_client *client, const struct moering_message *messages, size_t count,
-                             const struct moering_sampling *sampling, moering_on_chunk *on_chunk, void *arg,
-                             struct moering_result *result, struct moering_error *error);
+/* Answers a conversation, in its order, as moering_generate does. MOERING_FAILED_PRECONDITION: the
+ * model has no tokenizer. */
+MOERING_API int moering_chat(struct moering_client *client, const struct moering_message *messages,
+                             size_t count, const struct moering_sampling *sampling,
+                             moering_on_chunk *on_chunk, void *arg, struct moering_result *result,
+                             struct moering_error *error);
 
-/* *ids is freed by moering_free. */
+/* `add_special`: with the tokens that begin a prompt of this model. *ids is freed by moering_free;
+ * NULL on failure. */
 MOERING_API int moering_tokenize(struct moering_client *client, const char *text, size_t text_bytes,
-                                 bool add_special, uint32_t **ids, size_t *count, struct moering_error *error);
-/* *text is terminated, and freed by moering_free. */
+                                 bool add_special, uint32_t **ids, size_t *count,
+                                 struct moering_error *error);
+/* *text is terminated, may hold zeros and parts of characters, and is freed by moering_free; NULL
+ * on failure. */
 MOERING_API int moering_detokenize(struct moering_client *client, const uint32_t *ids, size_t count,
-                                   bool keep_special, char **text, size_t *bytes, struct moering_error *error);
+                                   bool keep_special, char **text, size_t *bytes,
+                                   struct moering_error *error);
 
 /* ---- the server ---- */
 
@@ -181,8 +197,11 @@ struct moering_sizes {
     uint32_t device_slots, host_slots, kv_blocks;
     uint64_t device_bytes, host_bytes, kv_bytes;
 };
-/* `before` and `after` may be NULL. */
-MOERING_API int moering_set_budget(struct moering_client *client, const struct moering_budget *budget,
+/* Gives experts and KV cache other amounts of memory while requests run. On failure nothing has
+ * changed: MOERING_INVALID_ARGUMENT for a size that is none or too small,
+ * MOERING_RESOURCE_EXHAUSTED for more than there is. `before` and `after` may be NULL. */
+MOERING_API int moering_set_budget(struct moering_client *client,
+                                   const struct moering_budget *budget,
                                    struct moering_sizes *before, struct moering_sizes *after,
                                    struct moering_error *error);
 

@@ -7,6 +7,8 @@ import sys
 
 from moering import Client, Message, MoeringError, Sampling
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 try:
     with Client(sys.argv[1], api_key=os.environ.get("MOERING_API_KEY")) as client:
         with client.stream_chat([Message("user", sys.argv[2])], Sampling(max_tokens=200)) as answer:

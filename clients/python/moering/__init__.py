@@ -7,13 +7,16 @@
 """
 from .aio import AsyncClient, AsyncStream
 from .client import Client, Stream
-from .errors import (Aborted, Cancelled, DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, MoeringError,
-                     NotFound, ResourceExhausted, Unauthenticated, Unavailable, Unimplemented)
-from .types import (Budget, BudgetChange, Chunk, Completion, ExpertUsage, Message, Model, Sampling, Stats, Usage)
+from .errors import (Aborted, Cancelled, DeadlineExceeded, FailedPrecondition, Internal,
+                     InvalidArgument, MoeringError, NotFound, ResourceExhausted, Unauthenticated,
+                     Unavailable, Unimplemented)
+from .types import (Budget, BudgetChange, Chunk, Completion, ExpertUsage, Message, Messages, Model,
+                    Prompt, Sampling, Stats, Usage)
 from .version import VERSION as __version__
 
 __all__ = [
-    "Aborted", "AsyncClient", "AsyncStream", "Budget", "BudgetChange", "Cancelled", "Chunk", "Client", "Completion",
-    "DeadlineExceeded", "ExpertUsage", "FailedPrecondition", "Internal", "InvalidArgument", "Message", "Model",
-    "MoeringError", "NotFound", "ResourceExhausted", "Sampling", "Stats", "Stream", "Unauthenticated", "Unavailable",
+    "Aborted", "AsyncClient", "AsyncStream", "Budget", "BudgetChange", "Cancelled", "Chunk",
+    "Client", "Completion", "DeadlineExceeded", "ExpertUsage", "FailedPrecondition", "Internal",
+    "InvalidArgument", "Message", "Messages", "Model", "MoeringError", "NotFound", "Prompt",
+    "ResourceExhausted", "Sampling", "Stats", "Stream", "Unauthenticated", "Unavailable",
     "Unimplemented", "Usage", "__version__"]

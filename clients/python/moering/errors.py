@@ -1,11 +1,11 @@
 """What can go wrong with a call: one class for each status a server uses."""
-from typing import Dict, Type
+from typing import Any, Dict, Type
 
 import grpc
 
 
 class MoeringError(Exception):
-    """A call failed; `code` is gRPC's status, the text is the server's sentence."""
+    """A call failed: `code` is gRPC's status, `details` a sentence, mostly the server's."""
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
         super().__init__("%s: %s" % (code.name, details))
@@ -40,6 +40,11 @@ class DeadlineExceeded(MoeringError):
 class Cancelled(MoeringError):
     """The call was cancelled."""
 
+    @classmethod
+    def of(cls, details: str) -> "Cancelled":
+        """One that this side found out by itself."""
+        return cls(grpc.StatusCode.CANCELLED, details)
+
 
 class Aborted(MoeringError):
     """The client did not read for too long."""
@@ -54,7 +59,12 @@ class Unavailable(MoeringError):
 
 
 class Internal(MoeringError):
-    """The server failed."""
+    """The server failed, or broke off."""
+
+    @classmethod
+    def of(cls, details: str) -> "Internal":
+        """One that this side found out by itself."""
+        return cls(grpc.StatusCode.INTERNAL, details)
 
 
 _CLASSES: Dict[grpc.StatusCode, Type[MoeringError]] = {
@@ -72,6 +82,7 @@ _CLASSES: Dict[grpc.StatusCode, Type[MoeringError]] = {
 }
 
 
-def error_of(error: grpc.RpcError) -> MoeringError:
+def error_of(error: Any) -> MoeringError:
+    """Ours for a grpc.RpcError of a call, which has a code and details beside the base class."""
     code = error.code()
     return _CLASSES.get(code, MoeringError)(code, error.details() or "")

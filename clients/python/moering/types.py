@@ -1,11 +1,11 @@
 """What goes in and comes out, as plain data."""
 from dataclasses import dataclass, field
-from typing import Any, List, Optional, Sequence
+from typing import Any, List, Mapping, Optional, Sequence, Union
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Absent fields (None) are the server's defaults."""
+    """How tokens are chosen and where the answer ends; None is the server's default."""
     temperature: Optional[float] = None  # 0: the likeliest token
     top_k: int = 0                       # 0: all
     top_p: Optional[float] = None
@@ -17,19 +17,26 @@ class Sampling:
     max_tokens: Optional[int] = None     # None: as many as fit
     min_tokens: int = 0
     ignore_eos: bool = False
-    stop: Sequence[str] = ()
+    stop: Union[str, Sequence[str]] = () # texts that end the answer
     stop_token_ids: Sequence[int] = ()
     priority: int = 0                    # higher first
+    cache_salt: str = ""                 # prompts share what was computed for one of this salt
 
 
 @dataclass(frozen=True)
 class Message:
+    """One turn of a conversation."""
     role: str                            # "system", "user", "assistant"
     content: str
 
 
+Prompt = Union[str, Sequence[int]]       # a text, or token ids
+Messages = Sequence[Union[Message, Mapping[str, str]]]
+
+
 @dataclass(frozen=True)
 class ExpertUsage:
+    """What a request, or the server, used of experts."""
     hits: int = 0
     misses: int = 0
     bytes: int = 0
@@ -38,12 +45,14 @@ class ExpertUsage:
 
 @dataclass(frozen=True)
 class Usage:
+    """What an answer took."""
     prompt_tokens: int
     completion_tokens: int
     queue_ms: float
     prefill_ms: float
     decode_ms: float
     preemptions: int
+    cached_tokens: int                   # of prompt_tokens: computed for an earlier prompt
     experts: ExpertUsage
 
 
@@ -58,6 +67,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Completion:
+    """A whole answer; finish_reason is "stop" or "length"."""
     text: str
     tokens: List[int]
     finish_reason: str
@@ -66,6 +76,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Model:
+    """What is being served."""
     name: str
     architecture: str
     backend: str
@@ -82,6 +93,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Stats:
+    """What the server has done since it started; the requests running and waiting are now's."""
     uptime_s: float
     requests_running: int
     requests_waiting: int
@@ -97,6 +109,7 @@ class Stats:
 
 @dataclass(frozen=True)
 class Budget:
+    """How memory is shared out."""
     device_slots: int
     device_bytes: int
     host_slots: int
@@ -107,6 +120,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class BudgetChange:
+    """What a change of the budget has done; no step ran for elapsed_ms."""
     before: Budget
     after: Budget
     preempted_requests: int

@@ -29,7 +29,8 @@ std::vector<double> gaps_s(const std::vector<uint64_t> &times)
     return out;
 }
 
-/* The share of a gamma distribution (scale 1) below x: a series of the incomplete gamma function. */
+/* The share of a gamma distribution (scale 1) below x: a series of the incomplete gamma
+ * function. */
 double gamma_below(double shape, double x)
 {
     double term = 1 / shape, sum = term;

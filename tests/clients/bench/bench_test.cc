@@ -87,6 +87,20 @@ TEST(bench, a_run_and_its_files)
     EXPECT_EQ(21u, server.exchanges().size()) << "a test request goes first";
 }
 
+TEST(bench, files_that_cannot_be_written_are_told_before_anything_is_asked)
+{
+    fake::Http server([](int index, const std::string &) { return script(index); });
+    Outcome o = bench({"--base-url", server.url(), "--num-prompts", "1", "--html",
+                       "/no/where.html"});
+    EXPECT_EQ(1, o.code);
+    EXPECT_EQ("moering-bench: --html /no/where.html: No such file or directory\n", o.err);
+    o = bench({"--base-url", server.url(), "--num-prompts", "1", "--save-result", "--result-dir",
+               "/no/where"});
+    EXPECT_EQ(1, o.code);
+    EXPECT_EQ("moering-bench: --result-dir /no/where: No such file or directory\n", o.err);
+    EXPECT_TRUE(server.exchanges().empty());
+}
+
 TEST(bench, a_sweep)
 {
     fake::Http server([](int, const std::string &) {
@@ -97,8 +111,8 @@ TEST(bench, a_sweep)
     scratch::Folder folder;
     Outcome o = bench({"--base-url", server.url() + "/v1", "--num-prompts", "8", "--backend",
                        "openai-chat", "--sweep-concurrency", "1,4", "--cache-state", "cold",
-                       "--save-result", "--result-dir", folder.path(), "--result-filename", "s.json",
-                       "--html", folder.path("s.html")});
+                       "--save-result", "--result-dir", folder.path(), "--result-filename",
+                       "s.json", "--html", folder.path("s.html")});
     ASSERT_EQ(0, o.code) << o.err << o.out;
     EXPECT_EQ(16u, server.exchanges().size()) << "cold: not even a test request";
     EXPECT_EQ(0u, server.exchanges()[0].request.find("POST /v1/chat/completions "));
@@ -126,9 +140,9 @@ TEST(bench, over_grpc)
             moering__v1__generate_request__free_unpacked(r, nullptr);
         return s;
     });
-    Outcome o = bench({"--backend", "moering", "--base-url", server.address(), "--num-prompts", "30",
-                       "--request-rate", "300", "--random-input-len", "12", "--num-warmups", "3",
-                       "--max-concurrency", "5"});
+    Outcome o = bench({"--backend", "moering", "--base-url", server.address(), "--num-prompts",
+                       "30", "--request-rate", "300", "--random-input-len", "12", "--num-warmups",
+                       "3", "--max-concurrency", "5"});
     EXPECT_EQ(0, o.code) << o.err << o.out;
     EXPECT_NE(std::string::npos, o.out.find("Request rate configured (RPS):           300.00"));
     EXPECT_NE(std::string::npos, o.out.find("Expert hit rate (%):                     90.00"));
@@ -140,8 +154,9 @@ TEST(bench, metrics_may_be_elsewhere_and_waiting_ends)
     fake::Http metrics([](int, const std::string &) { return fake::Script(); });
     metrics.metrics[0] = metrics.metrics[1] = "moering_expert_oracle_hit_ratio 0.25\n";
     fake::Grpc server([](int, const std::string &) { return fake::GrpcScript(); });
-    Outcome o = bench({"--backend", "moering", "--base-url", server.address(), "--num-prompts", "3",
-                       "--metrics-url", metrics.url() + "/metrics", "--ready-check-timeout-sec", "5"});
+    Outcome o =
+        bench({"--backend", "moering", "--base-url", server.address(), "--num-prompts", "3",
+               "--metrics-url", metrics.url() + "/metrics", "--ready-check-timeout-sec", "5"});
     EXPECT_EQ(0, o.code) << o.err;
     EXPECT_NE(std::string::npos, o.out.find("Oracle hit rate (%):                     25.00"));
     o = bench({"--base-url", "127.0.0.1:1", "--ready-check-timeout-sec", "0.3"});

@@ -35,10 +35,12 @@ struct Loaded : dataset {
 
 const char sharegpt[] =
     "[{\"id\":\"a\",\"conversations\":[{\"from\":\"system\",\"value\":\"s\"},"
-    "{\"from\":\"human\",\"value\":\"0123456789abcdefg\"},{\"from\":\"gpt\",\"value\":\"0123456789abcdef\"}]},"
+    "{\"from\":\"human\",\"value\":\"0123456789abcdefg\"},"
+    "{\"from\":\"gpt\",\"value\":\"0123456789abcdef\"}]},"
     "{\"conversations\":[{\"from\":\"user\",\"value\":\"another long question\"},"
     "{\"from\":\"gpt\",\"value\":\"another long answer \"}]},"
-    "{\"conversations\":[{\"from\":\"human\",\"value\":\"not too short\"},{\"from\":\"gpt\",\"value\":\"x\"}]},"
+    "{\"conversations\":[{\"from\":\"human\",\"value\":\"not too short\"},"
+    "{\"from\":\"gpt\",\"value\":\"x\"}]},"
     "{\"conversations\":[{\"from\":\"human\",\"value\":\"a question without an answer\"}]},"
     "{\"conversations\":[]},{}, 5]";
 
@@ -71,7 +73,8 @@ TEST(dataset_file, files_begin_anew_when_more_is_wanted)
 
 TEST(dataset_file, custom_lines)
 {
-    Loaded d(DATASET_CUSTOM, "{\"prompt\":\"12345678\",\"output_tokens\":7}\n\n{\"prompt\":\"x\"}\n");
+    Loaded d(DATASET_CUSTOM,
+             "{\"prompt\":\"12345678\",\"output_tokens\":7}\n\n{\"prompt\":\"x\"}\n");
     ASSERT_TRUE(d.ok) << d.why.text;
     ASSERT_EQ(2u, d.count);
     std::set<std::pair<uint32_t, uint32_t>> lengths;

@@ -23,7 +23,7 @@
 #include <thread>
 #include <vector>
 
-#include "clients/bench/now.h"
+#include "clients/c/now.h"
 
 namespace fake {
 
@@ -141,7 +141,8 @@ private:
             return n ? (ssize_t)n : (ssize_t)NGHTTP2_ERR_DEFERRED;
         if (call.output.empty()) {
             std::string status = std::to_string(call.script.status);
-            const nghttp2_nv trailers[] = {nv("grpc-status", status), nv("grpc-message", call.script.text)};
+            const nghttp2_nv trailers[] = {nv("grpc-status", status),
+                                           nv("grpc-message", call.script.text)};
             *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
             nghttp2_submit_trailer(session, stream, trailers, 2);
         }

@@ -20,7 +20,7 @@
 #include <thread>
 #include <vector>
 
-#include "clients/bench/now.h"
+#include "clients/c/now.h"
 
 namespace fake {
 
@@ -181,9 +181,11 @@ private:
         if (!s.error_event.empty())
             return "data: " + s.error_event + "\n\n";
         if (s.finish && s.chat)
-            out += "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\n";
+            out += "data: {\"choices\":[{\"index\":0,\"delta\":{},"
+                   "\"finish_reason\":\"length\"}]}\n\n";
         else if (s.finish)
-            out += "data: {\"choices\":[{\"index\":0,\"text\":\"\",\"finish_reason\":\"length\"}]}\n\n";
+            out += "data: {\"choices\":[{\"index\":0,\"text\":\"\","
+                   "\"finish_reason\":\"length\"}]}\n\n";
         int tokens = s.tokens < 0 ? s.chunks : s.tokens;
         if (s.usage)
             out += "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":" +

@@ -41,7 +41,8 @@ TEST(generate, requests)
     EXPECT_STREQ("m", r->model);
     EXPECT_TRUE(r->ignore_eos);
     ASSERT_NE(nullptr, r->sampling);
-    EXPECT_EQ(MOERING__V1__SAMPLING_PARAMS___TEMPERATURE_TEMPERATURE, r->sampling->_temperature_case);
+    EXPECT_EQ(MOERING__V1__SAMPLING_PARAMS___TEMPERATURE_TEMPERATURE,
+              r->sampling->_temperature_case);
     EXPECT_EQ(0, r->sampling->temperature);
     moering__v1__generate_request__free_unpacked(r, nullptr);
 }

@@ -99,8 +99,8 @@ TEST(http_response, an_interim_answer_is_not_the_answer)
 TEST(http_response, http_1_0_closes_unless_it_says_otherwise)
 {
     EXPECT_FALSE(feed("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", 9).keep_alive);
-    EXPECT_TRUE(
-        feed("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n", 9).keep_alive);
+    EXPECT_TRUE(feed("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n", 9)
+                    .keep_alive);
 }
 
 TEST(http_response, the_end_comes_exactly_once_and_takes_no_more)
@@ -111,8 +111,9 @@ TEST(http_response, the_end_comes_exactly_once_and_takes_no_more)
 
 TEST(http_response, an_unfinished_answer_does_not_end_with_its_connection)
 {
-    for (const char *text : {"", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
-                             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"})
+    for (const char *text :
+         {"", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
+          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"})
         EXPECT_FALSE(feed(text, 1000).ends_here) << text;
 }
 

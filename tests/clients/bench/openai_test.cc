@@ -27,9 +27,11 @@ TEST(openai, bodies)
               "\"stream_options\":{\"include_usage\":true}}", body(plain, numbers));
     json_t *extra = json_loads("{\"top_p\":0.5,\"stream\":1}", 0, nullptr);
     openai_style chat = {true, "m", true, true, 0.25, extra};
-    EXPECT_EQ("{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a \\\"b\\\"\"}],"
-              "\"max_completion_tokens\":9,\"stream\":1,\"stream_options\":{\"include_usage\":true},"
-              "\"temperature\":0.25,\"ignore_eos\":true,\"top_p\":0.5}", body(chat, words));
+    EXPECT_EQ(
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a \\\"b\\\"\"}],"
+        "\"max_completion_tokens\":9,\"stream\":1,\"stream_options\":{\"include_usage\":true},"
+        "\"temperature\":0.25,\"ignore_eos\":true,\"top_p\":0.5}",
+        body(chat, words));
     json_decref(extra);
     char bad[] = "\xff";
     EXPECT_EQ("(null)", body(plain, {bad, 1, nullptr, 0, 1, 1, 0}));

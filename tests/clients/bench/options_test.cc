@@ -48,8 +48,8 @@ TEST(options, values)
 {
     Parsed o({"--backend=openai-chat", "--request-rate", "2.5", "--burstiness", "0.5",
               "--percentile-metrics", "ttft,e2el", "--metric-percentiles", "50,99.9", "--goodput",
-              "ttft:200", "tpot:50.5", "--max-concurrency", "7", "--ignore-eos", "--temperature", "0",
-              "--metadata", "a=b", "c=d=e", "--num-warmups", "2", "--seed", "9"});
+              "ttft:200", "tpot:50.5", "--max-concurrency", "7", "--ignore-eos", "--temperature",
+              "0", "--metadata", "a=b", "c=d=e", "--num-warmups", "2", "--seed", "9"});
     ASSERT_TRUE(o.ok) << o.why.text;
     EXPECT_EQ(BACKEND_OPENAI_CHAT, o.backend);
     EXPECT_EQ(2.5, o.arrivals.rate);
@@ -88,6 +88,13 @@ TEST(options, the_key_comes_from_the_environment)
     setenv("MOERING_API_KEY", "secret", 1);
     EXPECT_STREQ("secret", Parsed({}).api_key);
     EXPECT_STREQ("other", Parsed({"--api-key", "other"}).api_key);
+    EXPECT_STREQ("the key in --api-key is not a word of printable ASCII",
+                 Parsed({"--api-key", "two words"}).why.text);
+    setenv("MOERING_API_KEY", "a\nb", 1);
+    EXPECT_STREQ("the key in MOERING_API_KEY is not a word of printable ASCII",
+                 Parsed({}).why.text);
+    setenv("MOERING_API_KEY", "", 1);
+    EXPECT_EQ(nullptr, Parsed({}).api_key);
     unsetenv("MOERING_API_KEY");
 }
 
@@ -95,6 +102,7 @@ TEST(options, help)
 {
     EXPECT_TRUE(Parsed({"--help"}).help);
     EXPECT_TRUE(Parsed({"-h", "--nonsense"}).help);
+    EXPECT_TRUE(Parsed({"--version", "--nonsense"}).version);
 }
 
 TEST(options, every_flag_is_in_the_help)
@@ -110,6 +118,8 @@ TEST(options, every_flag_is_in_the_help)
           "--num-prompts", "--seed", "--random-input-len", "--random-output-len",
           "--random-range-ratio", "--random-vocab-size", "--sharegpt-output-len",
           "--custom-output-len", "--trace-speed", "--prefix-repetition-prefix-len",
+          "--prefix-repetition-suffix-len", "--prefix-repetition-num-prefixes",
+          "--prefix-repetition-output-len", "--no-progress", "--version",
           "--request-rate", "--burstiness", "--max-concurrency", "--ramp-up-strategy",
           "--ramp-up-start-rps", "--ramp-up-end-rps", "--sweep-concurrency", "--sweep-request-rate",
           "--num-warmups", "--cache-state", "--streams-per-connection", "--ignore-eos",
@@ -130,14 +140,19 @@ TEST(options, refusals)
         {{"--seed"}, "--seed needs a value"},
         {{"--seed", "-1"}, "'-1' is no value for --seed"},
         {{"--port", "65536"}, "'65536' is no value for --port"},
-        {{"--request-rate", "0"}, "'0' is no value for --request-rate"},
-        {{"--request-rate", "nan"}, "'nan' is no value for --request-rate"},
+        {{"--request-rate", "0"},
+         "'0' is no value for --request-rate: it takes a number above 0, or inf"},
+        {{"--request-rate", "nan"},
+         "'nan' is no value for --request-rate: it takes a number above 0, or inf"},
         {{"--random-range-ratio", "1.5"}, "'1.5' is no value for --random-range-ratio"},
-        {{"--goodput", "itl:5"}, "'itl:5' is no value for --goodput"},
-        {{"--goodput", "ttft:"}, "'ttft:' is no value for --goodput"},
+        {{"--goodput", "itl:5"},
+         "'itl:5' is no value for --goodput: it takes ttft:MS, tpot:MS and e2el:MS"},
+        {{"--goodput", "ttft:"},
+         "'ttft:' is no value for --goodput: it takes ttft:MS, tpot:MS and e2el:MS"},
         {{"--metric-percentiles", "50,,99"}, "'50,,99' is no value for --metric-percentiles"},
         {{"--metric-percentiles", "101"}, "'101' is no value for --metric-percentiles"},
-        {{"--percentile-metrics", "tttf"}, "'tttf' is no value for --percentile-metrics"},
+        {{"--percentile-metrics", "tttf"},
+         "'tttf' is no value for --percentile-metrics: it takes some of ttft,tpot,itl,e2el"},
         {{"--sweep-concurrency", "1,0"}, "'1,0' is no value for --sweep-concurrency"},
         {{"--dataset-name", "sharegpt"}, "--dataset-name sharegpt needs --dataset-path"},
         {{"--dataset-path", "x"}, "--dataset-name random takes no --dataset-path"},
@@ -149,13 +164,21 @@ TEST(options, refusals)
         {{"--dataset-name", "trace", "--dataset-path", "x", "--request-rate", "1"},
          "a trace says itself when its requests are sent: no other rate"},
         {{"--backend", "moering", "--endpoint", "/x"}, "--backend moering has no --endpoint"},
+        {{"--backend", "vllm"},
+         "'vllm' is no value for --backend: it takes openai, openai-chat or moering"},
+        {{"--base-url", "ftp://x"},
+         "--base-url 'ftp://x': the scheme is none of http, https, grpc, grpcs"},
+        {{"--metrics-url", "http://"},
+         "--metrics-url 'http://' is not [SCHEME://]HOST[:PORT][/PREFIX]"},
         {{"--base-url", "x", "--port", "1"}, "--base-url takes no --host and no --port"},
-        {{"--cache-state", "cold", "--num-warmups", "1"}, "--cache-state cold excludes --num-warmups"},
+        {{"--cache-state", "cold", "--num-warmups", "1"},
+         "--cache-state cold excludes --num-warmups"},
         {{"--result-dir", "x"},
          "--result-dir, --result-filename and --save-detailed need --save-result"},
         {{"--backend", "openai-chat", "--random-vocab-size", "5"},
          "--random-vocab-size: a chat's messages are texts, not token ids"},
-        {{"--streams-per-connection", "5"}, "--streams-per-connection is of --backend moering alone"},
+        {{"--streams-per-connection", "5"},
+         "--streams-per-connection is of --backend moering alone"},
     };
     for (const auto &c : cases) {
         Parsed o(c.first);

@@ -96,7 +96,8 @@ TEST(report, nothing_comes_from_a_network)
     for (const char *word : {"http://", "https://", "//cdn", "@import", "url("}) {
         size_t found = page.find(word);
         /* The name of SVG's namespace is no address. */
-        EXPECT_TRUE(found == std::string::npos || page.compare(found, 14, "http://www.w3.") == 0) << word;
+        EXPECT_TRUE(found == std::string::npos || page.compare(found, 14, "http://www.w3.") == 0)
+            << word;
     }
     EXPECT_NE(std::string::npos, page.find("default-src &#39;none&#39;"));
 }

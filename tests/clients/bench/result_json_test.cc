@@ -4,29 +4,13 @@
 #include <string>
 #include <vector>
 
-#include "clients/bench/result.h"
+#include "tests/clients/bench/toy_result.h"
 
 namespace {
 
-using Options = options;
-
-struct Trial : result {
-    Options o = {};
-    fault why = {};
-    explicit Trial(std::vector<const char *> words = {})
+struct Trial : toy::Result {
+    explicit Trial(std::vector<const char *> words = {}) : Result(std::move(words), "grpc", 1, 2)
     {
-        memset(static_cast<result *>(this), 0, sizeof(result));
-        words.insert(words.begin(), "moering-bench");
-        EXPECT_TRUE(options_parse(&o, (int)words.size(), const_cast<char **>(words.data()), &why))
-            << why.text;
-        options = &o;
-        protocol = "grpc";
-        model = strdup("org/toy");
-        strcpy(date, "20260102-030405");
-        request_rate = o.arrivals.rate;
-        max_concurrency = o.max_concurrency;
-        duration_s = 1;
-        records = (record *)calloc(2, sizeof *records);
         count = 2;
         record_init(&records[0], 500000, 4, true);
         record_sent(&records[0], 1000000);
@@ -38,7 +22,6 @@ struct Trial : result {
         record_failed(&records[1], "HTTP 503: busy");
         EXPECT_TRUE(result_compute(this));
     }
-    ~Trial() { result_close(this); }
 };
 
 std::string printed(const result &r)
@@ -64,11 +47,11 @@ TEST(result_json, every_key_is_there)
           "total_output_tokens", "request_throughput", "request_goodput", "output_throughput",
           "total_token_throughput", "max_output_tokens_per_s", "max_concurrent_requests",
           "input_lens", "output_lens", "ttfts", "itls", "latencies", "start_times", "queue_times",
-          "generated_texts", "errors", "mean_ttft_ms", "median_ttft_ms", "std_ttft_ms", "p99_ttft_ms",
-          "mean_tpot_ms", "median_tpot_ms", "std_tpot_ms", "p99_tpot_ms", "mean_itl_ms",
-          "median_itl_ms", "std_itl_ms", "p99_itl_ms", "mean_e2el_ms", "median_e2el_ms",
-          "std_e2el_ms", "p99_e2el_ms", "mean_client_queue_time_ms", "protocol", "cache_state",
-          "expert_hit_rate", "expert_bytes_per_token", "stall_ms_per_token",
+          "generated_texts", "errors", "mean_ttft_ms", "median_ttft_ms", "std_ttft_ms",
+          "p99_ttft_ms", "mean_tpot_ms", "median_tpot_ms", "std_tpot_ms", "p99_tpot_ms",
+          "mean_itl_ms", "median_itl_ms", "std_itl_ms", "p99_itl_ms", "mean_e2el_ms",
+          "median_e2el_ms", "std_e2el_ms", "p99_e2el_ms", "mean_client_queue_time_ms", "protocol",
+          "cache_state", "expert_hit_rate", "expert_bytes_per_token", "stall_ms_per_token",
           "expert_oracle_hit_rate", "metrics", "endpoint_type", "label", "tokenizer_id",
           "dataset_name", "seed", "interrupted"})
         EXPECT_NE(nullptr, json_object_get(j, key)) << key;
@@ -83,8 +66,8 @@ TEST(result_json, lists_have_one_entry_for_each_request)
 {
     Trial r;
     json_t *j = result_json(&r, true);
-    for (const char *key : {"input_lens", "output_lens", "ttfts", "itls", "latencies", "start_times",
-                            "queue_times", "generated_texts", "errors"})
+    for (const char *key : {"input_lens", "output_lens", "ttfts", "itls", "latencies",
+                            "start_times", "queue_times", "generated_texts", "errors"})
         EXPECT_EQ(2u, json_array_size(json_object_get(j, key))) << key;
     auto at = [&](const char *key, size_t i) { return json_array_get(json_object_get(j, key), i); };
     EXPECT_DOUBLE_EQ(0.002, json_number_value(at("ttfts", 0)));
@@ -127,7 +110,8 @@ TEST(result_json, file_names)
     name = result_filename(&limited);
     EXPECT_STREQ("a_b-2.5qps-concurrency4-toy-20260102-030405.json", name);
     free(name);
-    Trial ramp({"--ramp-up-strategy", "linear", "--ramp-up-start-rps", "1", "--ramp-up-end-rps", "9"});
+    Trial ramp(
+        {"--ramp-up-strategy", "linear", "--ramp-up-start-rps", "1", "--ramp-up-end-rps", "9"});
     name = result_filename(&ramp);
     EXPECT_STREQ("openai-ramp-up-linear-1qps-9qps-toy-20260102-030405.json", name);
     free(name);

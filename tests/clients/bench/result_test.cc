@@ -6,31 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "tests/clients/bench/toy_result.h"
+
 namespace {
 
 const uint64_t MS = 1000000;
 
-using Options = options;
-
 /* A result of hand-made records; times in ms. */
-struct Trial : result {
-    Options o = {};
-    fault why = {};
-    explicit Trial(std::vector<const char *> words = {})
+struct Trial : toy::Result {
+    explicit Trial(std::vector<const char *> words = {}) : Result(std::move(words), "http", 2, 16)
     {
-        memset(static_cast<result *>(this), 0, sizeof(result));
-        words.insert(words.begin(), "moering-bench");
-        EXPECT_TRUE(options_parse(&o, (int)words.size(), const_cast<char **>(words.data()), &why))
-            << why.text;
-        options = &o;
-        protocol = "http";
-        model = strdup("org/toy");
-        strcpy(date, "20260102-030405");
-        request_rate = INFINITY;
-        duration_s = 2;
-        records = (record *)calloc(16, sizeof *records);
     }
-    ~Trial() { result_close(this); }
 
     record *add(double planned, double sent, const std::vector<double> &chunks, double last,
                 uint32_t tokens)

@@ -58,7 +58,8 @@ TEST(sse, several_data_lines_are_one_event)
 
 TEST(sse, comments_and_other_fields_are_passed_over)
 {
-    expect_events({" x"}, ": ping\n\nevent: token\nid: 7\nretry: 5\ndata:  x\nnonsense\n\n: ping\n\n");
+    expect_events({" x"},
+                  ": ping\n\nevent: token\nid: 7\nretry: 5\ndata:  x\nnonsense\n\n: ping\n\n");
 }
 
 TEST(sse, an_event_without_its_empty_line_has_not_come)

@@ -50,7 +50,8 @@ static void texts(struct moering_client *c, const struct moering_sampling *s)
     EXPECT(count > 0);
     EXPECT(moering_detokenize(c, ids, count, false, &text, &bytes, &error) == MOERING_OK);
     EXPECT(strcmp(text, prompt) == 0 && bytes == strlen(prompt));
-    EXPECT(moering_generate(c, prompt, strlen(prompt), s, gather, &first, &r, &error) == MOERING_OK);
+    EXPECT(moering_generate(c, prompt, strlen(prompt), s, gather, &first, &r, &error) ==
+           MOERING_OK);
     EXPECT(first.tokens == s->max_tokens && r.completion_tokens == s->max_tokens);
     EXPECT(r.finish == MOERING_FINISH_LENGTH && r.prompt_tokens == count && r.decode_ms > 0);
     EXPECT(r.expert_hits + r.expert_misses > 0);
@@ -108,6 +109,28 @@ static void cancels(struct moering_client *c)
     EXPECT(moering_generate(c, "x", 1, &s, NULL, NULL, &r, &error) == MOERING_OK);
 }
 
+static bool ask_inside(void *client, const struct moering_chunk *chunk)
+{
+    struct moering_model m;
+    (void)chunk;
+    return moering_get_model(client, &m, &error) == MOERING_FAILED_PRECONDITION;
+}
+
+static void callers_mistakes(struct moering_client *c)
+{
+    struct moering_options plain = MOERING_OPTIONS_INIT;
+    struct moering_sampling s = MOERING_SAMPLING_INIT;
+    struct moering_client *none;
+    struct moering_model m;
+    s.has_max_tokens = s.ignore_eos = true;
+    s.max_tokens = 3;
+    EXPECT(moering_generate(c, "x", 1, &s, ask_inside, c, NULL, &error) == MOERING_OK);
+    EXPECT(moering_get_model(c, &m, &error) == MOERING_OK);
+    plain.ca_file = "/dev/null"; /* without tls nobody would look at it */
+    EXPECT(moering_open(&none, &plain, &error) == MOERING_INVALID_ARGUMENT && !none);
+    EXPECT(strstr(error.message, "tls"));
+}
+
 int main(int argc, char **argv)
 {
     struct moering_options options = MOERING_OPTIONS_INIT;
@@ -127,6 +150,7 @@ int main(int argc, char **argv)
     texts(c, &s);
     server(c);
     cancels(c);
+    callers_mistakes(c);
     s.size = sizeof s + 8;
     EXPECT(moering_generate(c, "x", 1, &s, NULL, NULL, NULL, &error) == MOERING_INVALID_ARGUMENT);
     moering_close(c);

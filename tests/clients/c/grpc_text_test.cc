@@ -60,8 +60,16 @@ TEST(grpc_text, addresses)
     ASSERT_TRUE(grpc_text_address("[::1]:80", host, sizeof host, port, sizeof port));
     EXPECT_STREQ("::1", host);
     for (const char *wrong : {"localhost", "localhost:", ":80", "::1:80", "", "[]:1",
-                              "a-name-that-is-too-long:1", "h:12345678"})
+                              "a-name-that-is-too-long:1", "h:12345678", "h:0", "h:65536",
+                              "h:http", "h:+1", "h: 1"})
         EXPECT_FALSE(grpc_text_address(wrong, host, sizeof host, port, sizeof port)) << wrong;
+}
+
+TEST(grpc_text, keys)
+{
+    EXPECT_TRUE(grpc_text_is_key("sk-1!~"));
+    for (const char *wrong : {"", "two words", "a\nb", "a\r", "\x7f", "k\xc3\xa9"})
+        EXPECT_FALSE(grpc_text_is_key(wrong)) << wrong;
 }
 
 } // namespace

@@ -21,7 +21,8 @@ class CliHistory : public testing::Test {
     {
         std::string out;
         for (uint32_t i = 0; i < h_.count; i++)
-            out += std::string(h_.said[i].role) + "=" + std::string(h_.said[i].text, h_.said[i].bytes) + ";";
+            out += std::string(h_.said[i].role) + "=" +
+                   std::string(h_.said[i].text, h_.said[i].bytes) + ";";
         return out;
     }
     struct cli_history h_ = {};
@@ -86,7 +87,8 @@ TEST_F(CliHistory, WhatIsSavedIsTheJsonOfAChat)
     ASSERT_NE(nullptr, saved);
     json_t *list = json_object_get(saved, "messages");
     ASSERT_EQ(2u, json_array_size(list));
-    EXPECT_STREQ("say \"\xc3\xa9\"\n", json_string_value(json_object_get(json_array_get(list, 0), "content")));
+    EXPECT_STREQ("say \"\xc3\xa9\"\n",
+                 json_string_value(json_object_get(json_array_get(list, 0), "content")));
     EXPECT_STREQ("assistant", json_string_value(json_object_get(json_array_get(list, 1), "role")));
     json_decref(saved);
     errno = 0;

@@ -178,9 +178,34 @@ TEST(cli_options, help_and_nothing)
         EXPECT_EQ(CLI_OK, p.code);
         EXPECT_STREQ("help", p.o.command);
     }
+    for (auto &words : std::vector<std::vector<std::string>>{{"version"}, {"top", "--version"}}) {
+        Parsed p(words);
+        EXPECT_EQ(CLI_OK, p.code);
+        EXPECT_STREQ("version", p.o.command);
+    }
     Parsed p({});
     EXPECT_EQ(CLI_OK, p.code);
     EXPECT_STREQ("", p.o.command);
+}
+
+TEST(cli_options, every_flag_is_in_the_help)
+{
+    char *text = nullptr;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    cli_help(out);
+    fclose(out);
+    for (const char *flag :
+         {"--connect", "--tls", "--ca", "--insecure", "--api-key", "--timeout", "--wait", "--json",
+          "-p --prompt", "--text", "--tokens", "-n --max-tokens", "--min-tokens", "--temperature",
+          "--top-k", "--top-p", "--min-p", "--repetition-penalty", "--presence-penalty",
+          "--frequency-penalty", "--seed", "--stop ", "--stop-token-ids", "--include-stop",
+          "--ignore-eos", "--no-special", "--keep-special", "--echo", "--logprobs",
+          "--top-logprobs", "--priority", "--request-id", "--model", "--pieces", "--service",
+          "--device-experts", "--host-experts", "--kv-cache-bytes", "--system", "--interval",
+          "--once", "-h --help", "--version"})
+        EXPECT_NE(nullptr, strstr(text, flag)) << flag;
+    free(text);
 }
 
 TEST(cli_options, ids)

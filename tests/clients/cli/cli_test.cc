@@ -43,6 +43,8 @@ int run(std::vector<std::string> words, std::string *out, std::string *err)
 TEST(cli, help_goes_where_it_was_asked_for)
 {
     std::string out, err;
+    EXPECT_EQ(CLI_OK, run({"moering-client", "--version"}, &out, &err));
+    EXPECT_EQ(std::string("moering-client ") + MOERING_VERSION + "\n", out);
     EXPECT_EQ(CLI_OK, run({"moering-client", "help"}, &out, &err));
     EXPECT_EQ(0u, out.find("Usage: "));
     EXPECT_EQ("", err);

@@ -77,9 +77,11 @@ class TopFrame : public testing::Test {
         model_.backend = (char *)"cpu avx2, 2 threads";
         model_.expert_pages = 128;
     }
-    std::vector<std::string> Lines(const struct top_size &size = {200, 0, false}, const char *trouble = nullptr)
+    std::vector<std::string> Lines(const struct top_size &size = {200, 0, false},
+                                   const char *trouble = nullptr)
     {
-        const struct top_look look = {&model_, &now_.m, with_before_ ? &before_.m : nullptr, 2, trouble};
+        const struct top_look look = {&model_, &now_.m, with_before_ ? &before_.m : nullptr, 2,
+                                      trouble};
         char *text = top_frame(&look, &size);
         EXPECT_NE(nullptr, text);
         std::istringstream in(text ? text : "");
@@ -111,7 +113,8 @@ TEST_F(TopFrame, RatesAreDifferencesOverTheTime)
     now_.m.steps = 14;
     before_.m.step_ms_total = 100;
     now_.m.step_ms_total = 130;
-    EXPECT_EQ("per s     prompt tokens 5.0  output tokens 0.5  steps 2.0 of 7.50 ms", Line("per s"));
+    EXPECT_EQ("per s     prompt tokens 5.0  output tokens 0.5  steps 2.0 of 7.50 ms",
+              Line("per s"));
     with_before_ = false;
     EXPECT_EQ("per s     prompt tokens -  output tokens -  steps - of -", Line("per s"));
 }
@@ -127,8 +130,9 @@ TEST_F(TopFrame, HitsOfTheLastMomentStandBesideAllAndTheBound)
     now_.regret.oracle_hit_rate = 0.95;
     now_.m.stall_layer_ms = 0.25;
     now_.m.evictions = 3;
-    EXPECT_EQ("experts   hits 90.0 % now, 85.0 % in all, at most 95.0 %  read 2.0 MiB/s  stall 0.25 ms a layer"
-              "  evicted 3", Line("experts"));
+    EXPECT_EQ("experts   hits 90.0 % now, 85.0 % in all, at most 95.0 %  read 2.0 MiB/s  "
+              "stall 0.25 ms a layer  evicted 3",
+              Line("experts"));
 }
 
 TEST_F(TopFrame, ARestartedServerHasNoNegativeRates)
@@ -142,7 +146,8 @@ TEST_F(TopFrame, ARestartedServerHasNoNegativeRates)
 
 TEST_F(TopFrame, TiersThatAreThereHaveBars)
 {
-    EXPECT_EQ("device    [############............] 50 of 100 pages, 3.0 MiB; the model has 128", Line("device"));
+    EXPECT_EQ("device    [############............] 50 of 100 pages, 3.0 MiB; the model has 128",
+              Line("device"));
     EXPECT_EQ("(none)", Line("host"));
     EXPECT_EQ("KV cache  [########################] 10 of 10 blocks", Line("KV cache"));
 }
@@ -156,8 +161,10 @@ TEST_F(TopFrame, LayersAreCutToTheWindowAndCounted)
     auto cut = Lines({80, 15, false});
     ASSERT_EQ(15u, cut.size());
     size_t first = all.size() - 30;
-    EXPECT_EQ("... and " + std::to_string(30 - (14 - first)) + " more; a taller window shows them", cut.back());
-    EXPECT_EQ(all.size(), Lines({80, (unsigned)all.size(), false}).size()) << "exactly enough rows: none is cut";
+    EXPECT_EQ("... and " + std::to_string(30 - (14 - first)) + " more; a taller window shows them",
+              cut.back());
+    EXPECT_EQ(all.size(), Lines({80, (unsigned)all.size(), false}).size())
+        << "exactly enough rows: none is cut";
     EXPECT_EQ(3u, Lines({80, 3, false}).size());
 }
 
@@ -168,7 +175,8 @@ TEST_F(TopFrame, ForecastsThatWereScoredAreShown)
     now_.forecast.scored = 4;
     now_.forecast.error_ratio = 0.042;
     now_.Layer(3, "stable");
-    EXPECT_EQ("    3 decode   stable         0   0.125   0.000   0.000  ewma off by 4.2 %", Lines().back());
+    EXPECT_EQ("    3 decode   stable         0   0.125   0.000   0.000  ewma off by 4.2 %",
+              Lines().back());
 }
 
 TEST_F(TopFrame, LinesKeepToTheWidthWithoutHalfCharactersOrControls)
@@ -178,7 +186,8 @@ TEST_F(TopFrame, LinesKeepToTheWidthWithoutHalfCharactersOrControls)
         name += "\xc3\xa9";
     model_.name = &name[0];
     for (const std::string &line : Lines({40, 0, false})) {
-        size_t columns = (size_t)std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xc0) != 0x80; });
+        size_t columns = (size_t)std::count_if(line.begin(), line.end(),
+                                               [](char c) { return (c & 0xc0) != 0x80; });
         EXPECT_GE(40u, columns) << line;
         EXPECT_EQ(std::string::npos, line.find('\033'));
     }

@@ -1,8 +1,8 @@
-/* One sentence for a human about what went wrong. Clients link nothing of the server, so this is
- * theirs alone: functions that can fail for expected reasons return false and fill it.
+/* One sentence for a human about what went wrong: functions that can fail for expected reasons
+ * return false and fill it. Clients link nothing of the server, so this is theirs alone.
  * Zero-initialise it. */
-#ifndef MOERING_CLIENTS_BENCH_FAULT_H
-#define MOERING_CLIENTS_BENCH_FAULT_H
+#ifndef MOERING_CLIENTS_PROGRAM_FAULT_H
+#define MOERING_CLIENTS_PROGRAM_FAULT_H
 
 #include <stdarg.h>
 #include <stdbool.h>
