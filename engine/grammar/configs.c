@@ -38,7 +38,8 @@ void configs_reset(struct configs *configs)
 {
     stacks_reset(&configs->stacks);
     memset(configs->table, 0, configs->table_size * sizeof *configs->table);
-    configs->configs[CONFIGS_DEAD] = (struct config){.row = UINT32_MAX, .found = UINT32_MAX};
+    configs->configs[CONFIGS_DEAD] = (struct config){
+        .row = UINT32_MAX, .found = UINT32_MAX, .loop = UINT32_MAX};
     configs->config_count = 1;
     configs->thread_count = configs->step_count = 0;
 }
@@ -119,6 +120,7 @@ uint32_t configs_name(struct configs *configs)
                                                               .count = set->count,
                                                               .row = UINT32_MAX,
                                                               .found = UINT32_MAX,
+                                                              .loop = UINT32_MAX,
                                                               .ended = set->ended};
     configs->thread_count += set->count;
     configs->table[slot] = configs->config_count;

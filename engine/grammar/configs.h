@@ -24,6 +24,7 @@ struct config {
     uint32_t first, count; /* its threads */
     uint32_t row;          /* of steps; UINT32_MAX: none was taken yet */
     uint32_t found; /* for the owner: what it knows of this configuration; UINT32_MAX: nothing */
+    uint32_t loop;  /* the same for loops.h */
     bool ended;     /* the bottom was returned to */
 };
 

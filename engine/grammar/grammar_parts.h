@@ -6,6 +6,7 @@
 #include "engine/grammar/grammar.h"
 #include "engine/grammar/json_string.h"
 #include "engine/grammar/string_table.h"
+#include "engine/grammar/subtrees.h"
 #include "engine/grammar/trie.h"
 
 #ifdef __cplusplus
@@ -24,6 +25,7 @@ struct grammar_vocab {
     uint32_t eos_count;
     uint32_t *usable; /* bits of tokens that are in the trie */
     struct trie trie;
+    struct subtrees subtrees;
     struct string_table tables[JSON_STRING_STATES];
 };
 

@@ -58,6 +58,8 @@ enum status grammar_vocab_open(struct grammar_vocab **out, const struct tokenize
     }
     status = trie_open(&v->trie, entries, list_tokens(v, entries), error);
     if (status == STATUS_OK)
+        status = subtrees_open(&v->subtrees, &v->trie, error);
+    if (status == STATUS_OK)
         status = string_table_open(v->tables, &v->trie, vocab, error);
     if (status != STATUS_OK)
         goto fail;
@@ -76,6 +78,7 @@ void grammar_vocab_close(struct grammar_vocab *vocab)
     if (!vocab)
         return;
     string_table_close(vocab->tables);
+    subtrees_close(&vocab->subtrees);
     trie_close(&vocab->trie);
     free(vocab->usable);
     free(vocab->eos);

@@ -1,25 +1,26 @@
 /* Walks, and the way down the stack.
  *
- * Cost of a mask: a configuration seen before costs one pass over its bits or list, and walks from
- * its exits with each cell that a token gets back to, which are short: few tokens hold the end of
- * something and go on. A configuration seen for the first time is walked from the root: time
- * proportional to the part of the trie that is alive, at most all of it. Strings of JSON start from
- * the vocabulary's own table instead. */
+ * Cost of a mask: a configuration seen before costs one pass over its bits or list, and walks
+ * from its exits with each cell that a token gets back to, which are short: few tokens hold the
+ * end of something and go on. A configuration seen for the first time is walked from the root:
+ * time proportional to the part of the trie that is alive and is no stretch, at most all of it.
+ * Strings of JSON start from the vocabulary's own table instead. */
 #include "engine/grammar/reach.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/grammar/grammar_parts.h"
 #include "engine/grammar/grow.h"
 
 #define LIST_MAX (1u << 28)
 
-bool reach_open(struct reach *reach, const struct automaton *automaton, const struct trie *trie,
-                const struct string_table *tables, uint32_t vocab, uint64_t *work_left)
+bool reach_open(struct reach *reach, const struct automaton *automaton,
+                const struct grammar_vocab *vocab, uint64_t *work_left)
 {
-    *reach = (struct reach){.trie = trie, .tables = tables};
-    reach->words = (uint32_t)(((uint64_t)vocab + 31) / 32);
-    reach->path = malloc((trie->depth_max + (size_t)1) * sizeof *reach->path);
+    *reach = (struct reach){.vocab = vocab, .trie = &vocab->trie, .tables = vocab->tables};
+    reach->words = (uint32_t)grammar_mask_words(vocab->vocab);
+    reach->path = malloc((vocab->trie.depth_max + (size_t)1) * sizeof *reach->path);
     reach->scratch = malloc((reach->words + (size_t)1) * sizeof *reach->scratch);
     if (reach->path && reach->scratch && configs_open(&reach->configs, automaton, work_left))
         return true;
@@ -41,10 +42,11 @@ void reach_close(struct reach *reach)
 {
     forget(reach);
     configs_close(&reach->configs);
+    loops_close(&reach->loops);
     free(reach->found);
     free(reach->path);
     free(reach->scratch);
-    free(reach->tokens.items);
+    free(reach->stretches.items);
     free(reach->exits.items);
     free(reach->from.items);
     *reach = (struct reach){0};
@@ -52,10 +54,12 @@ void reach_close(struct reach *reach)
 
 void reach_trim(struct reach *reach)
 {
-    if (configs_bytes(&reach->configs) + reach->found_bytes < CONFIGS_BYTES_KEPT)
+    if (configs_bytes(&reach->configs) + reach->found_bytes +
+            reach->loops.count * sizeof *reach->loops.items < CONFIGS_BYTES_KEPT)
         return;
     forget(reach);
     configs_reset(&reach->configs);
+    loops_reset(&reach->loops);
 }
 
 static bool append(struct reach_list *list, const uint32_t *items, uint32_t count)
@@ -68,17 +72,53 @@ static bool append(struct reach_list *list, const uint32_t *items, uint32_t coun
     return true;
 }
 
+/* The tokens [first, end) of the trie; neighbours become one stretch. */
+static bool append_stretch(struct reach *reach, uint32_t first, uint32_t end)
+{
+    struct reach_list *list = &reach->stretches;
+    if (first == end)
+        return true;
+    reach->token_count += end - first;
+    if (list->count && list->items[list->count - 1] == first) {
+        list->items[list->count - 1] = end;
+        return true;
+    }
+    if (!GROW(list, items, count, capacity, 2, LIST_MAX))
+        return false;
+    list->items[list->count++] = first;
+    list->items[list->count++] = end;
+    return true;
+}
+
 static bool append_tokens(struct reach *reach, uint32_t node)
 {
     const struct trie_node *n = &reach->trie->nodes[node];
-    uint32_t count = n[1].first_token - n->first_token;
-    return count == 0 || append(&reach->tokens, reach->trie->tokens + n->first_token, count);
+    return append_stretch(reach, n->first_token, n[1].first_token);
 }
 
-/* An exit is worth keeping if a token goes on behind it. */
+static void clear_stretches(struct reach *reach)
+{
+    reach->stretches.count = reach->token_count = 0;
+}
+
+/* An exit is worth keeping if a token goes on behind it, and a stack is there to take the rest. */
 static bool append_exit(struct reach *reach, uint32_t node)
 {
-    return reach->trie->nodes[node].skip == node + 1 || append(&reach->exits, &node, 1);
+    return !reach->wants_exits || reach->trie->nodes[node].skip == node + 1 ||
+           append(&reach->exits, &node, 1);
+}
+
+/* Whether all that is below a node with a summary is taken; `at` is the configuration there,
+ * `before` that of the node above. Inside a character no configuration is on a loop, but the one
+ * before it may be. Exits among them are of no use: what could go on behind one is taken
+ * without. */
+static bool takes_all(struct reach *reach, uint32_t i, uint32_t before, uint32_t at)
+{
+    const struct trie_node *node = &reach->trie->nodes[i];
+    const struct subtree *below = &reach->vocab->subtrees.items[node->summary];
+    uint8_t begun = node->byte >= 0xC0 ? node->byte : 0;
+    return loops_take(&reach->loops, &reach->configs, begun ? before : at,
+                      node->skip - i > LOOPS_WORTH, below, begun);
 }
 
 /* Appends the tokens below `top` that are taken whole from `config`, and the exits on the way. */
@@ -86,12 +126,8 @@ static bool walk(struct reach *reach, uint32_t top, uint32_t config)
 {
     const struct trie_node *nodes = reach->trie->nodes;
     struct configs *configs = &reach->configs;
-    struct reach_list *list = &reach->tokens;
-    uint32_t end = nodes[top].skip, most = nodes[end].first_token - nodes[top].first_token;
-    uint32_t *path = reach->path;
+    uint32_t end = nodes[top].skip, *path = reach->path;
     uint64_t *work_left = configs->set.work_left;
-    if (!GROW(list, items, count, capacity, most, LIST_MAX))
-        return false;
     path[nodes[top].depth] = config;
     for (uint32_t i = top + 1; i < end;) {
         const struct trie_node *node = &nodes[i];
@@ -105,13 +141,16 @@ static bool walk(struct reach *reach, uint32_t top, uint32_t config)
         }
         if (next == CONFIGS_FAILED)
             return false;
-        for (uint32_t t = node->first_token; t < node[1].first_token; t++)
-            list->items[list->count++] = reach->trie->tokens[t];
         const struct config *c = &configs->configs[next];
+        bool goes_on = c->count > 0;
         if (c->ended && !append_exit(reach, i))
             return false;
+        bool all = node->summary && goes_on &&
+                   takes_all(reach, i, path[node->depth - 1], next);
         path[node->depth] = next;
-        i = c->count ? i + 1 : node->skip;
+        if (!append_stretch(reach, node->first_token, nodes[all ? node->skip : i + 1].first_token))
+            return false;
+        i = goes_on && !all ? i + 1 : node->skip;
     }
     return true;
 }
@@ -141,6 +180,41 @@ static void set_bits(uint32_t *bits, const uint32_t *tokens, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
         bits[tokens[i] / 32] |= 1u << tokens[i] % 32;
+}
+
+static void or_words(uint32_t *to, const uint32_t *from, uint32_t words)
+{
+    for (uint32_t i = 0; i < words; i++)
+        to[i] |= from[i];
+}
+
+/* The same for what the walks found: stretches that do not overlap, or any. */
+static void set_stretches(const struct reach *reach, uint32_t *bits)
+{
+    const struct reach_list *list = &reach->stretches;
+    const uint32_t *tokens = reach->trie->tokens;
+    for (uint32_t i = 0; i < list->count; i += 2)
+        set_bits(bits, tokens + list->items[i], list->items[i + 1] - list->items[i]);
+}
+
+/* Writes the bits of what one walk from the root found: where that is most of the trie, all but
+ * what lies between the stretches. */
+static void write_stretches(const struct reach *reach, uint32_t *bits)
+{
+    const struct reach_list *list = &reach->stretches;
+    const struct trie *trie = reach->trie;
+    if (reach->token_count <= trie->token_count / 2) {
+        memset(bits, 0, reach->words * sizeof *bits);
+        set_stretches(reach, bits);
+        return;
+    }
+    memcpy(bits, reach->vocab->usable, reach->words * sizeof *bits);
+    for (uint32_t i = 0; i <= list->count; i += 2) {
+        uint32_t first = i ? list->items[i - 1] : 0;
+        uint32_t end = i < list->count ? list->items[i] : trie->token_count;
+        for (uint32_t t = first; t < end; t++)
+            bits[trie->tokens[t] / 32] &= ~(1u << trie->tokens[t] % 32);
+    }
 }
 
 /* Walks on from each of `from` with what begins at `node`; new exits take the place of the old. */
@@ -183,32 +257,34 @@ static bool walk_string(struct reach *reach, const struct thread *thread, uint32
     return walk_on(reach, n->b);
 }
 
-/* Keeps what the walk from the root found for `config`. Without memory it is just not kept. */
-static void keep(struct reach *reach, uint32_t config, const struct string_table *table)
+/* Keeps what the walk from the root found for `config`, for a string without its table's tokens.
+ * Without memory it is just not kept. */
+static void keep(struct reach *reach, uint32_t config, const struct string_table *table,
+                 const uint32_t *bits)
 {
-    struct reach_found found = {
-        .token_count = reach->tokens.count, .exit_count = reach->exits.count, .table = table};
-    bool many = found.token_count > reach->words;
-    size_t listed = (many ? 0 : found.token_count) + (size_t)found.exit_count;
+    struct reach_found found = {.has_exits = reach->wants_exits,
+                                .token_count = bits ? 0 : reach->token_count,
+                                .exit_count = reach->exits.count,
+                                .table = table};
+    size_t listed = found.token_count + (size_t)found.exit_count;
     if (!GROW(reach, found, found_count, found_capacity, 1, LIST_MAX))
         return;
     found.tokens = malloc((listed + 1) * sizeof *found.tokens);
-    found.bits = many ? calloc(reach->words, sizeof *found.bits) : NULL;
-    if (!found.tokens || (many && !found.bits)) {
+    found.bits = bits ? malloc((reach->words + (size_t)1) * sizeof *found.bits) : NULL;
+    if (!found.tokens || (bits && !found.bits)) {
         free(found.tokens);
         free(found.bits);
         return;
     }
-    if (many) {
-        set_bits(found.bits, reach->tokens.items, found.token_count);
-        found.token_count = 0;
-    } else if (found.token_count) {
-        memcpy(found.tokens, reach->tokens.items, found.token_count * sizeof *found.tokens);
-    }
+    if (bits)
+        memcpy(found.bits, bits, reach->words * sizeof *bits);
+    uint32_t *to = found.tokens;
+    for (uint32_t i = 0; !bits && i < reach->stretches.count; i += 2)
+        for (uint32_t t = reach->stretches.items[i]; t < reach->stretches.items[i + 1]; t++)
+            *to++ = reach->trie->tokens[t];
     if (found.exit_count)
-        memcpy(found.tokens + found.token_count, reach->exits.items,
-               found.exit_count * sizeof *found.tokens);
-    reach->found_bytes += (listed + (many ? reach->words : 0)) * sizeof(uint32_t) + sizeof found;
+        memcpy(to, reach->exits.items, found.exit_count * sizeof *to);
+    reach->found_bytes += (listed + (bits ? reach->words : 0)) * sizeof(uint32_t) + sizeof found;
     reach->configs.configs[config].found = reach->found_count;
     reach->found[reach->found_count++] = found;
 }
@@ -218,11 +294,11 @@ static bool mark_found(struct reach *reach, const struct reach_found *found, uin
 {
     if (found->table)
         string_table_mark(found->table, UINT32_MAX, bits, reach->scratch, reach->words);
-    for (uint32_t i = 0; found->bits && i < reach->words; i++)
-        bits[i] |= found->bits[i];
+    if (found->bits)
+        or_words(bits, found->bits, reach->words);
     set_bits(bits, found->tokens, found->token_count);
     reach->exits.count = 0;
-    return found->exit_count == 0 ||
+    return found->exit_count == 0 || !reach->wants_exits ||
            append(&reach->exits, found->tokens + found->token_count, found->exit_count);
 }
 
@@ -236,9 +312,9 @@ static bool mark_string(struct reach *reach, const struct thread *thread, uint32
     if (!walk_string(reach, thread, most))
         return false;
     string_table_mark(table, most, bits, reach->scratch, reach->words);
-    set_bits(bits, reach->tokens.items, reach->tokens.count);
+    set_stretches(reach, bits);
     if (limits.max == RULES_ENDLESS) /* otherwise it hardly comes again */
-        keep(reach, config, table);
+        keep(reach, config, table, NULL);
     return true;
 }
 
@@ -263,22 +339,30 @@ static bool mark_from_root(struct reach *reach, const struct thread *threads, ui
     if (config == CONFIGS_FAILED)
         return false;
     uint32_t found = reach->configs.configs[config].found;
-    if (found != UINT32_MAX)
+    if (found != UINT32_MAX && (reach->found[found].has_exits || !reach->wants_exits))
         return mark_found(reach, &reach->found[found], bits);
-    reach->tokens.count = reach->exits.count = 0;
+    clear_stretches(reach);
+    reach->exits.count = 0;
     if (count == 1 && reach->configs.automaton->nodes[threads[0].node].kind == AUTOMATON_STRING)
         return mark_string(reach, &threads[0], config, bits);
     if (!walk(reach, 0, config))
         return false;
     sort_exits(&reach->exits);
-    set_bits(bits, reach->tokens.items, reach->tokens.count);
-    keep(reach, config, NULL);
+    if (reach->token_count <= reach->words) {
+        set_stretches(reach, bits);
+        keep(reach, config, NULL, NULL);
+        return true;
+    }
+    write_stretches(reach, reach->scratch);
+    or_words(bits, reach->scratch, reach->words);
+    keep(reach, config, NULL, reach->scratch);
     return true;
 }
 
 bool reach_mark(struct reach *reach, const struct thread *threads, uint32_t count,
                 const struct stacks *stacks, uint32_t *bits)
 {
+    reach->wants_exits = threads[0].stack != 0;
     if (!mark_from_root(reach, threads, count, bits))
         return false;
     for (uint32_t stack = threads[0].stack; stack && reach->exits.count;) {
@@ -286,10 +370,11 @@ bool reach_mark(struct reach *reach, const struct thread *threads, uint32_t coun
         struct reach_list spare = reach->from;
         reach->from = reach->exits;
         reach->exits = spare;
-        reach->tokens.count = 0;
+        reach->wants_exits = cell.below != 0;
+        clear_stretches(reach);
         if (!walk_on(reach, cell.node))
             return false;
-        set_bits(bits, reach->tokens.items, reach->tokens.count);
+        set_stretches(reach, bits);
         stack = cell.below;
     }
     return true;

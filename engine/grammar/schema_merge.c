@@ -3,7 +3,8 @@
  *
  * Limits take the narrower one, types what both allow, lists of required names are joined,
  * properties of the same name become an allOf of their own. What cannot be put into one schema is
- * refused by its keyword. Only the outermost level is copied; whatever is below is shared. */
+ * refused by its keyword. Only the outermost level is copied; whatever is below is shared. Where
+ * memory runs out, nothing is made: a schema that lost a keyword would allow what was forbidden. */
 #include <string.h>
 
 #include "engine/grammar/schema_parts.h"
@@ -15,9 +16,19 @@ static const json_t *own(struct schema *s, json_t *made)
     return made;
 }
 
+/* json_copy leaves out what it has no memory for. The members are shared, so comparing is cheap. */
+static json_t *copy_whole(const json_t *value)
+{
+    json_t *copy = json_copy((json_t *)value);
+    if (json_equal(copy, value))
+        return copy;
+    json_decref(copy);
+    return NULL;
+}
+
 const json_t *schema_without(struct schema *s, const json_t *schema, const char *keyword)
 {
-    json_t *copy = json_copy((json_t *)schema);
+    json_t *copy = copy_whole(schema);
     if (copy)
         json_object_del(copy, keyword);
     return own(s, copy);
@@ -40,54 +51,69 @@ static bool types_have(const json_t *types, const char *name)
     return false;
 }
 
+/* The three below: NULL: no memory. */
+
 static json_t *merge_types(const json_t *a, const json_t *b)
 {
     static const char *const names[] = {"string", "number", "integer", "boolean",
                                         "null",   "array",  "object"};
     json_t *types = json_array();
-    for (size_t i = 0; types && i < sizeof names / sizeof names[0]; i++) {
+    bool whole = types != NULL;
+    for (size_t i = 0; whole && i < sizeof names / sizeof names[0]; i++) {
         const char *name = names[i];
         bool is_whole = strcmp(name, "integer") == 0;
         bool in_a = types_have(a, name) || (is_whole && types_have(a, "number"));
         bool in_b = types_have(b, name) || (is_whole && types_have(b, "number"));
         bool covered = is_whole && types_have(a, "number") && types_have(b, "number");
         if (in_a && in_b && !covered)
-            json_array_append_new(types, json_string(name));
+            whole = json_array_append_new(types, json_string(name)) == 0;
     }
-    return types;
+    if (whole)
+        return types;
+    json_decref(types);
+    return NULL;
 }
 
 static json_t *merge_required(const json_t *a, const json_t *b)
 {
-    json_t *names = json_copy((json_t *)a), *name, *other;
+    json_t *names = copy_whole(a), *name, *other;
+    bool whole = names != NULL;
     size_t i, j;
     json_array_foreach(b, i, name)
     {
         bool is_new = true;
         json_array_foreach(a, j, other) is_new &= !json_equal(name, other);
-        if (is_new && names)
-            json_array_append(names, name);
+        if (is_new && whole)
+            whole = json_array_append(names, name) == 0;
     }
-    return names;
+    if (whole)
+        return names;
+    json_decref(names);
+    return NULL;
 }
 
 static json_t *merge_properties(const json_t *a, const json_t *b)
 {
-    json_t *merged = json_copy((json_t *)a), *value;
+    json_t *merged = copy_whole(a), *value;
+    bool whole = merged != NULL;
     const char *key;
     json_object_foreach((json_t *)b, key, value)
     {
         json_t *mine = json_object_get(merged, key);
-        if (!mine)
-            json_object_set(merged, key, value);
-        else if (!json_equal(mine, value))
-            json_object_set_new(merged, key, both(mine, value));
+        if (!whole || (mine && json_equal(mine, value)))
+            continue;
+        json_t *made = mine ? both(mine, value) : json_incref(value);
+        whole = made && json_object_set_new(merged, key, made) == 0;
     }
-    return merged;
+    if (whole)
+        return merged;
+    json_decref(merged);
+    return NULL;
 }
 
-/* The merged value of a keyword that both have differently; NULL: it cannot be done. */
-static json_t *merge_values(const char *key, json_t *a, json_t *b)
+/* The merged value of a keyword that both have differently; NULL: it cannot be done, or *status is
+ * NO_MEMORY. */
+static json_t *merge_values(const char *key, json_t *a, json_t *b, enum status *status)
 {
     static const char *const greatest[] = {"minimum", "exclusiveMinimum", "minLength", "minItems"};
     static const char *const least[] = {"maximum", "exclusiveMaximum", "maxLength", "maxItems"};
@@ -100,6 +126,7 @@ static json_t *merge_values(const char *key, json_t *a, json_t *b)
     }
     if (schema_is_annotation(key))
         return json_incref(a);
+    *status = STATUS_NO_MEMORY; /* what comes now is made */
     if (strcmp(key, "type") == 0)
         return merge_types(a, b);
     if (strcmp(key, "required") == 0 && json_is_array(a) && json_is_array(b))
@@ -109,11 +136,13 @@ static json_t *merge_values(const char *key, json_t *a, json_t *b)
     if (strcmp(key, "items") == 0)
         return both(a, b);
     if (strcmp(key, "allOf") == 0 && json_is_array(a) && json_is_array(b)) {
-        json_t *joined = json_copy(a);
-        if (joined)
-            json_array_extend(joined, b);
-        return joined;
+        json_t *joined = copy_whole(a);
+        if (joined && json_array_extend(joined, b) == 0)
+            return joined;
+        json_decref(joined);
+        return NULL;
     }
+    *status = STATUS_UNSUPPORTED;
     return NULL;
 }
 
@@ -139,10 +168,29 @@ static const json_t *refuse(struct schema *s, enum status *status, enum status w
     return NULL;
 }
 
-const json_t *schema_merge(struct schema *s, const json_t *a, const json_t *b, enum status *status)
+/* The keywords of b into `merged`. */
+static enum status merge_keywords(struct schema *s, json_t *merged, const json_t *b)
 {
     const char *key;
     json_t *value;
+    json_object_foreach((json_t *)b, key, value)
+    {
+        enum status status = STATUS_NO_MEMORY;
+        json_t *mine = json_object_get(merged, key);
+        if (mine && json_equal(mine, value))
+            continue;
+        json_t *made = mine ? merge_values(key, mine, value, &status) : json_incref(value);
+        if (!made && status == STATUS_UNSUPPORTED)
+            return schema_refuse(s, status, key,
+                                 "schemas that are combined differ in this keyword");
+        if (!made || json_object_set_new(merged, key, made) != 0)
+            return schema_refuse(s, STATUS_NO_MEMORY, key, "no memory to combine schemas");
+    }
+    return STATUS_OK;
+}
+
+const json_t *schema_merge(struct schema *s, const json_t *a, const json_t *b, enum status *status)
+{
     if (json_is_true(a) || json_is_true(b) || json_is_false(a) || json_is_false(b)) {
         *status = STATUS_OK;
         return json_is_true(a) || json_is_false(b) ? b : a;
@@ -153,21 +201,13 @@ const json_t *schema_merge(struct schema *s, const json_t *a, const json_t *b, e
         return refuse(
             s, status, STATUS_UNSUPPORTED, "additionalProperties",
             "schemas that are combined have properties that the other one does not allow");
-    json_t *merged = json_copy((json_t *)a);
-    json_object_foreach((json_t *)b, key, value)
-    {
-        json_t *mine = json_object_get(merged, key), *made = NULL;
-        if (!mine)
-            json_object_set(merged, key, value);
-        else if (!json_equal(mine, value))
-            made = merge_values(key, mine, value);
-        if (made) {
-            json_object_set_new(merged, key, made);
-        } else if (mine && !json_equal(mine, value)) {
-            json_decref(merged);
-            return refuse(s, status, STATUS_UNSUPPORTED, key,
-                          "schemas that are combined differ in this keyword");
-        }
+    json_t *merged = copy_whole(a);
+    if (!merged)
+        return refuse(s, status, STATUS_NO_MEMORY, NULL, "no memory to combine schemas");
+    *status = merge_keywords(s, merged, b);
+    if (*status != STATUS_OK) {
+        json_decref(merged);
+        return NULL;
     }
     if (!json_is_true(json_object_get(a, "nullable")) ||
         !json_is_true(json_object_get(b, "nullable")))

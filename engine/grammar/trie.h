@@ -22,6 +22,7 @@ struct trie_node {
     uint32_t first_token; /* its own tokens: tokens[first_token .. the next node's first_token) */
     uint16_t depth;       /* bytes from the root, whose depth is 0 */
     uint8_t byte;         /* the last of them */
+    uint32_t summary;     /* of what is below it, if that is much: number in subtrees.h; 0: none */
 };
 
 struct trie {

@@ -4,11 +4,11 @@
  * The vocabulary is synthetic, of the size and shape of those in use: 256 bytes, and words of one
  * to twelve letters with and without a space in front, numbers, runs of spaces, punctuation that
  * JSON is made of (quotes with brackets, colons and commas) and characters of two to four bytes.
- * Cases are a free JSON object, a schema, the same with lengths (whose states hardly repeat), and
- * GBNF for strings, which does not have the tables of strings. "first" are all masks of fresh
- * states, as each request has one; "again" those of the second half of the text only. Times are the
- * thread's own, so that other work on a shared machine does not count. The bound is one read of a
- * mask: "read_us".
+ * Cases are a free JSON object, a schema, the same with lengths (whose states hardly repeat), GBNF
+ * for strings, which does not have the tables of strings, and loops over classes of characters.
+ * "first" are all masks of fresh states, as each request has one; "again" those of the second half
+ * of the text only. Times are the thread's own, so that other work on a shared machine does not
+ * count. The bound is one read of a mask: "read_us".
  *
  * Usage: bench_grammar [rounds, default 20] [vocabulary, default 151936] */
 #include <inttypes.h>
@@ -223,6 +223,31 @@ static struct grammar *schema(const char *text)
     return grammar;
 }
 
+/* Loops over classes of characters: without end, counted, with something to be found inside,
+ * within one another, counted in the lines of a list. */
+static void bench_loops(const struct bench *b, uint32_t rounds)
+{
+    static const char *const patterns[][2] = {{"regex_any", ".*"},
+                                              {"regex_counted", ".{1,500}"},
+                                              {"regex_inside", ".*fox.*"},
+                                              {"regex_words", "([a-zA-Z,:()0-9.]{1,30} ?){1,60}"}};
+    static const char prose[] =
+        "The quick brown fox jumps over the lazy dog, again and again, until evening comes and the "
+        "Thames (in London) is quiet: 12 boats, 3 swans.";
+    static const char lines[] = "root ::= (\"- \" [^\\n]{1,80} \"\\n\")+\n";
+    struct grammar *grammar;
+    struct error error = {0};
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        CHECK_MSG(grammar_open_regex(&grammar, patterns[i][1], strlen(patterns[i][1]), &error) ==
+                      STATUS_OK, "%s", error.text);
+        bench_case(b, patterns[i][0], grammar, prose, rounds);
+    }
+    CHECK_MSG(grammar_open_gbnf(&grammar, lines, sizeof lines - 1, &error) == STATUS_OK, "%s",
+              error.text);
+    bench_case(b, "gbnf_lines", grammar,
+               "- The quick brown fox\n- jumps over the lazy dog\n- until evening comes\n", rounds);
+}
+
 static void bench_all(const struct bench *b, uint32_t rounds)
 {
     static const char strings[] = "root ::= \"[\" string (\",\" \" \"? string)* \"]\"\n"
@@ -262,6 +287,7 @@ static void bench_all(const struct bench *b, uint32_t rounds)
     CHECK_MSG(grammar_open_gbnf(&grammar, strings, sizeof strings - 1, &error) == STATUS_OK, "%s",
               error.text);
     bench_case(b, "gbnf_strings", grammar, list, rounds);
+    bench_loops(b, rounds);
 }
 
 static double read_us(const struct bench *b)

@@ -9,12 +9,14 @@
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "engine/grammar/grammar.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "tests/support/scratch.h"
 
 namespace fixtures
 {
@@ -55,9 +57,13 @@ struct Model {
     uint32_t byte_token[256];        /* TOKEN_NONE: there is none */
     std::vector<std::string> pieces; /* empty: special or nothing */
 
-    explicit Model(const std::string &path)
+    struct Json {
+        std::string text;
+    };
+    explicit Model(const std::string &path) : Model(Json{read_file(path)}) {}
+    explicit Model(const Json &file)
     {
-        std::string json = read_file(path);
+        const std::string &json = file.text;
         struct tokenizer *t = nullptr;
         struct error error = {};
         EXPECT_EQ(STATUS_OK, tokenizer_open_memory(&t, "tokenizer.json", json.data(), json.size(),
@@ -82,6 +88,58 @@ struct Model {
         }
     }
 };
+
+/* A byte as byte-level vocabularies write it, in UTF-8 and as JSON. */
+inline std::string byte_entry(uint8_t byte)
+{
+    auto plain = [](unsigned b) { return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174; };
+    unsigned code = byte;
+    if (!plain(byte)) {
+        code = 0x100;
+        for (unsigned b = 0; b < byte; b++)
+            code += !plain(b);
+    }
+    if (code == '"' || code == '\\')
+        return std::string("\\") + (char)code;
+    if (code < 0x80)
+        return std::string(1, (char)code);
+    return {(char)(0xC0 | code >> 6), (char)(0x80 | (code & 0x3F))};
+}
+
+/* A vocabulary of these pieces and each byte, large enough for whole subtrees to be taken. */
+inline Model made(const std::vector<std::string> &pieces)
+{
+    std::set<std::string> all(pieces.begin(), pieces.end());
+    for (unsigned byte = 0; byte < 256; byte++)
+        all.insert(std::string(1, (char)byte));
+    all.erase("");
+    std::string json = "{\"model\":{\"type\":\"BPE\",\"merges\":[],\"vocab\":{";
+    uint32_t id = 0;
+    for (const std::string &piece : all) {
+        json += id ? ",\"" : "\"";
+        for (char byte : piece)
+            json += byte_entry((uint8_t)byte);
+        json += "\":" + std::to_string(id++);
+    }
+    return Model(Model::Json{json + "}},\"decoder\":{\"type\":\"ByteLevel\"}}"});
+}
+
+/* Pieces that share beginnings, as those of languages do: words of few syllables, marks,
+ * characters of two to four bytes, whole and cut. */
+inline std::vector<std::string> syllables(scratch::Random &r, uint32_t count)
+{
+    static const std::vector<std::string> parts = {"an", "be", "fox", "in", " ", "o",  "the", "x",
+        "9", "42", "-", "\"", "\n", ",", "\\", "\xC3\xA9", "\xD0\xB6", "\xE4\xB8\xAD", "\xE4\xB8",
+        "\xED\x95\x9C", "\xE0\xA4\x85", "\xF0\x9F\x98\x80", "\xF0\x9F", "\xC3", "\x80"};
+    std::vector<std::string> out;
+    for (uint32_t i = 0; i < count; i++) {
+        std::string piece;
+        for (uint32_t n = 1 + r.below(5); n > 0; n--) /* letters more often than the rest */
+            piece += parts[r.below(r.chance(75) ? 8 : (uint32_t)parts.size())];
+        out.push_back(piece);
+    }
+    return out;
+}
 
 inline Model &gpt2()
 {

@@ -130,6 +130,73 @@ TEST(GrammarState, MasksAreWhatPushingSays)
     }
 }
 
+/* Loops over classes of characters, in which whole subtrees are taken without a walk: alone, one
+ * behind another, counted, overlapping with what follows, below a stack. */
+const std::vector<Opened> &loops()
+{
+    static const std::vector<Opened> grammars = [] {
+        std::vector<Opened> out;
+        for (const char *pattern :
+             {".*", "[^\\n]+\\n", ".{1,500}", "[a-z ]{2,40}", "[^x]*", ".*fox.*", "(\\w+[ ,-]+)*",
+              "[^\"]*\"[^\\n]*", ".{0,7}[0-9]*", "[\\x00-\\x7f]*", "[^\\x00-\\x7f]*", "([^o]|on)*",
+              "[a-z\\u0400-\\u04ff\\u4e00-\\u9fff ]*", "(an|.)*", "(.*,){3}"})
+            out.push_back(regex(pattern));
+        out.push_back(gbnf("root ::= [^\\n]* \"\\n\" [^\\n]+ \"\\n\""));
+        out.push_back(gbnf("root ::= (\"- \" [^\\n]{1,80} \"\\n\")+"));
+        out.push_back(gbnf("root ::= list\nlist ::= \"(\" (text | list)* \")\"\ntext ::= [^()]+"));
+        out.push_back(gbnf("root ::= \"-\" text \",\" text \"-\"\n"
+                           "text ::= [^,-] text | [^,-] | \"--\" text \"-\" text"));
+        return out;
+    }();
+    return grammars;
+}
+
+TEST(GrammarState, MasksOfLoopsAreWhatPushingSays)
+{
+    for (size_t t = 0; t < tokenizers().size(); t++) {
+        Model model(tokenizers()[t]);
+        for (size_t i = 0; i < loops().size(); i++) {
+            const Opened &g = loops()[i];
+            ASSERT_TRUE(g.get()) << i << ": " << g.error;
+            Random r(i + 1);
+            bool complete;
+            if ((i + t) % 2 == 0) /* they take long */
+                expect_brute_force(g.get(), model, {},
+                                   mask_of(state_of(g.get(), model).get(), model));
+            if (i % 8 == t)
+                walk(g.get(), model, r, 1, &complete);
+        }
+    }
+}
+
+/* The same where subtrees are large, each mask against one of a fresh state, which knows
+ * nothing. */
+TEST(GrammarState, MasksOfLoopsAreExactForALargeVocabulary)
+{
+    Random r(20);
+    Model model = made(syllables(r, 3000));
+    for (size_t i = 0; i < loops().size(); i++) {
+        const struct grammar *g = loops()[i].get();
+        auto state = state_of(g, model);
+        std::vector<uint32_t> tokens;
+        for (uint32_t step = 0; step < 12; step++) {
+            bool any;
+            std::vector<uint32_t> mask = mask_of(state.get(), model, &any), allowed;
+            ASSERT_EQ(mask, mask_of(replay(g, model, tokens).get(), model)) << i << " at " << step;
+            if (step == 1)
+                expect_brute_force(g, model, tokens, mask);
+            for (uint32_t token = 0; token < model.eos; token++)
+                if (is_set(mask, token))
+                    allowed.push_back(token);
+            if (allowed.empty())
+                break;
+            tokens.push_back(allowed[r.below((uint32_t)allowed.size())]);
+            ASSERT_TRUE(grammar_state_push(state.get(), tokens.back()));
+        }
+        EXPECT_LT(0u, tokens.size()) << i;
+    }
+}
+
 TEST(GrammarState, WalksThroughMasksGiveJsonThatIsValid)
 {
     Json root = parse(person);
