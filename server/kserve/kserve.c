@@ -5,24 +5,27 @@
 
 #include "memory/base/check.h"
 #include "server/kserve/kserve_encode.h"
+#include "server/kserve/kserve_prompt.h"
 #include "server/kserve/kserve_service.h"
 
 enum { ITEMS_MAX = 256 }; /* requests under way in one ModelStreamInfer */
 
 struct kserve_call;
 
-/* One request of a call. It goes with its request's end; while it is in its call's list, the
- * request lives. */
+/* One prompt on its way: a request of a stream, or a row of ModelInfer's batch. It goes with its
+ * end; while it is in its call's list, its request lives in requests.h. */
 struct kserve_item {
     struct kserve_call *call;
     struct kserve_item *previous, *next;
     uint64_t request;
+    struct request *pending; /* owned until it is submitted */
+    uint32_t at;             /* row of the batch */
     unsigned outputs;
     bool raw;
-    bool stream;           /* text goes out as it comes; else it is kept until the end */
-    char *id;              /* owned */
-    char *text;            /* owned: what has not been sent */
-    size_t text_bytes, text_capacity;
+    bool stream;             /* goes out as it comes; else it is kept until the end */
+    char *id;                /* owned */
+    char name[OPENAI_NAME_BYTES_MAX + 1]; /* for the log; "": the id */
+    struct kserve_row row;
 };
 
 /* A call of ModelInfer or ModelStreamInfer. */
@@ -30,9 +33,11 @@ struct kserve_call {
     struct kserve *service;
     uint64_t id;
     bool streaming;
-    bool half_closed;      /* no request follows */
+    bool half_closed;        /* no request follows */
     struct kserve_item *items;
     uint32_t count;
+    struct kserve_row *rows; /* [row_count] of ModelInfer: what has ended, until all have */
+    uint32_t row_count, rows_open;
 };
 
 /* ---- items ---- */
@@ -41,21 +46,32 @@ static void item_close(struct kserve_item *i)
 {
     if (!i)
         return;
+    request_close(i->pending);
+    kserve_row_reset(&i->row);
     free(i->id);
-    free(i->text);
     free(i);
 }
 
-static struct kserve_item *item_open(struct kserve_call *c, const Inference__ModelInferRequest *m,
-                                     const struct kserve_asked *asked, uint64_t request)
+/* The row `at` of what is asked, with a request that is to be submitted. NULL: refused. */
+static struct kserve_item *item_open(struct kserve_call *c, const char *id, struct kserve_asked *asked,
+                                     uint32_t at, struct openai_refusal *refusal)
 {
+    const struct openai_prompt *prompt = &asked->asked.prompts[at];
     struct kserve_item *i = calloc(1, sizeof *i);
     if (!i)
-        return NULL;
-    *i = (struct kserve_item){.call = c, .request = request, .outputs = asked->outputs,
-                              .raw = asked->raw, .stream = asked->asked.stream, .id = strdup(m->id)};
-    if (i->id)
+        goto no_memory;
+    *i = (struct kserve_item){.call = c, .at = at, .outputs = asked->outputs, .raw = asked->raw,
+                              .stream = asked->asked.stream, .id = strdup(id),
+                              .pending = requests_new(c->service->requests)};
+    memcpy(i->name, asked->asked.name, sizeof i->name);
+    if (!i->id || !i->pending || !kserve_row_add_text(&i->row, prompt->echo, prompt->echo_bytes) ||
+        (asked->echo && !kserve_row_add_prompt(&i->row, prompt->ids, prompt->count)))
+        goto no_memory;
+    i->request = i->pending->id;
+    if (openai_asked_fill(&asked->asked, prompt, 0, &i->pending->asked, refusal))
         return i;
+no_memory:
+    openai_refuse(refusal, HTTP_UNAVAILABLE, NULL, "out of memory for the request");
     item_close(i);
     return NULL;
 }
@@ -75,22 +91,6 @@ static void unlink_item(struct kserve_item *i)
     if (i->next)
         i->next->previous = i->previous;
     i->call->count--;
-}
-
-static bool keep_text(struct kserve_item *i, const char *text, size_t bytes)
-{
-    if (bytes > i->text_capacity - i->text_bytes) {
-        size_t capacity = 2 * (i->text_bytes + bytes);
-        char *grown = realloc(i->text, capacity);
-        if (!grown)
-            return false;
-        i->text = grown;
-        i->text_capacity = capacity;
-    }
-    if (bytes)
-        memcpy(i->text + i->text_bytes, text, bytes);
-    i->text_bytes += bytes;
-    return true;
 }
 
 /* ---- answers ---- */
@@ -120,7 +120,7 @@ static void refuse(struct kserve_call *c, struct grpc_call *call, const char *id
                    const char *why)
 {
     if (!c->streaming) {
-        grpc_call_finish(call, status, why);
+        call_fail(c, status, why);
         return;
     }
     struct kserve_answer answer = {
@@ -137,26 +137,49 @@ static void pause_all(struct kserve_call *c, bool paused)
         requests_pause(c->service->requests, i->request, paused);
 }
 
-/* What is there of an answer, with `e` of its end or NULL. */
-static enum status send_text(struct kserve_item *i, struct grpc_call *call, const struct request_event *e)
+static enum status send_rows(const struct kserve_item *i, struct grpc_call *call,
+                             const struct kserve_row *rows, uint32_t count, bool final)
 {
-    struct kserve_answer answer = {
+    const struct kserve_answer answer = {
         .model = requests_model_name(i->call->service->requests),
         .id = i->id,
         .outputs = i->outputs,
         .raw = i->raw,
         .stream = i->call->streaming,
-        .final = e != NULL,
-        .text = i->text,
-        .text_bytes = i->text_bytes,
+        .final = final,
+        .rows = rows,
+        .row_count = count,
     };
-    if (e) {
-        answer.finish_reason = e->finish == FINISH_STOP ? "stop" : "length";
-        answer.input_tokens = e->usage.prompt_tokens;
-        answer.output_tokens = e->usage.completion_tokens;
-    }
-    i->text_bytes = 0;
     return kserve_send(call, &answer);
+}
+
+/* The end of an item that has no owner any more: it goes. ModelInfer answers with the last of
+ * its rows. */
+static enum status end_item(struct kserve_item *i, struct grpc_call *call)
+{
+    struct kserve_call *c = i->call;
+    enum status status = STATUS_OK;
+    if (c->streaming) {
+        status = send_rows(i, call, &i->row, 1, true);
+    } else {
+        c->rows[i->at] = i->row; /* its buffers, too */
+        i->row = (struct kserve_row){0};
+        if (--c->rows_open == 0)
+            status = send_rows(i, call, c->rows, c->row_count, true);
+    }
+    item_close(i);
+    if (status == STATUS_NO_MEMORY)
+        call_fail(c, GRPC_RESOURCE_EXHAUSTED, "out of memory for an answer");
+    else if (c->streaming || c->rows_open == 0)
+        finish_if_done(c, call);
+    return status;
+}
+
+/* Whether a stream has something to send of it. */
+static bool has_news(const struct kserve_item *i)
+{
+    return (i->outputs & 1u << KSERVE_TEXT && i->row.text_bytes) ||
+           (i->outputs & (1u << KSERVE_IDS | 1u << KSERVE_LOG_PROBS) && i->row.id_count);
 }
 
 static void on_event(void *arg, const struct request_event *e)
@@ -165,26 +188,28 @@ static void on_event(void *arg, const struct request_event *e)
     struct kserve_call *c = i->call;
     struct grpc_call *call = grpc_server_find(c->service->server, c->id);
     CHECK(call); /* its close would have cancelled the request */
-    bool ended = e->finish != FINISH_NONE;
     enum status status = STATUS_OK;
-    if (e->finish == FINISH_FAILED) {
+    bool failed = e->finish == FINISH_FAILED, ended = e->finish != FINISH_NONE;
+    if (ended)
         unlink_item(i);
-        refuse(c, call, i->id, grpc_status_of(e->status), e->error.text);
+    if (failed || !kserve_row_add(&i->row, e)) {
+        enum grpc_status why = failed ? grpc_status_of(e->status) : GRPC_RESOURCE_EXHAUSTED;
+        if (!ended) {
+            requests_cancel(c->service->requests, i->request, "out of memory for an answer");
+            unlink_item(i);
+        }
+        refuse(c, call, i->id, why, failed ? e->error.text : "out of memory for an answer");
         item_close(i);
         return;
     }
-    if (!keep_text(i, e->text, e->text_bytes))
-        status = STATUS_NO_MEMORY;
-    else if (ended || (i->stream && i->text_bytes))
-        status = send_text(i, call, ended ? e : NULL);
     if (ended) {
-        unlink_item(i);
-        item_close(i);
+        status = end_item(i, call);
+    } else if (i->stream && has_news(i)) {
+        status = send_rows(i, call, &i->row, 1, false);
+        kserve_row_sent(&i->row);
+        if (status == STATUS_NO_MEMORY)
+            call_fail(c, GRPC_RESOURCE_EXHAUSTED, "out of memory for an answer");
     }
-    if (status == STATUS_NO_MEMORY)
-        call_fail(c, GRPC_RESOURCE_EXHAUSTED, "out of memory for an answer");
-    else if (ended)
-        finish_if_done(c, call);
     if (status == STATUS_FULL)
         pause_all(c, true);
 }
@@ -211,43 +236,30 @@ static enum grpc_status status_of(enum http_problem problem)
 }
 
 /* max_tokens of 0: nothing to compute. */
-static void answer_empty(struct kserve_item *i, struct grpc_call *call, const struct request *r)
+static void answer_empty(struct kserve_item *i, struct grpc_call *call)
 {
-    struct request_event event = {.finish = FINISH_LENGTH};
-    struct kserve_call *c = i->call;
-    event.usage.prompt_tokens = r->asked.prompt_tokens;
-    enum status status = send_text(i, call, &event);
-    if (status == STATUS_NO_MEMORY)
-        call_fail(c, GRPC_RESOURCE_EXHAUSTED, "out of memory for an answer");
-    else
-        finish_if_done(c, call);
+    i->row.finish_reason = "length";
+    i->row.input_tokens = i->pending->asked.prompt_tokens;
+    end_item(i, call);
 }
 
-/* From here on the item and the request have owners; what could not be given to one is released. */
-static void submit(struct kserve_item *i, struct grpc_call *call, const struct kserve_asked *asked,
-                   struct request *r)
+/* From here on the item has an owner, or it is released. False: refused. */
+static bool submit(struct kserve_item *i, struct grpc_call *call)
 {
     struct kserve_call *c = i->call;
-    const struct openai_prompt *prompt = &asked->asked.prompts[0];
-    bool ok = keep_text(i, prompt->echo, prompt->echo_bytes);
-    if (ok && openai_asked_is_empty(&asked->asked)) {
-        answer_empty(i, call, r);
-        goto drop;
-    }
     struct request_sink sink = {.event = on_event, .cut_off = on_cut_off, .arg = i};
+    i->pending->asked.deadline_ns = grpc_call_deadline_ns(call);
     enum status status =
-        ok ? requests_submit(c->service->requests, r, &sink,
-                             *asked->asked.name ? asked->asked.name : i->id)
-           : STATUS_NO_MEMORY;
+        requests_submit(c->service->requests, i->pending, &sink, *i->name ? i->name : i->id);
     if (status == STATUS_OK) {
+        i->pending = NULL;
         link_item(c, i);
-        return;
+        return true;
     }
     refuse(c, call, i->id, GRPC_RESOURCE_EXHAUSTED,
            status == STATUS_FULL ? "queue full (--max-queue)" : "out of memory");
-drop:
     item_close(i);
-    request_close(r);
+    return false;
 }
 
 static bool check_shape(const struct kserve_call *c, const struct kserve_asked *asked,
@@ -256,44 +268,64 @@ static bool check_shape(const struct kserve_call *c, const struct kserve_asked *
     if (asked->asked.stream && !c->streaming)
         return openai_refuse(refusal, HTTP_BAD_VALUE, "stream",
                              "ModelInfer answers once: ask ModelStreamInfer for a stream");
+    if (asked->asked.prompt_count != 1 && c->streaming)
+        return openai_refuse(refusal, HTTP_BAD_VALUE, KSERVE_TEXT_INPUT,
+                             "a batch of %u prompts is for ModelInfer: send separate requests in a stream",
+                             asked->asked.prompt_count);
     if (asked->asked.n != 1)
         return openai_refuse(refusal, HTTP_BAD_VALUE, "n", "n is %u, must be 1: send separate requests",
                              asked->asked.n);
     return true;
 }
 
+/* All rows are made before the first is submitted: a batch that is refused has done no work.
+ * `items` has room for them. */
+static bool open_items(struct kserve_call *c, const char *id, struct kserve_asked *asked,
+                       struct kserve_item **items, struct openai_refusal *refusal)
+{
+    uint32_t count = asked->asked.prompt_count;
+    for (uint32_t i = 0; i < count && !refusal->refused; i++)
+        items[i] = item_open(c, id, asked, i, refusal);
+    if (!refusal->refused && !c->streaming) {
+        c->rows = calloc(count, sizeof *c->rows);
+        c->row_count = c->rows_open = count;
+        if (!c->rows)
+            openai_refuse(refusal, HTTP_UNAVAILABLE, NULL, "out of memory for the request");
+    }
+    for (uint32_t i = 0; i < count && refusal->refused; i++)
+        item_close(items[i]);
+    return !refusal->refused;
+}
+
 /* One request of a call that is open and has room for it. */
 static void infer(struct kserve_call *c, struct grpc_call *call, const struct engine *engine,
                   const Inference__ModelInferRequest *m)
 {
-    struct requests *requests = c->service->requests;
     const struct engine_info *info = engine_info(engine);
     const struct openai_model model = {
-        .name = requests_model_name(requests),
+        .name = requests_model_name(c->service->requests),
         .tokenizer = engine_tokenizer(engine),
         .vocab = info->vocab,
         .max_model_len = info->max_model_len,
     };
     struct openai_refusal refusal = {0};
     struct kserve_asked asked;
-    struct kserve_item *item = NULL;
-    struct request *r = NULL;
-    bool ok = kserve_decode(m, &model, &asked, &refusal) && check_shape(c, &asked, &refusal);
-    if (ok) {
-        r = requests_new(requests);
-        item = r ? item_open(c, m, &asked, r->id) : NULL;
-        if (!item)
-            ok = openai_refuse(&refusal, HTTP_UNAVAILABLE, NULL, "out of memory for the request");
-    }
-    ok = ok && openai_asked_fill(&asked.asked, &asked.asked.prompts[0], 0, &r->asked, &refusal);
-    if (ok) {
-        r->asked.deadline_ns = grpc_call_deadline_ns(call);
-        submit(item, call, &asked, r);
-    } else {
-        item_close(item);
-        request_close(r);
+    struct kserve_item *items[KSERVE_ROWS_MAX] = {NULL};
+    if (!kserve_decode(m, &model, &asked, &refusal) || !check_shape(c, &asked, &refusal) ||
+        !open_items(c, m->id, &asked, items, &refusal)) {
         refuse(c, call, m->id, status_of(refusal.problem), refusal.why.text);
+        goto done;
     }
+    bool empty = openai_asked_is_empty(&asked.asked), ok = true;
+    for (uint32_t i = 0; i < asked.asked.prompt_count; i++) {
+        if (!ok)
+            item_close(items[i]); /* the call has ended with an error */
+        else if (empty)
+            answer_empty(items[i], call);
+        else
+            ok = submit(items[i], call);
+    }
+done:
     kserve_asked_reset(&asked);
 }
 
@@ -393,6 +425,9 @@ static void on_closed(struct grpc_call *call, enum grpc_status status)
                         status == GRPC_DEADLINE_EXCEEDED ? "deadline exceeded" : "cancelled by its client");
         item_close(i);
     }
+    for (uint32_t i = 0; i < c->row_count; i++)
+        kserve_row_reset(&c->rows[i]);
+    free(c->rows);
     c->service->calls--;
     free(c);
 }

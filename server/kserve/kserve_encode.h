@@ -5,6 +5,7 @@
 
 #include "server/grpc/grpc.h"
 #include "server/kserve/kserve_decode.h"
+#include "server/kserve/kserve_row.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -12,18 +13,17 @@ extern "C" {
 
 struct kserve_answer {
     const char *model, *id;
-    unsigned outputs;          /* bits that were asked for */
+    unsigned outputs;  /* bits that were asked for */
     bool raw;
-    bool stream;               /* wrapped for ModelStreamInfer, and says whether it is the last of its request */
-    bool final;                /* all outputs; else the text alone */
-    const char *error;         /* NULL: none; else the last, without outputs (streams only) */
-    const char *text;
-    size_t text_bytes;
-    const char *finish_reason; /* "stop", "length" */
-    uint32_t input_tokens, output_tokens;
+    bool stream;       /* wrapped for ModelStreamInfer, and says whether it is the last of its request */
+    bool final;        /* all outputs; else those that grow */
+    const char *error; /* NULL: none; else the last, without outputs (streams only) */
+    const struct kserve_row *rows; /* [row_count] one for each prompt */
+    uint32_t row_count;
 };
 
-/* What grpc_call_send returns, or NO_MEMORY. An answer that would hold nothing is not sent: OK. */
+/* What grpc_call_send returns, or NO_MEMORY. An answer that would hold nothing is not sent: OK.
+ * Of rows that differ in length the shorter ones are filled up, with -1 and with 0. */
 enum status kserve_send(struct grpc_call *call, const struct kserve_answer *answer);
 
 #ifdef __cplusplus

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "memory/base/check.h"
 #include "server/kserve/kserve_decode.h"
 #include "server/kserve/kserve_service.h"
 
@@ -79,18 +80,17 @@ struct tensors {
     size_t count;
 };
 
-static void add(struct tensors *t, const char *name, const char *type, bool list)
+static void add(struct tensors *t, const char *name, const char *type, enum kserve_shape shape)
 {
-    static const int64_t one = 1, any = -1;
-    if (t->count == TENSORS_MAX)
-        return;
+    static const int64_t shapes[][2] = {[KSERVE_ONE] = {1}, [KSERVE_LIST] = {-1}, [KSERVE_ROWS] = {-1, -1}};
+    CHECK(t->count < TENSORS_MAX);
     tensor_metadata *item = t->items[t->count] = &t->item[t->count];
     t->count++;
     inference__model_metadata_response__tensor_metadata__init(item);
     item->name = (char *)name;
     item->datatype = (char *)type;
-    item->n_shape = 1;
-    item->shape = (int64_t *)(list ? &any : &one);
+    item->n_shape = shape == KSERVE_ROWS ? 2 : 1;
+    item->shape = (int64_t *)shapes[shape];
 }
 
 static void send_metadata(const struct kserve *s, struct grpc_call *call)
@@ -99,9 +99,10 @@ static void send_metadata(const struct kserve *s, struct grpc_call *call)
     struct tensors inputs = {.count = 0}, outputs = {.count = 0};
     char *version = (char *)KSERVE_VERSION;
     for (const struct kserve_setting *i = kserve_settings; i->name; i++)
-        add(&inputs, i->name, i->type, i->list);
+        add(&inputs, i->name, i->type, i->shape);
     for (unsigned i = 0; i < KSERVE_OUTPUTS; i++)
-        add(&outputs, kserve_output_names[i], kserve_output_type((enum kserve_output)i), false);
+        add(&outputs, kserve_output_kinds[i].name, kserve_output_kinds[i].type,
+            kserve_output_kinds[i].by_token ? KSERVE_ROWS : KSERVE_LIST);
     out.name = (char *)requests_model_name(s->requests);
     out.n_versions = 1;
     out.versions = &version;

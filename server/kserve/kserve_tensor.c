@@ -1,6 +1,7 @@
 #include "server/kserve/kserve_tensor.h"
 
 #include <endian.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef Inference__ModelInferRequest__InferInputTensor input_tensor;
@@ -32,19 +33,19 @@ static int find_type(const char *name)
     return -1;
 }
 
-/* Elements of the shape, KSERVE_ELEMENTS_MAX + 1 for more than that; negative: a dimension is. */
-static int64_t count_shape(const input_tensor *input)
+/* Elements of the shape, `most` + 1 for more than that; negative: a dimension is. */
+static int64_t count_shape(const input_tensor *input, int64_t most)
 {
     int64_t count = 1;
     for (size_t i = 0; i < input->n_shape; i++) {
         if (input->shape[i] < 0)
             return -1;
-        if (count && input->shape[i] > KSERVE_ELEMENTS_MAX / count)
-            count = KSERVE_ELEMENTS_MAX + 1;
+        if (count && input->shape[i] > most / count)
+            count = most + 1;
         else
             count *= input->shape[i];
     }
-    return count > KSERVE_ELEMENTS_MAX ? KSERVE_ELEMENTS_MAX + 1 : count;
+    return count > most ? most + 1 : count;
 }
 
 /* How many elements the typed list of its data type holds. */
@@ -80,7 +81,7 @@ static size_t count_raw_texts(const ProtobufCBinaryData *raw, size_t most)
 }
 
 bool kserve_tensor_open(struct kserve_tensor *t, const Inference__ModelInferRequest *m, size_t i,
-                        struct openai_refusal *refusal)
+                        uint32_t most, struct openai_refusal *refusal)
 {
     const input_tensor *input = m->inputs[i];
     *t = (struct kserve_tensor){.input = input, .type = find_type(input->datatype)};
@@ -89,8 +90,8 @@ bool kserve_tensor_open(struct kserve_tensor *t, const Inference__ModelInferRequ
                              "input '%.64s' has the datatype '%.16s', which is not supported",
                              input->name, input->datatype);
     const struct data_type *type = &types[t->type];
-    int64_t count = count_shape(input);
-    if (count < 0 || count > KSERVE_ELEMENTS_MAX)
+    int64_t count = count_shape(input, most);
+    if (count < 0 || count > most)
         return openai_refuse(refusal, HTTP_BAD_VALUE, input->name,
                              "input '%.64s' has a shape of %s", input->name,
                              count < 0 ? "negative dimensions" : "too many elements");
@@ -202,4 +203,38 @@ json_t *kserve_tensor_value(const struct kserve_tensor *t, struct openai_refusal
     json_decref(list);
     openai_refuse(refusal, HTTP_UNAVAILABLE, name, "out of memory for the input '%.64s'", name);
     return NULL;
+}
+
+static uint32_t id_of(uint64_t bits, bool has_sign)
+{
+    return (has_sign && bits > INT64_MAX) || bits > UINT32_MAX ? UINT32_MAX : (uint32_t)bits;
+}
+
+static uint32_t typed_id(const contents_message *c, const struct data_type *type, uint32_t i)
+{
+    bool wide = type->bytes == 8;
+    if (type->kind == KIND_INT)
+        return id_of((uint64_t)(wide ? c->int64_contents[i] : c->int_contents[i]), true);
+    return id_of(wide ? c->uint64_contents[i] : c->uint_contents[i], false);
+}
+
+uint32_t *kserve_tensor_ids(const struct kserve_tensor *t, struct openai_refusal *refusal)
+{
+    const struct data_type *type = &types[t->type];
+    const char *name = t->input->name;
+    bool has_sign = type->kind == KIND_INT;
+    if (!has_sign && type->kind != KIND_UINT) {
+        openai_refuse(refusal, HTTP_BAD_VALUE, name,
+                      "input '%.64s' has the datatype %s, must be of whole numbers", name, type->name);
+        return NULL;
+    }
+    uint32_t *ids = malloc((t->count + (size_t)1) * sizeof *ids);
+    if (!ids) {
+        openai_refuse(refusal, HTTP_UNAVAILABLE, name, "out of memory for the input '%.64s'", name);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < t->count; i++)
+        ids[i] = t->raw ? id_of(raw_bits(t->raw->data + i * type->bytes, type->bytes, has_sign), has_sign)
+                        : typed_id(t->input->contents, type, i);
+    return ids;
 }

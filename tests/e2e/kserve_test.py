@@ -72,6 +72,33 @@ def typed_text(answer):
     return {o.name: o for o in answer.outputs}["text_output"].contents.bytes_contents[0].decode()
 
 
+def outputs(answer):
+    """Name to (shape, values); BYTES as text."""
+    found = {}
+    for i, o in enumerate(answer.outputs):
+        c, values = o.contents, None
+        if answer.raw_output_contents:
+            raw = answer.raw_output_contents[i]
+            values = list(struct.unpack("<%d%s" % (len(raw) // 4, {"INT32": "i", "UINT32": "I",
+                                                                   "FP32": "f"}[o.datatype]), raw))
+        else:
+            values = {"BYTES": [b.decode() for b in c.bytes_contents], "INT32": list(c.int_contents),
+                      "UINT32": list(c.uint_contents), "FP32": list(c.fp32_contents)}[o.datatype]
+        found[o.name] = list(o.shape), values
+    return found
+
+
+def ids_request(ids, tokens, wanted):
+    m = pb.ModelInferRequest()
+    tensor = m.inputs.add(name="input_ids", datatype="INT64", shape=[1, len(ids)])
+    tensor.contents.int64_contents.extend(ids)
+    m.parameters["max_tokens"].int64_param = tokens
+    m.parameters["temperature"].double_param = 0
+    for name in wanted:
+        m.outputs.add(name=name)
+    return m
+
+
 def raises(code, call, *arguments, **more):
     try:
         call(*arguments, **more)
@@ -93,6 +120,8 @@ def test_server_and_model(server, c):
     m = c.ModelMetadata(pb.ModelMetadataRequest(name=name))
     assert m.name == name and list(m.versions) == ["1"]
     assert [t.name for t in m.outputs][0] == "text_output"
+    assert {"output_ids", "output_log_probs", "cum_log_probs"} <= {t.name for t in m.outputs}
+    assert list({t.name: t for t in m.inputs}["input_ids"].shape) == [-1, -1]
     assert server.stub.check(health_pb.HealthCheckRequest(service=SERVICE)).status == \
         health_pb.HealthCheckResponse.SERVING
 
@@ -114,6 +143,52 @@ def test_infer(server, c):
                                  return_finish_reason=True))
     assert typed_text(whole) == "sort: 3 1 2" + text
     assert whole.outputs[1].contents.bytes_contents[0] in (b"stop", b"length")
+
+
+def test_tokens(_, c):
+    prompt = outputs(c.ModelInfer(request("sort: 3 1 2", 0, exclude_input_in_output=False,
+                                          return_token_ids=True)))
+    assert prompt["text_output"] == ([1], ["sort: 3 1 2"])
+    ids = prompt["output_ids"][1]
+    asked = request("sort: 3 1 2", 8, return_token_ids=True, return_log_probs=True,
+                    return_cumulative_logprob=True, return_num_output_tokens=True, ignore_eos=True)
+    text = outputs(c.ModelInfer(asked))
+    shape, log_probs = text["output_log_probs"]
+    assert shape == [1, 8] == text["output_ids"][0] and all(p <= 0 for p in log_probs)
+    assert abs(sum(log_probs) - text["cum_log_probs"][1][0]) < 1e-3
+    assert text["cum_log_probs"] == text["cumulative_logprob"] and text["num_output_tokens"][1] == [8]
+    again = ids_request(ids, 8, ["output_ids", "output_log_probs"])
+    again.parameters["ignore_eos"].bool_param = True
+    assert outputs(c.ModelInfer(again)) == {k: text[k] for k in ("output_ids", "output_log_probs")}
+    raw = pb.ModelInferRequest()
+    raw.CopyFrom(again)
+    raw.inputs[0].ClearField("contents")
+    raw.raw_input_contents.append(struct.pack("<%dq" % len(ids), *ids))
+    assert outputs(c.ModelInfer(raw)) == outputs(c.ModelInfer(again))
+    parts, sampled = list(c.ModelStreamInfer(iter([again, again]))), []
+    assert [outputs(p.infer_response)["output_ids"] for p in parts] == [text["output_ids"]] * 2
+    again.parameters["stream"].bool_param = True
+    for part in c.ModelStreamInfer(iter([again])):
+        sampled += outputs(part.infer_response)["output_ids"][1]
+    assert sampled == text["output_ids"][1]
+
+
+def test_batch(_, c):
+    prompts = ["sort: 3 1 2", "reverse: a b", "count: 7"]
+    m = request(prompts[0], 10, return_token_ids=True)
+    del m.inputs[0].shape[:]
+    m.inputs[0].shape.extend([len(prompts), 1])
+    m.inputs[0].contents.bytes_contents.extend(p.encode() for p in prompts[1:])
+    answer = outputs(c.ModelInfer(m))
+    alone = [outputs(c.ModelInfer(request(p, 10, return_token_ids=True))) for p in prompts]
+    assert answer["text_output"] == ([3], [a["text_output"][1][0] for a in alone])
+    (rows, longest), ids = answer["output_ids"]
+    assert rows == 3 and longest == max(len(a["output_ids"][1]) for a in alone)
+    for i, a in enumerate(alone):
+        row = ids[i * longest:(i + 1) * longest]
+        assert [t for t in row if t >= 0] == a["output_ids"][1]
+    refused, = c.ModelStreamInfer(iter([m]))
+    assert "batch of 3" in refused.error_message
 
 
 def test_stream(_, c):

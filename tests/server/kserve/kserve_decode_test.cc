@@ -26,9 +26,9 @@ class KserveDecode : public testing::Test {
         EXPECT_FALSE(Decode(r));
         return refusal_.why.text;
     }
-    std::vector<uint32_t> Prompt()
+    std::vector<uint32_t> Prompt(uint32_t row = 0)
     {
-        const struct openai_prompt &p = got_.asked.prompts[0];
+        const struct openai_prompt &p = got_.asked.prompts[row];
         return {p.ids, p.ids + p.count};
     }
     Tokenizer t_;
@@ -44,7 +44,7 @@ TEST_F(KserveDecode, ATextAloneHasTheDefaults)
     EXPECT_EQ(t_.encode("hello"), Prompt());
     EXPECT_EQ(16u, got_.asked.max_tokens);
     EXPECT_EQ(1u << KSERVE_TEXT, got_.outputs);
-    EXPECT_FALSE(got_.asked.stream || got_.raw || got_.asked.echo);
+    EXPECT_FALSE(got_.asked.stream || got_.raw || got_.echo || got_.asked.sampling.logprobs);
 }
 
 TEST_F(KserveDecode, SettingsComeFromTensorsParametersAndJsonTheFirstWins)
@@ -108,6 +108,53 @@ TEST_F(KserveDecode, OutputsAreThoseNamedOrTheTextAndWhatFlagsAdd)
     EXPECT_EQ(1u << KSERVE_TEXT | 1u << KSERVE_INPUT_TOKENS, got_.outputs);
 }
 
+TEST_F(KserveDecode, LogProbabilitiesAreAskedForByFlagOrByName)
+{
+    Request flag("x"), named("x"), other("x"), ids("x");
+    flag.Bool("return_log_probs", true);
+    ASSERT_TRUE(Decode(flag)) << refusal_.why.text;
+    EXPECT_EQ(1u << KSERVE_TEXT | 1u << KSERVE_LOG_PROBS | 1u << KSERVE_LOG_PROB_SUM, got_.outputs);
+    EXPECT_TRUE(got_.asked.sampling.logprobs);
+    named.Want("output_log_probs");
+    ASSERT_TRUE(Decode(named)) << refusal_.why.text;
+    EXPECT_EQ(1u << KSERVE_LOG_PROBS, got_.outputs);
+    EXPECT_TRUE(got_.asked.sampling.logprobs);
+    other.BoolParameter("return_cumulative_logprob", true);
+    ASSERT_TRUE(Decode(other)) << refusal_.why.text;
+    EXPECT_EQ(1u << KSERVE_TEXT | 1u << KSERVE_CUMULATIVE, got_.outputs);
+    EXPECT_TRUE(got_.asked.sampling.logprobs);
+    ids.Want("output_ids");
+    ASSERT_TRUE(Decode(ids)) << refusal_.why.text;
+    EXPECT_EQ(1u << KSERVE_IDS, got_.outputs);
+    EXPECT_FALSE(got_.asked.sampling.logprobs);
+}
+
+TEST_F(KserveDecode, ABatchIsOnePromptForEachRowAndOneOfEachSetting)
+{
+    Request r;
+    r.Texts("text_input", {"a", "bc"}, {2, 1});
+    r.Ints("max_tokens", {2, 1}, {9, 9});
+    r.Float("temperature", 0.5f);
+    r.Texts("stop_words", {"x", "y", "x", "y"}, {2, 2});
+    r.Ints("stop_token_ids", {2}, {5, 6});
+    ASSERT_TRUE(Decode(r)) << refusal_.why.text;
+    ASSERT_EQ(2u, got_.asked.prompt_count);
+    EXPECT_EQ(t_.encode("a"), Prompt(0));
+    EXPECT_EQ(t_.encode("bc"), Prompt(1));
+    EXPECT_EQ(9u, got_.asked.max_tokens);
+    EXPECT_EQ(2u, got_.asked.stops.count);
+    EXPECT_EQ(2u, got_.asked.stop_token_count) << "two for all, not one for each";
+    Request differs;
+    differs.Texts("text_input", {"a", "b"});
+    differs.Ints("max_tokens", {2}, {9, 8});
+    EXPECT_EQ("input 'max_tokens' is not the same for all 2 prompts: send separate requests",
+              Refused(differs));
+    Request three;
+    three.Texts("text_input", {"a", "b"});
+    three.Ints("max_tokens", {3}, {9, 9, 9});
+    EXPECT_EQ("input 'max_tokens' has 3 elements, must have 1 or one for each prompt (2)", Refused(three));
+}
+
 TEST_F(KserveDecode, ThePromptComesFirstIfItIsNotExcluded)
 {
     Request r("hello");
@@ -129,10 +176,8 @@ TEST_F(KserveDecode, GrammarsOfTheJsonTextOutliveDecoding)
 
 TEST_F(KserveDecode, RefusalsNameWhatIsWrong)
 {
-    Request none, batch, unknown("x"), type("x"), range("x"), json("x"), word("x"), output("x"), count;
-    EXPECT_EQ("the input text_input is missing", Refused(none));
-    batch.Texts("text_input", {"a", "b"});
-    EXPECT_EQ("input 'text_input' has 2 elements, must have 1: batches are separate requests", Refused(batch));
+    Request none, unknown("x"), type("x"), range("x"), json("x"), word("x"), output("x"), count;
+    EXPECT_EQ("the input text_input is missing (or input_ids)", Refused(none));
     unknown.Int("max_length", 1);
     EXPECT_EQ("input 'max_length' is not known; ModelMetadata lists those that are", Refused(unknown));
     type.TextParameter("max_tokens", "5");
@@ -182,7 +227,7 @@ TEST_F(KserveDecode, EverySettingHasAFieldThatIsRead)
             continue;
         Request r("x"); /* an object is no value of any of them */
         r.Texts(s->name, {"\x01"});
-        if (!s->list || std::string(s->type) != "BYTES") {
+        if (s->shape != KSERVE_LIST || std::string(s->type) != "BYTES") {
             EXPECT_FALSE(Decode(r)) << s->name << " is read by nobody";
         } else {
             ASSERT_TRUE(Decode(r)) << s->name << ": " << refusal_.why.text;

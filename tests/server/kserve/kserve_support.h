@@ -51,9 +51,12 @@ class Request {
         m.inputs = input_list_.data();
         return input;
     }
-    void Texts(const std::string &name, const std::vector<std::string> &texts)
+    void Texts(const std::string &name, const std::vector<std::string> &texts,
+               std::vector<int64_t> shape = {})
     {
-        Input &input = Add(name, "BYTES", {(int64_t)texts.size()});
+        if (shape.empty())
+            shape = {(int64_t)texts.size()};
+        Input &input = Add(name, "BYTES", std::move(shape));
         bytes_.emplace_back();
         for (const std::string &text : texts)
             bytes_.back().push_back(Bytes(text));
@@ -66,6 +69,20 @@ class Request {
         Input &input = Add(name, "INT32", {1});
         input.contents->n_int_contents = 1;
         input.contents->int_contents = &ints_.back();
+    }
+    void Ints(const std::string &name, std::vector<int64_t> shape, std::vector<int32_t> values)
+    {
+        int_lists_.push_back(std::move(values));
+        Input &input = Add(name, "INT32", std::move(shape));
+        input.contents->n_int_contents = int_lists_.back().size();
+        input.contents->int_contents = int_lists_.back().data();
+    }
+    void Longs(const std::string &name, std::vector<int64_t> shape, std::vector<int64_t> values)
+    {
+        long_lists_.push_back(std::move(values));
+        Input &input = Add(name, "INT64", std::move(shape));
+        input.contents->n_int64_contents = long_lists_.back().size();
+        input.contents->int64_contents = long_lists_.back().data();
     }
     void Float(const std::string &name, float value)
     {
@@ -158,6 +175,8 @@ class Request {
     std::deque<std::vector<int64_t>> shapes_;
     std::deque<std::vector<ProtobufCBinaryData>> bytes_;
     std::deque<int32_t> ints_;
+    std::deque<std::vector<int32_t>> int_lists_;
+    std::deque<std::vector<int64_t>> long_lists_;
     std::deque<float> floats_;
     std::deque<int> bools_;
     std::vector<ProtobufCBinaryData> raw_;

@@ -15,7 +15,7 @@ std::string Value(const Request &r)
     struct openai_refusal refusal = {};
     struct kserve_tensor tensor;
     openai_test::Json value;
-    if (kserve_tensor_open(&tensor, &r.m, 0, &refusal))
+    if (kserve_tensor_open(&tensor, &r.m, 0, KSERVE_ELEMENTS_MAX, &refusal))
         value.reset(kserve_tensor_value(&tensor, &refusal));
     EXPECT_EQ(!value, refusal.refused);
     return value ? openai_test::Dump(value.get()) : refusal.why.text;
@@ -99,6 +99,40 @@ TEST(KserveTensor, WhatCannotBeIsRefusedByItsName)
     Request r;
     r.Float("x", std::numeric_limits<float>::quiet_NaN());
     EXPECT_EQ("input 'x': element 0 is not a finite number", Value(r));
+}
+
+/* The ids of the only input of a request, or why it is refused. */
+std::string Ids(const Request &r, uint32_t most = 8)
+{
+    struct openai_refusal refusal = {};
+    struct kserve_tensor tensor;
+    uint32_t *ids = nullptr;
+    if (kserve_tensor_open(&tensor, &r.m, 0, most, &refusal))
+        ids = kserve_tensor_ids(&tensor, &refusal);
+    EXPECT_EQ(!ids, refusal.refused);
+    std::string out;
+    for (uint32_t i = 0; ids && i < tensor.count; i++)
+        out += std::to_string(ids[i]) + " ";
+    free(ids);
+    return refusal.refused ? refusal.why.text : out;
+}
+
+TEST(KserveTensor, IdsAreOfAnyWholeNumbersAndWhatCannotBeOneIsTheGreatest)
+{
+    Request ints, longs, empty, texts("x"), many, raw, raw_wide;
+    ints.Ints("x", {1, 3}, {7, 0, -1});
+    EXPECT_EQ("7 0 4294967295 ", Ids(ints));
+    longs.Longs("x", {4}, {5, INT64_MIN, INT64_MAX, (int64_t)UINT32_MAX + 1});
+    EXPECT_EQ("5 4294967295 4294967295 4294967295 ", Ids(longs));
+    empty.Ints("x", {0}, {});
+    EXPECT_EQ("", Ids(empty));
+    EXPECT_EQ("input 'text_input' has the datatype BYTES, must be of whole numbers", Ids(texts));
+    many.Ints("x", {9}, {1, 2, 3, 4, 5, 6, 7, 8, 9});
+    EXPECT_EQ("input 'x' has a shape of too many elements", Ids(many));
+    raw.Raw("x", "INT16", {2}, std::string("\x02\x01\xff\xff", 4));
+    EXPECT_EQ("258 4294967295 ", Ids(raw));
+    raw_wide.Raw("x", "UINT64", {2}, std::string("\x01\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0", 16));
+    EXPECT_EQ("1 4294967295 ", Ids(raw_wide));
 }
 
 } // namespace

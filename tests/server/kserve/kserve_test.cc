@@ -1,6 +1,9 @@
 #include "server/kserve/kserve.h"
 
+#include <algorithm>
+
 #include "memory/base/clock.h"
+#include "server/kserve/kserve_decode.h"
 #include "tests/server/kserve/kserve_support.h"
 #include "tests/server/wire_client.h"
 
@@ -17,14 +20,43 @@ const char stream_path[] = "/inference.GRPCInferenceService/ModelStreamInfer";
 struct Got {
     std::string id, error, text, reason;
     uint32_t input_tokens = 0, output_tokens = 0;
+    std::vector<std::string> texts, reasons;   /* of all rows; above, of the first */
+    std::vector<int32_t> ids;                  /* [rows][longest] */
+    std::vector<float> log_probs, log_prob_sums, cumulative;
+    std::vector<int64_t> ids_shape, log_probs_shape;
     size_t outputs = 0;
     bool raw = false, final = false, has_final = false;
 };
 
-uint32_t Number(const ProtobufCBinaryData &raw)
+uint32_t Number(const uint8_t *at)
 {
-    EXPECT_EQ(4u, raw.len);
-    return raw.data[0] | raw.data[1] << 8 | raw.data[2] << 16 | (uint32_t)raw.data[3] << 24;
+    return at[0] | at[1] << 8 | at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+/* The elements of an output in either form. */
+std::vector<std::string> Texts(const Inference__ModelInferResponse__InferOutputTensor *o,
+                               const ProtobufCBinaryData *raw)
+{
+    std::vector<std::string> out;
+    for (size_t at = 0; raw && at + 4 <= raw->len; at += 4 + out.back().size()) {
+        EXPECT_LE(at + 4 + Number(raw->data + at), raw->len);
+        out.emplace_back((char *)raw->data + at + 4, Number(raw->data + at));
+    }
+    for (size_t i = 0; !raw && i < o->contents->n_bytes_contents; i++)
+        out.emplace_back((char *)o->contents->bytes_contents[i].data, o->contents->bytes_contents[i].len);
+    return out;
+}
+
+template <typename T> std::vector<T> Numbers(const T *typed, size_t count, const ProtobufCBinaryData *raw)
+{
+    std::vector<T> out;
+    for (size_t at = 0; raw && at + 4 <= raw->len; at += 4) {
+        uint32_t bits = Number(raw->data + at);
+        T value;
+        memcpy(&value, &bits, sizeof value);
+        out.push_back(value);
+    }
+    return raw ? out : std::vector<T>(typed, typed + count);
 }
 
 void Read(const Inference__ModelInferResponse *r, Got &got)
@@ -37,29 +69,45 @@ void Read(const Inference__ModelInferResponse *r, Got &got)
             got.has_final = true;
             got.final = r->parameters[i]->value->bool_param;
         }
+    if (got.raw) {
+        ASSERT_EQ(r->n_outputs, r->n_raw_output_contents);
+    }
     for (size_t i = 0; i < r->n_outputs; i++) {
         const auto *o = r->outputs[i];
-        std::string name = o->name;
-        std::string &text = name == "text_output" ? got.text : got.reason;
-        uint32_t &number = name == "num_input_tokens" ? got.input_tokens : got.output_tokens;
-        EXPECT_EQ(1u, o->n_shape);
-        if (got.raw) {
-            ASSERT_EQ(r->n_outputs, r->n_raw_output_contents);
-            const ProtobufCBinaryData &raw = r->raw_output_contents[i];
-            if (std::string(o->datatype) == "BYTES") {
-                ASSERT_LE(4u, raw.len);
-                EXPECT_EQ(raw.len - 4, Number({4, raw.data}));
-                text.assign((char *)raw.data + 4, raw.len - 4);
-            } else {
-                number = Number(raw);
-            }
-        } else if (std::string(o->datatype) == "BYTES") {
-            ASSERT_EQ(1u, o->contents->n_bytes_contents);
-            text.assign((char *)o->contents->bytes_contents[0].data, o->contents->bytes_contents[0].len);
+        const ProtobufCBinaryData *raw = got.raw ? &r->raw_output_contents[i] : nullptr;
+        std::string name = o->name, type = o->datatype;
+        std::vector<int64_t> shape(o->shape, o->shape + o->n_shape);
+        EXPECT_EQ(got.raw, o->contents == nullptr);
+        const Inference__InferTensorContents none = INFERENCE__INFER_TENSOR_CONTENTS__INIT;
+        const auto *c = o->contents ? o->contents : &none;
+        size_t elements = 0;
+        if (type == "BYTES") {
+            std::vector<std::string> &texts = name == "text_output" ? got.texts : got.reasons;
+            texts = Texts(o, raw);
+            elements = texts.size();
+            ASSERT_LT(0u, elements);
+            (name == "text_output" ? got.text : got.reason) = texts[0];
+        } else if (type == "INT32") {
+            got.ids = Numbers(c->int_contents, c->n_int_contents, raw);
+            got.ids_shape = shape;
+            elements = got.ids.size();
+        } else if (type == "FP32") {
+            std::vector<float> numbers = Numbers(c->fp32_contents, c->n_fp32_contents, raw);
+            elements = numbers.size();
+            if (name == "output_log_probs")
+                got.log_probs_shape = shape;
+            (name == "output_log_probs"  ? got.log_probs
+             : name == "cum_log_probs" ? got.log_prob_sums : got.cumulative) = numbers;
         } else {
-            ASSERT_EQ(1u, o->contents->n_uint_contents);
-            number = o->contents->uint_contents[0];
+            std::vector<uint32_t> numbers = Numbers(c->uint_contents, c->n_uint_contents, raw);
+            elements = numbers.size();
+            ASSERT_LT(0u, elements);
+            (name == "num_input_tokens" ? got.input_tokens : got.output_tokens) = numbers[0];
         }
+        int64_t asked = 1;
+        for (int64_t dimension : shape)
+            asked *= dimension;
+        EXPECT_EQ(asked, (int64_t)elements) << name;
     }
 }
 
@@ -239,10 +287,14 @@ TEST_F(Kserve, MetadataNamesServerAndTensors)
     size_t lists = 0;
     for (size_t i = 0; i < m->n_inputs; i++)
         lists += m->inputs[i]->shape[0] == -1;
-    EXPECT_EQ(3u, lists) << "stop, stop_words, stop_token_ids";
-    ASSERT_EQ(4u, m->n_outputs);
+    EXPECT_EQ(6u, lists) << "text_input, input_ids, input_lengths, stop, stop_words, stop_token_ids";
+    EXPECT_STREQ("input_ids", m->inputs[1]->name);
+    EXPECT_EQ(2u, m->inputs[1]->n_shape);
+    ASSERT_EQ((size_t)KSERVE_OUTPUTS, m->n_outputs);
     EXPECT_STREQ("text_output", m->outputs[0]->name);
     EXPECT_STREQ("UINT32", m->outputs[3]->datatype);
+    EXPECT_STREQ("output_ids", m->outputs[4]->name);
+    EXPECT_EQ(2u, m->outputs[4]->n_shape);
     inference__model_metadata_response__free_unpacked(m, nullptr);
 }
 
@@ -320,6 +372,171 @@ TEST_F(Kserve, RequestsOfOneStreamAreApart)
     EXPECT_LT(1, answers["b"]);
     EXPECT_EQ("said", text["echo"]) << "no token was asked for";
     EXPECT_EQ(text["a"], Whole(Unary(Connect(), infer_path, Pack(Greedy(8).m)).messages().at(0)).text);
+}
+
+/* All outputs of what is sampled. */
+void WantTokens(Request &r)
+{
+    for (const char *name : {"text_output", "output_ids", "output_log_probs", "cum_log_probs",
+                             "cumulative_logprob", "num_input_tokens", "num_output_tokens"})
+        r.Want(name);
+}
+
+TEST_F(Kserve, TokensAndLogProbabilitiesComeBothWaysAndInAStream)
+{
+    ASSERT_NO_FATAL_FAILURE(StartReady());
+    Greedy text(9);
+    WantTokens(text);
+    Answer a = Unary(Connect(), infer_path, Pack(text.m));
+    ASSERT_EQ(GRPC_OK, a.status()) << a.fields["grpc-message"];
+    Got whole = Whole(a.messages().at(0));
+    ASSERT_EQ(9u, whole.output_tokens);
+    ASSERT_EQ(9u, whole.ids.size());
+    ASSERT_EQ(9u, whole.log_probs.size());
+    EXPECT_EQ((std::vector<int64_t>{1, 9}), whole.ids_shape);
+    EXPECT_EQ((std::vector<int64_t>{1, 9}), whole.log_probs_shape);
+    float sum = 0;
+    for (float log_prob : whole.log_probs) {
+        EXPECT_GT(0, log_prob);
+        sum += log_prob;
+    }
+    ASSERT_EQ(1u, whole.log_prob_sums.size());
+    EXPECT_NEAR(sum, whole.log_prob_sums[0], 1e-4);
+    EXPECT_EQ(whole.log_prob_sums, whole.cumulative);
+
+    text.Bool("stream", true);
+    std::vector<Got> parts = Stream({&text});
+    std::vector<int32_t> ids;
+    std::vector<float> log_probs;
+    for (const Got &part : parts) {
+        ids.insert(ids.end(), part.ids.begin(), part.ids.end());
+        log_probs.insert(log_probs.end(), part.log_probs.begin(), part.log_probs.end());
+        EXPECT_EQ(part.final ? 1u : 0u, part.log_prob_sums.size());
+    }
+    EXPECT_LT(1u, parts.size());
+    EXPECT_EQ(whole.ids, ids);
+    EXPECT_EQ(whole.log_probs, log_probs);
+    EXPECT_EQ(whole.log_prob_sums, parts.back().log_prob_sums);
+
+    Request echo; /* the prompt goes in as ids and comes back before what is sampled */
+    echo.Raw("text_input", "BYTES", {1}, Request::RawText("sort: 3 1 2"));
+    echo.IntParameter("max_tokens", 0);
+    echo.BoolParameter("exclude_input_in_output", false);
+    echo.BoolParameter("return_token_ids", true);
+    a = Unary(Connect(), infer_path, Pack(echo.m));
+    ASSERT_EQ(GRPC_OK, a.status()) << a.fields["grpc-message"];
+    Got prompt = Whole(a.messages().at(0));
+    EXPECT_TRUE(prompt.raw);
+    EXPECT_EQ("sort: 3 1 2", prompt.text);
+    ASSERT_EQ(whole.input_tokens, prompt.ids.size());
+
+    Request tokens;
+    tokens.Ints("input_ids", {1, (int64_t)prompt.ids.size()}, prompt.ids);
+    tokens.Int("max_tokens", 9);
+    tokens.Float("temperature", 0);
+    tokens.Bool("ignore_eos", true);
+    tokens.Bool("exclude_input_in_output", false);
+    WantTokens(tokens);
+    a = Unary(Connect(), infer_path, Pack(tokens.m));
+    ASSERT_EQ(GRPC_OK, a.status()) << a.fields["grpc-message"];
+    Got same = Whole(a.messages().at(0));
+    std::vector<int32_t> all = prompt.ids;
+    all.insert(all.end(), whole.ids.begin(), whole.ids.end());
+    EXPECT_EQ(all, same.ids);
+    EXPECT_EQ(whole.log_probs, same.log_probs);
+    EXPECT_EQ("sort: 3 1 2" + whole.text, same.text);
+    EXPECT_TRUE(Run([&] { return Idle(); }));
+}
+
+TEST_F(Kserve, ABatchIsAnsweredRowByRowAndAsEachAlone)
+{
+    ASSERT_NO_FATAL_FAILURE(StartReady());
+    const std::vector<std::string> prompts = {"sort: 3 1 2", "reverse: a b", "count: 7", "copy: x",
+                                              "sort: 9 8", "upper: abc"};
+    Request batch;
+    batch.Texts("text_input", prompts, {(int64_t)prompts.size(), 1});
+    batch.Int("max_tokens", 12);
+    batch.Float("temperature", 0);
+    batch.Bool("return_log_probs", true);
+    batch.Bool("return_token_ids", true);
+    batch.Bool("return_finish_reason", true);
+    Answer a = Unary(Connect(), infer_path, Pack(batch.m));
+    ASSERT_EQ(GRPC_OK, a.status()) << a.fields["grpc-message"];
+    ASSERT_EQ(1u, a.messages().size());
+    Got rows = Whole(a.messages()[0]);
+    ASSERT_EQ(prompts.size(), rows.texts.size());
+    ASSERT_EQ(prompts.size(), rows.reasons.size());
+    ASSERT_EQ(2u, rows.ids_shape.size());
+    EXPECT_EQ(rows.ids_shape, rows.log_probs_shape);
+    size_t longest = (size_t)rows.ids_shape[1], greatest = 0;
+    for (size_t i = 0; i < prompts.size(); i++) {
+        Request one(prompts[i]);
+        one.Int("max_tokens", 12);
+        one.Float("temperature", 0);
+        WantTokens(one);
+        Got alone = Whole(Unary(Connect(), infer_path, Pack(one.m)).messages().at(0));
+        EXPECT_EQ(alone.text, rows.texts[i]);
+        std::vector<int32_t> ids = alone.ids;
+        std::vector<float> log_probs = alone.log_probs;
+        greatest = std::max(greatest, ids.size());
+        ids.resize(longest, -1);
+        log_probs.resize(longest, 0);
+        EXPECT_TRUE(std::equal(ids.begin(), ids.end(), rows.ids.begin() + (ptrdiff_t)(i * longest)));
+        EXPECT_TRUE(std::equal(log_probs.begin(), log_probs.end(),
+                               rows.log_probs.begin() + (ptrdiff_t)(i * longest)));
+        EXPECT_EQ(alone.log_prob_sums.at(0), rows.log_prob_sums.at(i));
+    }
+    EXPECT_EQ(greatest, longest) << "no wider than the longest row";
+    Request none;
+    none.Texts("text_input", {"a", "b"});
+    none.Int("max_tokens", 0);
+    EXPECT_EQ((std::vector<std::string>{"", ""}),
+              Whole(Unary(Connect(), infer_path, Pack(none.m)).messages().at(0)).texts);
+    EXPECT_TRUE(Run([&] { return Idle(); }));
+}
+
+TEST_F(Kserve, ABatchThatIsRefusedComputesNothing)
+{
+    ASSERT_NO_FATAL_FAILURE(StartReady(2));
+    Client &client = Connect();
+    Request late, stream, full;
+    late.Texts("text_input", {"a", std::string(5000, 'x')});
+    EXPECT_EQ(GRPC_INVALID_ARGUMENT, Unary(client, infer_path, Pack(late.m)).status());
+    stream.Texts("text_input", {"a", "b"});
+    std::vector<Got> got = Stream({&stream});
+    ASSERT_EQ(1u, got.size());
+    EXPECT_TRUE(got[0].final);
+    EXPECT_EQ("a batch of 2 prompts is for ModelInfer: send separate requests in a stream", got[0].error);
+    EXPECT_EQ(0u, Stats().prompt_tokens);
+    full.Texts("text_input", std::vector<std::string>(100, "a"));
+    full.Int("max_tokens", 500);
+    full.Bool("ignore_eos", true);
+    Answer a = Unary(client, infer_path, Pack(full.m));
+    EXPECT_EQ(GRPC_RESOURCE_EXHAUSTED, a.status());
+    EXPECT_NE(std::string::npos, a.fields["grpc-message"].find("--max-queue"))
+        << a.fields["grpc-message"] << ": the front's queue was full, or the engine's";
+    EXPECT_TRUE(Run([&] { return Idle(); }, 30)) << "its rows went with it";
+    EXPECT_EQ(0u, requests_live(requests_));
+}
+
+TEST_F(Kserve, ABatchGoesWithItsClient)
+{
+    ASSERT_NO_FATAL_FAILURE(StartReady());
+    Request batch;
+    batch.Texts("text_input", {"a", "b", "c"});
+    batch.Int("max_tokens", 900);
+    batch.Bool("ignore_eos", true);
+    Client &client = Connect();
+    int32_t id = client.Call(infer_path, Framed(Pack(batch.m)));
+    EXPECT_TRUE(Run([&] { return requests_live(requests_) == 3; }, 30));
+    client.Reset(id);
+    EXPECT_TRUE(Run([&] { return Idle() && requests_live(requests_) == 0; }, 30));
+    id = client.Call(infer_path, Framed(Pack(batch.m)));
+    EXPECT_TRUE(Run([&] { return requests_live(requests_) == 3; }, 30));
+    requests_cut_off(requests_);
+    EXPECT_TRUE(Run([&] { return client.answer(id).ended; }));
+    EXPECT_EQ(GRPC_UNAVAILABLE, client.answer(id).status());
+    EXPECT_TRUE(Run([&] { return Idle(); }, 30));
 }
 
 TEST_F(Kserve, RefusalsHaveTheirStatus)
