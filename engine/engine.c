@@ -1,5 +1,6 @@
-/* The front door (what it tells of itself is engine_stats.c's): opens the parts in the order in which each can still refuse cheaply (headers,
- * budget, then memory, then weights), and runs steps. */
+/* The front door (what it tells of itself is engine_stats.c's): opens the parts in the order in
+ * which each can still refuse cheaply (headers, budget, then memory, then weights), and runs steps.
+ */
 #include "engine/engine.h"
 
 #include <stdlib.h>
@@ -30,6 +31,7 @@ void engine_config_init(struct engine_config *config)
         .isa = CPU_BEST,
         .quantize = DTYPE_COUNT,
         .max_num_seqs = 64,
+        .prefix_caching = true,
         .kv_dtype = ENGINE_KV_DTYPE_AUTO,
         .evict = EVICT_LEARNED,
         .foresight = FORESIGHT_AUTO,
@@ -172,9 +174,40 @@ uint32_t sequence_computed(const struct sequence *sequence)
 
 void engine_sequence_preempt(struct engine *e, struct sequence *sequence)
 {
-    kv_cache_release(e->parts.kv, sequence->blocks, &sequence->block_count);
+    kv_cache_release(e->parts.kv, &sequence->table);
     sequence->computed = 0;
+    sequence->begun = false;
     engine_publish(e);
+}
+
+void engine_sequence_salt(struct sequence *sequence, uint64_t salt)
+{
+    CHECK(sequence->computed == 0);
+    sequence->table.salt = salt;
+}
+
+uint32_t engine_sequence_take(struct engine *e, struct sequence *s, uint32_t most)
+{
+    uint32_t before = s->computed, count = most < s->count - 1 ? most : s->count - 1;
+    if (!e->parts.info.prefix_caching || s->table.published != before / KV_BLOCK_TOKENS)
+        return 0;
+    uint32_t there = kv_cache_take(e->parts.kv, &s->table, s->tokens, count);
+    if (there <= before)
+        return 0;
+    s->computed = there;
+    engine_publish(e);
+    return there - before;
+}
+
+uint32_t engine_sequences_share(const struct engine *e, const struct sequence *a,
+                                const struct sequence *b)
+{
+    uint32_t count = a->count < b->count ? a->count : b->count, shared = 0;
+    if (!e->parts.info.prefix_caching || a->table.salt != b->table.salt)
+        return 0;
+    while (shared < count && a->tokens[shared] == b->tokens[shared])
+        shared++;
+    return shared;
 }
 
 uint32_t engine_kv_blocks_free(const struct engine *engine)
@@ -185,7 +218,7 @@ uint32_t engine_kv_blocks_free(const struct engine *engine)
 uint32_t engine_kv_blocks_needed(const struct sequence *sequence, uint32_t tokens)
 {
     uint32_t need = kv_cache_blocks_for(sequence->computed + tokens);
-    return need > sequence->block_count ? need - sequence->block_count : 0;
+    return need > sequence->table.count ? need - sequence->table.count : 0;
 }
 
 /* ---- what the router chose: for the recorded trace and for live regret ---- */
@@ -324,14 +357,15 @@ enum status engine_trace_finish(struct engine *e, struct error *error)
     return status;
 }
 
-/* A step succeeded: its rows are the trace's. Whatever a sequence knew when its first token was
- * computed counts as prompt: after a preemption that includes its output so far. */
+/* A step succeeded: its rows are the trace's. Whatever a sequence knew when it began counts as
+ * prompt: after a preemption that includes its output so far. What it took of others was not
+ * routed. */
 static void record_step(struct engine *e, const struct step_item *items, uint32_t count)
 {
     struct error error = {0};
     for (uint32_t i = 0; i < count; i++) {
         struct sequence *s = items[i].sequence;
-        if (s->computed == 0) {
+        if (!s->begun) {
             s->trace_part = trace_writer_part(e->trace);
             s->trace_prefill = s->count;
         }
@@ -357,9 +391,9 @@ static void fill_batch(struct engine *e, const struct step_item *items, uint32_t
         CHECK(items[i].tokens >= 1 && items[i].tokens <= s->count - s->computed);
         CHECK((uint64_t)items[i].score_from + items[i].score_count <= items[i].tokens);
         CHECK(s->computed + items[i].score_from + items[i].score_count < s->count);
-        CHECK(kv_cache_reserve(e->parts.kv, s->blocks, &s->block_count,
-                               s->computed + items[i].tokens) == STATUS_OK);
-        batch_add(&e->batch, s->tokens + s->computed, items[i].tokens, s->computed, s->blocks);
+        CHECK(kv_cache_reserve(e->parts.kv, &s->table, s->computed + items[i].tokens) == STATUS_OK);
+        batch_add(&e->batch, s->tokens + s->computed, items[i].tokens, s->computed,
+                  s->table.blocks);
     }
 }
 
@@ -368,14 +402,14 @@ static void count_tokens(struct engine *e, const struct step_item *items, uint32
 {
     e->totals.steps++;
     for (uint32_t i = 0; i < count; i++) {
-        bool decode = items[i].tokens == 1 && items[i].sequence->computed > 0;
+        bool decode = items[i].tokens == 1 && items[i].sequence->begun;
         *(decode ? &e->totals.tokens_decode : &e->totals.tokens_prefill) += items[i].tokens;
         e->totals.sampled += outputs[i].sampled;
     }
 }
 
-/* Tokens that are sure to follow in the next step, if the caller goes on with these sequences: the rest of
- * prompts, and one token of each that decodes. */
+/* Tokens that are sure to follow in the next step, if the caller goes on with these sequences: the
+ * rest of prompts, and one token of each that decodes. */
 static uint32_t rows_after(const struct step_item *items, uint32_t count)
 {
     uint32_t rows = 0;
@@ -410,6 +444,19 @@ static void read_off(struct engine *e, const struct step_item *items, uint32_t c
     step_sampler_draw(&e->sampler, items, count, outputs, error);
 }
 
+/* The step has computed an item's tokens. Numbers that cannot be sampled from may come of bad keys
+ * and values: nobody else is to have them. */
+static void advance(struct engine *e, const struct step_item *item, const struct step_output *out)
+{
+    struct sequence *s = item->sequence;
+    s->computed += item->tokens;
+    s->begun = true;
+    if (e->parts.info.prefix_caching && out->status == STATUS_OK)
+        kv_cache_publish(e->parts.kv, &s->table, s->tokens, s->computed);
+    if (out->sampled)
+        sequence_append(s, out->token.token);
+}
+
 enum status engine_step(struct engine *e, const struct step_item *items, uint32_t count,
                         struct step_output *outputs, struct error *error)
 {
@@ -440,11 +487,9 @@ enum status engine_step(struct engine *e, const struct step_item *items, uint32_
         record_step(e, items, count);
     count_tokens(e, items, count, outputs);
     for (uint32_t i = 0; i < count; i++) {
-        items[i].sequence->computed += items[i].tokens;
         outputs[i].usage = e->batch.usage[i];
         outputs[i].usage.stall_ns = stall_ns;
-        if (outputs[i].sampled)
-            sequence_append(items[i].sequence, outputs[i].token.token);
+        advance(e, &items[i], &outputs[i]);
     }
     e->totals.step_ns += clock_now_ns() - begin;
     engine_publish(e);

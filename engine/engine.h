@@ -57,6 +57,8 @@ struct engine_config {
     uint32_t max_num_seqs;        /* sequences in one step */
     uint32_t max_batch_tokens;    /* tokens in one step; 0: chosen for the device */
     uint64_t kv_bytes;            /* KV pool; 0: enough for max_num_seqs sequences, within reason */
+    bool prefix_caching;          /* sequences may take what others computed of the same tokens
+                                     (engine_sequence_take); default on */
     enum dtype kv_dtype;          /* F32, F16, or ENGINE_KV_DTYPE_AUTO: F32 on the CPU, F16 on a GPU */
     enum evict_kind evict;        /* which page leaves; default EVICT_LEARNED */
     enum foresight foresight;     /* who foretells the next layers' experts; default FORESIGHT_AUTO */
@@ -117,6 +119,7 @@ struct engine_info {
                                                               link */
     enum placement_mode placement;
     bool deterministic;
+    bool prefix_caching;
 };
 #ifdef __cplusplus /* a struct and a function of one name: C++ warns, and means well */
 #pragma GCC diagnostic push
@@ -146,11 +149,11 @@ struct engine_budget_result {
     uint32_t kv_blocks_over;           /* FULL: so many blocks in use must be given back first */
 };
 
-/* Gives expert tiers and KV pool other sizes, between steps. Sequences go on as if nothing had been:
- * the same tokens, pages that lost their slot are read again. What shrinks does so before anything
- * grows. INVALID: less than a page of each size, or less KV than one sequence of max_model_len, or
- * a tier that was not there at open. NO_MEMORY: the machine's budget. FULL: more KV blocks are in use
- * than there would be. All three name the flag, and nothing has changed. */
+/* Gives expert tiers and KV pool other sizes, between steps. Sequences go on as if nothing had
+ * been: the same tokens, pages that lost their slot are read again. What shrinks does so before
+ * anything grows. INVALID: less than a page of each size, or less KV than one sequence of
+ * max_model_len, or a tier that was not there at open. NO_MEMORY: the machine's budget. FULL: more
+ * KV blocks are in use than there would be. All three name the flag, and nothing has changed. */
 enum status engine_resize(struct engine *engine, const struct engine_budget *asked,
                           struct engine_budget_result *got, struct error *error);
 
@@ -166,9 +169,25 @@ enum status engine_sequence_open(struct engine *engine, const uint32_t *prompt,
 void engine_sequence_close(struct engine *engine, struct sequence *sequence); /* accepts NULL */
 uint32_t sequence_tokens(const struct sequence *sequence);   /* known: prompt + output */
 uint32_t sequence_computed(const struct sequence *sequence); /* of them, in the KV cache */
-/* Gives its KV blocks back; everything known will be computed again (preemption by recompute). */
+/* Gives its KV blocks back; everything known will be computed again, or taken (preemption by
+ * recompute). */
 void engine_sequence_preempt(struct engine *engine, struct sequence *sequence);
 
+/* Before the first step: what it computes is for sequences of the same salt alone, as what it takes
+ * is of theirs. 0, the default: of all that have none. */
+void engine_sequence_salt(struct sequence *sequence, uint64_t salt);
+/* Between steps: counts its next tokens as computed, as far as the KV blocks are still there that
+ * some sequence computed for the same ones. Whole blocks, so that at most `most` of its tokens are
+ * computed then, and never all. Nobody can tell but by time, and by logits and scores: there are
+ * none of what is taken. At most as many free blocks go as engine_kv_blocks_needed says. Returns
+ * how many tokens were taken; 0 with prefix_caching off. */
+uint32_t engine_sequence_take(struct engine *engine, struct sequence *sequence, uint32_t most);
+/* Tokens that both know at their beginning, so that one may take them of the other; 0 with
+ * prefix_caching off. */
+uint32_t engine_sequences_share(const struct engine *engine, const struct sequence *a,
+                                const struct sequence *b);
+
+/* Blocks that no sequence holds; those that could be taken again are among them. */
 uint32_t engine_kv_blocks_free(const struct engine *engine);
 /* Blocks that computing `tokens` more of this sequence takes from the pool. */
 uint32_t engine_kv_blocks_needed(const struct sequence *sequence, uint32_t tokens);
@@ -184,9 +203,9 @@ struct step_item {
     bool no_token;                /* nothing is sampled, though it may have caught up */
     float *logits;                /* NULL, or [tokens][vocab] of all its positions */
     /* What the model says of tokens that are known already, read off `score_count` of its positions
-     * from score_from on (0: its first in this step). scored[i] is of the token that follows position
-     * score_from + i, with alternatives as sampling asked for; that token is known (CHECKed). The
-     * logits behind it are made a few positions at a time and never kept. */
+     * from score_from on (0: its first in this step). scored[i] is of the token that follows
+     * position score_from + i, with alternatives as sampling asked for; that token is known
+     * (CHECKed). The logits behind it are made a few positions at a time and never kept. */
     struct sampled *scored;
     uint32_t score_from, score_count;
 };

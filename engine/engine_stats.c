@@ -78,6 +78,7 @@ void engine_publish(struct engine *e)
     t->sizes = resize_sizes(e->parts.memory, e->parts.kv);
     t->kv_blocks = kv_cache_blocks(e->parts.kv);
     t->kv_blocks_used = t->kv_blocks - kv_cache_free_blocks(e->parts.kv);
+    t->kv_blocks_idle = kv_cache_idle_blocks(e->parts.kv);
     pthread_mutex_lock(&e->snapshot_lock);
     e->snapshot = *t;
     count_loads(e);

@@ -50,6 +50,7 @@ struct engine_stats {
     uint32_t resident_pages, host_pages, pages;
     uint64_t resident_bytes, host_bytes;
     uint32_t sequences, kv_blocks_used, kv_blocks;
+    uint32_t kv_blocks_idle;        /* not used, with prefixes that may be taken again */
     struct engine_sizes sizes;
     struct policy_counters policy;  /* prefetch planner and foresight */
     struct stream_figures stream;   /* slots 0: off */

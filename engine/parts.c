@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "engine/model/arch.h"
 #include "engine/model/gguf_tokenizer.h"
@@ -12,6 +13,7 @@
 #include "engine/predict/lstm_file.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "memory/base/bytes.h"
+#include "memory/base/clock.h"
 #include "memory/base/log.h"
 #include "memory/device.h"
 
@@ -130,6 +132,8 @@ static enum status open_compute(struct engine_parts *parts, struct plan *plan, s
     if (status == STATUS_OK && !plan->cuda)
         model_lock(parts->model);
     plan->kv.backend = parts->backend;
+    if (getrandom(&plan->kv.hash_key, sizeof plan->kv.hash_key, GRND_NONBLOCK) < 0)
+        plan->kv.hash_key = clock_now_ns();
     if (status == STATUS_OK)
         status = kv_cache_open(&parts->kv, &plan->kv, error);
     if (status == STATUS_OK)
@@ -255,6 +259,7 @@ static void fill_info(struct engine_parts *parts, const struct plan *plan)
     }
     info->placement = parts->host_backend ? config->placement : PLACEMENT_DEVICE;
     info->deterministic = config->deterministic;
+    info->prefix_caching = config->prefix_caching;
     info->io = memory_reads(parts->memory)->name;
     info->threads = cpu ? cpu_backend_threads(cpu) : 0;
     info->parameters = plan->model.parameters;

@@ -16,8 +16,8 @@ enum status sequence_open(struct sequence **out, const uint32_t *prompt, uint32_
         goto fail;
     s->tokens_max = tokens_max;
     s->tokens = malloc(tokens_max * sizeof *s->tokens);
-    s->blocks = malloc(kv_cache_blocks_for(tokens_max) * sizeof *s->blocks);
-    if (!s->tokens || !s->blocks)
+    s->table.blocks = malloc(kv_cache_blocks_for(tokens_max) * sizeof *s->table.blocks);
+    if (!s->tokens || !s->table.blocks)
         goto fail;
     status = sampler_open(&s->sampler, sampling, vocab, error);
     if (status != STATUS_OK)
@@ -37,11 +37,11 @@ void sequence_close(struct sequence *s, struct kv_cache *kv)
     if (!s)
         return;
     if (kv)
-        kv_cache_release(kv, s->blocks, &s->block_count);
-    CHECK(s->block_count == 0);
+        kv_cache_release(kv, &s->table);
+    CHECK(s->table.count == 0);
     sampler_close(s->sampler);
     free(s->tokens);
-    free(s->blocks);
+    free(s->table.blocks);
     free(s);
 }
 

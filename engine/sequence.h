@@ -13,14 +13,15 @@ extern "C" {
 struct sequence {
     struct sampler *sampler;
     uint32_t *tokens;       /* [tokens_max] prompt, then output */
-    uint32_t *blocks;       /* [blocks_for(tokens_max)] */
+    struct kv_table table;  /* room for tokens_max, covers at least `computed` */
     uint32_t tokens_max;
     uint32_t count;
     uint32_t computed;      /* <= count */
-    uint32_t block_count;   /* covers at least `computed` */
-    /* for a recorded trace: who it is, and its present computing from the first token on */
+    bool begun;             /* a step has computed tokens of it since it was opened or preempted;
+                               those before them, if any, were taken from others */
+    /* for a recorded trace: who it is, and its present computing since it began */
     uint64_t serial;
-    uint32_t trace_part;    /* set when that token was computed */
+    uint32_t trace_part;    /* set when it began */
     uint32_t trace_prefill; /* tokens known then */
 };
 

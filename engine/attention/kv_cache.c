@@ -1,6 +1,4 @@
-/* The free blocks are a stack: the block given back last is warm and goes out first.
- *
- * Each layer has arrays of its own, keys before values, so that a resize needs room for one layer
+/* Each layer has arrays of its own, keys before values, so that a resize needs room for one layer
  * twice and not for the whole pool. It never leaves half a pool behind: blocks move down inside the
  * old arrays before anything is allocated, which is a state like any other, and a layer whose arrays
  * are larger than the pool counts is merely wasteful. So a pool that grows is given up at the first
@@ -8,7 +6,6 @@
 #include "engine/attention/kv_cache.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "memory/base/bytes.h"
 #include "memory/base/check.h"
@@ -25,9 +22,7 @@ struct kv_cache {
     struct kv_cache_config config;
     uint64_t block_bytes;     /* of the keys of one block of one layer; the values take as much */
     struct kv_arrays *layers; /* [layers] */
-    uint32_t **holder;        /* [blocks] the table entry that names it; NULL: free */
-    uint32_t *free_blocks;
-    uint32_t free_count;
+    struct kv_blocks *blocks;
 };
 
 static uint64_t block_layer_bytes(const struct kv_cache_config *config)
@@ -48,14 +43,6 @@ static enum status no_memory(uint64_t bytes, struct error *error)
                      (unsigned long long)bytes);
 }
 
-static void stack_free_blocks(struct kv_cache *cache)
-{
-    cache->free_count = 0;
-    for (uint32_t i = cache->config.blocks; i-- > 0;)
-        if (!cache->holder[i])
-            cache->free_blocks[cache->free_count++] = i;
-}
-
 enum status kv_cache_open(struct kv_cache **out, const struct kv_cache_config *config,
                           struct error *error)
 {
@@ -68,9 +55,8 @@ enum status kv_cache_open(struct kv_cache **out, const struct kv_cache_config *c
     cache->config = *config;
     cache->block_bytes = block_layer_bytes(config);
     cache->layers = calloc(config->layers, sizeof *cache->layers);
-    cache->holder = calloc(config->blocks, sizeof(*cache->holder));
-    cache->free_blocks = malloc((size_t)config->blocks * sizeof *cache->free_blocks);
-    if (!cache->layers || !cache->holder || !cache->free_blocks)
+    if (!cache->layers ||
+        kv_blocks_open(&cache->blocks, config->blocks, config->hash_key) != STATUS_OK)
         goto fail;
     for (uint32_t l = 0; l < config->layers; l++) {
         struct kv_arrays *layer = &cache->layers[l];
@@ -80,7 +66,6 @@ enum status kv_cache_open(struct kv_cache **out, const struct kv_cache_config *c
         if (!layer->keys)
             goto fail;
     }
-    stack_free_blocks(cache);
     *out = cache;
     return STATUS_OK;
 fail:
@@ -97,8 +82,7 @@ void kv_cache_close(struct kv_cache *cache)
         if (cache->layers[l].keys)
             b->ops->release(b, cache->layers[l].keys);
     free(cache->layers);
-    free(cache->holder);
-    free(cache->free_blocks);
+    kv_blocks_close(cache->blocks);
     free(cache);
 }
 
@@ -114,33 +98,35 @@ uint64_t kv_cache_bytes(const struct kv_cache *cache)
 
 uint32_t kv_cache_free_blocks(const struct kv_cache *cache)
 {
-    return cache->free_count;
+    return kv_blocks_available(cache->blocks);
 }
 
-enum status kv_cache_reserve(struct kv_cache *cache, uint32_t *table, uint32_t *table_blocks,
-                             uint32_t tokens)
+uint32_t kv_cache_idle_blocks(const struct kv_cache *cache)
 {
-    uint32_t need = kv_cache_blocks_for(tokens);
-    if (need <= *table_blocks)
-        return STATUS_OK;
-    if (need - *table_blocks > cache->free_count)
-        return STATUS_FULL;
-    while (*table_blocks < need) {
-        uint32_t *entry = &table[(*table_blocks)++];
-        *entry = cache->free_blocks[--cache->free_count];
-        cache->holder[*entry] = entry;
-    }
-    return STATUS_OK;
+    return kv_blocks_idle(cache->blocks);
 }
 
-void kv_cache_release(struct kv_cache *cache, uint32_t *table, uint32_t *table_blocks)
+enum status kv_cache_reserve(struct kv_cache *cache, struct kv_table *table, uint32_t tokens)
 {
-    while (*table_blocks > 0) {
-        uint32_t block = table[--*table_blocks];
-        CHECK(block < cache->config.blocks && cache->holder[block] == &table[*table_blocks]);
-        cache->holder[block] = NULL;
-        cache->free_blocks[cache->free_count++] = block;
-    }
+    return kv_blocks_reserve(cache->blocks, table, kv_cache_blocks_for(tokens));
+}
+
+void kv_cache_release(struct kv_cache *cache, struct kv_table *table)
+{
+    kv_blocks_release(cache->blocks, table);
+}
+
+uint32_t kv_cache_take(struct kv_cache *cache, struct kv_table *table, const uint32_t *tokens,
+                       uint32_t count)
+{
+    return KV_BLOCK_TOKENS *
+           kv_blocks_take(cache->blocks, table, tokens, count / KV_BLOCK_TOKENS);
+}
+
+void kv_cache_publish(struct kv_cache *cache, struct kv_table *table, const uint32_t *tokens,
+                      uint32_t count)
+{
+    kv_blocks_publish(cache->blocks, table, tokens, count / KV_BLOCK_TOKENS);
 }
 
 struct kv_layer kv_cache_layer(const struct kv_cache *cache, uint32_t layer)
@@ -181,26 +167,20 @@ static void move_blocks(struct kv_cache *cache, uint32_t to, uint32_t from, uint
     }
 }
 
-/* Blocks in use at `end` or above go to the lowest free ones, in order, runs of them together. */
-static void move_down(struct kv_cache *cache, uint32_t end)
+/* Copies the blocks whose number changes, runs of them together: their order stays. */
+static void move_down(struct kv_cache *cache, uint32_t end, const uint32_t *moved)
 {
-    uint32_t to = 0, run_to = 0, run_from = 0, run = 0;
+    uint32_t run_to = 0, run_from = 0, run = 0;
     for (uint32_t from = end; from < cache->config.blocks; from++) {
-        if (!cache->holder[from])
+        if (moved[from] == KV_BLOCKS_NONE)
             continue;
-        while (cache->holder[to])
-            to++;
-        CHECK(to < end);
-        if (run == 0 || from != run_from + run || to != run_to + run) {
+        if (run == 0 || from != run_from + run || moved[from] != run_to + run) {
             move_blocks(cache, run_to, run_from, run);
-            run_to = to;
+            run_to = moved[from];
             run_from = from;
             run = 0;
         }
         run++;
-        cache->holder[to] = cache->holder[from];
-        *cache->holder[to] = to;
-        cache->holder[from] = NULL;
     }
     move_blocks(cache, run_to, run_from, run);
 }
@@ -250,7 +230,7 @@ static void shrink_layers(struct kv_cache *cache, uint32_t blocks)
 enum status kv_cache_resize(struct kv_cache *cache, uint32_t blocks, struct error *error)
 {
     struct kv_cache_config *config = &cache->config;
-    uint32_t old = config->blocks, used = old - cache->free_count;
+    uint32_t old = config->blocks, used = old - kv_cache_free_blocks(cache);
     uint64_t bytes = UINT64_MAX;
     CHECK(blocks >= 1);
     if (used > blocks)
@@ -259,39 +239,33 @@ enum status kv_cache_resize(struct kv_cache *cache, uint32_t blocks, struct erro
                          used - blocks);
     if (!bytes_mul(kv_cache_block_bytes(config), blocks, &bytes))
         return no_memory(bytes, error);
-    uint32_t **holder = calloc(blocks, sizeof(*holder));
-    uint32_t *free_blocks = malloc((size_t)blocks * sizeof *free_blocks);
-    bool done = holder && free_blocks && (blocks <= old || grow_layers(cache, blocks));
+    struct kv_blocks *resized = NULL;
+    uint32_t *moved = malloc((size_t)old * sizeof *moved);
+    bool done = moved && kv_blocks_open(&resized, blocks, 0) == STATUS_OK &&
+                (blocks <= old || grow_layers(cache, blocks));
     config->backend->ops->segments_forget(config->backend);
     if (!done) {
-        free(holder);
-        free(free_blocks);
+        free(moved);
+        kv_blocks_close(resized);
         return no_memory(bytes, error);
     }
+    kv_blocks_plan(cache->blocks, blocks, moved);
     if (blocks < old) {
-        move_down(cache, blocks);
+        move_down(cache, blocks, moved);
         shrink_layers(cache, blocks);
     }
-    memcpy(holder, cache->holder, (blocks < old ? blocks : old) * sizeof(*holder));
-    free(cache->holder);
-    free(cache->free_blocks);
-    cache->holder = holder;
-    cache->free_blocks = free_blocks;
+    kv_blocks_move(resized, cache->blocks, moved);
+    kv_blocks_close(cache->blocks);
+    free(moved);
+    cache->blocks = resized;
     config->blocks = blocks;
-    stack_free_blocks(cache);
     return STATUS_OK;
 }
 
 void kv_cache_check(const struct kv_cache *cache)
 {
-    uint32_t held = 0;
-    for (uint32_t i = 0; i < cache->config.blocks; i++) {
-        CHECK(!cache->holder[i] || *cache->holder[i] == i);
-        held += cache->holder[i] != NULL;
-    }
-    CHECK(held + cache->free_count == cache->config.blocks);
-    for (uint32_t i = 0; i < cache->free_count; i++)
-        CHECK(cache->free_blocks[i] < cache->config.blocks && !cache->holder[cache->free_blocks[i]]);
+    kv_blocks_check(cache->blocks);
+    CHECK(kv_blocks_count(cache->blocks) == cache->config.blocks);
     for (uint32_t l = 0; l < cache->config.layers; l++)
         CHECK(cache->layers[l].keys && cache->layers[l].capacity >= cache->config.blocks);
 }

@@ -31,11 +31,12 @@ static void put_counters(struct metrics_text *t, const struct metrics_snapshot *
 {
     const struct batcher_stats *b = &s->thread.batcher;
     counter(t, "vllm:prefix_cache_queries_total",
-            "Prompt tokens looked up in a prefix cache; 0: prefixes are not shared.", 0);
-    counter(t, "vllm:prefix_cache_hits_total", "Prompt tokens found in a prefix cache.", 0);
+            "Prompt tokens looked up in the prefix cache, once per request.", b->prefix_queries);
+    counter(t, "vllm:prefix_cache_hits_total",
+            "Prompt tokens found there, so that they were not computed.", b->prefix_hits);
     counter(t, "vllm:num_preemptions_total",
             "Requests that lost their KV blocks and were computed anew.", b->now.preemptions);
-    counter(t, "vllm:prompt_tokens_total", "Tokens of prompts that have been computed.",
+    counter(t, "vllm:prompt_tokens_total", "Tokens of prompts that have been computed or found.",
             b->prompt_tokens);
     counter(t, "vllm:generation_tokens_total", "Tokens that have been sampled.",
             b->generation_tokens);
@@ -131,7 +132,7 @@ static void put_cache_config(struct metrics_text *t, const struct metrics_snapsh
     const struct metrics_label labels[] = {
         {"block_size", block},
         {"cache_dtype", kv_dtype(s)},
-        {"enable_prefix_caching", "False"},
+        {"enable_prefix_caching", s->info->prefix_caching ? "True" : "False"},
         {"num_gpu_blocks", blocks},
     };
     metrics_text_family(t, "vllm:cache_config_info", METRICS_GAUGE,

@@ -93,6 +93,8 @@ static void put_requests(struct jsonw *w, const struct metrics_snapshot *s)
     key_object(w, "tokens");
     key_uint(w, "prompt", b->prompt_tokens);
     key_uint(w, "generation", b->generation_tokens);
+    key_uint(w, "prefix_queries", b->prefix_queries);
+    key_uint(w, "prefix_hits", b->prefix_hits);
     jsonw_object_end(w);
 }
 
@@ -174,6 +176,7 @@ static void put_engine(struct jsonw *w, const struct metrics_snapshot *s)
     jsonw_object_end(w);
     key_object(w, "kv");
     key_uint(w, "blocks_used", now->kv_blocks_used);
+    key_uint(w, "blocks_idle", e->kv_blocks_idle);
     key_uint(w, "blocks", now->kv_blocks);
     key_uint(w, "block_tokens", s->info->kv_block_tokens);
     key_uint(w, "bytes", e->sizes.kv_bytes);

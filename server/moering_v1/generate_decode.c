@@ -168,12 +168,15 @@ enum status generate_decode_settings(const struct generate_model *model, const g
     enum status status = check_name("model", m->model, error);
     if (status == STATUS_OK)
         status = check_name("request_id", m->request_id, error);
+    if (status == STATUS_OK)
+        status = check_name("cache_salt", m->cache_salt, error);
     if (status != STATUS_OK)
         return status;
     if (*m->model && strcmp(m->model, model->name) != 0)
         return error_set(error, STATUS_NOT_FOUND, "model '%s' is not served here, '%s' is",
                          m->model, model->name);
     asked->priority = m->priority;
+    asked->cache_salt = request_salt(m->cache_salt, strlen(m->cache_salt));
     status = decode_sampling(m, &asked->sampling, error);
     return status == STATUS_OK ? decode_ends(m, model->vocab, asked, error) : status;
 }

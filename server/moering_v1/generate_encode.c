@@ -72,6 +72,7 @@ static void fill_usage(const struct request_usage *from, Moering__V1__Usage *usa
     usage->prefill_ms = (double)from->prefill_ns / 1e6;
     usage->decode_ms = (double)from->decode_ns / 1e6;
     usage->preemptions = from->preemptions;
+    usage->cached_tokens = from->cached_tokens;
 }
 
 static void set_end(generate_chunk *chunk, const struct request_event *event)

@@ -177,6 +177,8 @@ static void fill_requests(const struct moering_v1 *s, Moering__V1__GetStatsRespo
     out->requests_failed = b->failed;
     out->requests_rejected = b->rejected + requests_rejected(s->requests);
     out->preemptions = b->now.preemptions;
+    out->prefix_queries = b->prefix_queries;
+    out->prefix_hits = b->prefix_hits;
     out->prompt_tokens = b->prompt_tokens;
     out->generation_tokens = b->generation_tokens;
     out->kv_blocks_used = b->now.kv_blocks_used;

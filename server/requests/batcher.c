@@ -13,6 +13,10 @@
  * computed without them. */
 enum { STEP_ATTEMPTS = 3 };
 
+/* A request whose next tokens a neighbour computes in the same step waits for that step and takes
+ * them. So few are computed twice instead: another step costs more. */
+enum { REPEATED_TOKENS = 64 };
+
 struct batcher {
     struct batcher_config config;
     struct scheduler *scheduler;
@@ -193,9 +197,9 @@ void batcher_close(struct batcher *b)
 
 /* ---- another budget ---- */
 
-static void preempt(struct batcher *b, const struct plan *plan)
+static void preempt(struct batcher *b, const struct plan *plan, uint32_t first)
 {
-    for (uint32_t i = 0; i < plan->preempted_count; i++)
+    for (uint32_t i = first; i < plan->preempted_count; i++)
         if (plan->preempted[i]->sequence)
             engine_sequence_preempt(b->config.engine, plan->preempted[i]->sequence);
 }
@@ -209,12 +213,15 @@ enum status batcher_resize(struct batcher *b, const struct engine_budget *asked,
     if (status == STATUS_FULL) {
         const struct plan *plan = scheduler_resize(b->scheduler, got->after.kv_blocks);
         *preempted = plan->preempted_count;
-        preempt(b, plan);
+        preempt(b, plan, 0);
         status = engine_resize(b->config.engine, asked, got, error);
         CHECK(status != STATUS_FULL);
     }
-    /* What is in force now, whatever came of it; nobody has to go for that any more. */
-    CHECK(scheduler_resize(b->scheduler, got->after.kv_blocks)->preempted_count == 0);
+    /* What is in force now, whatever came of it. Requests that share blocks fit into the pool and
+     * may still be too many as the scheduler counts. */
+    const struct plan *plan = scheduler_resize(b->scheduler, got->after.kv_blocks);
+    *preempted += plan->preempted_count;
+    preempt(b, plan, 0);
     return status;
 }
 
@@ -249,6 +256,13 @@ static enum status open_state(struct batcher *b, struct request *r, struct error
     return status == STATUS_OK ? generation_begin_grammar(&b->generation, r, error) : status;
 }
 
+/* Whether it may take what others computed: not if something is to be read off every position. */
+static bool shares_prefixes(const struct batcher *b, const struct request *r)
+{
+    return engine_info(b->config.engine)->prefix_caching && !r->asked.prompt_logprobs &&
+           !b->config.logits;
+}
+
 /* Sequence and grammar, before its first step. False: the request has failed. */
 static bool open_request(struct batcher *b, struct request *r, uint64_t now_ns)
 {
@@ -259,8 +273,12 @@ static bool open_request(struct batcher *b, struct request *r, uint64_t now_ns)
     if (status == STATUS_OK)
         status = engine_sequence_open(b->config.engine, r->asked.prompt, r->asked.prompt_tokens,
                                       &r->asked.sampling, &r->sequence, &error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        engine_sequence_salt(r->sequence, r->asked.cache_salt);
+        if (shares_prefixes(b, r))
+            b->stats.prefix_queries += r->asked.prompt_tokens;
         return true;
+    }
     r->sequence = NULL;
     fail(b, r, status, error.text, now_ns);
     return false;
@@ -296,16 +314,76 @@ static bool fill_item(struct batcher *b, struct request *r, uint32_t index, uint
     return false;
 }
 
-/* Fills items and requests from the plan; a request whose part cannot be prepared fails. */
+/* The planned tokens of the `index`th item, as far as others computed the same, are taken. After a
+ * preemption these are mostly its own, so they do not count. */
+static void take_prefix(struct batcher *b, struct request *r, uint32_t index)
+{
+    uint32_t taken = engine_sequence_take(b->config.engine, r->sequence,
+                                          scheduler_room(b->scheduler, r));
+    if (!taken)
+        return;
+    scheduler_advance(b->scheduler, index, taken);
+    if (r->schedule.preemptions)
+        return;
+    r->output.cached_tokens += taken;
+    b->stats.prefix_hits += taken;
+}
+
+/* Whether one of the `count` items prepared so far computes what this request would. As each of
+ * those goes on by what is waited for, nobody waits forever, whatever becomes of it. */
+static bool waits_for_neighbour(const struct batcher *b, const struct request *r, uint32_t count)
+{
+    uint32_t block = engine_info(b->config.engine)->kv_block_tokens;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct request_schedule *other = &b->requests[i]->schedule;
+        if (other->planned < REPEATED_TOKENS)
+            continue;
+        uint32_t shared = engine_sequences_share(b->config.engine, r->sequence,
+                                                 b->requests[i]->sequence);
+        uint32_t end = other->computed + other->planned;
+        end = shared < end ? shared : end;
+        end = end < r->schedule.known ? end : r->schedule.known - 1;
+        if (end / block * block >= r->schedule.computed + REPEATED_TOKENS)
+            return true;
+    }
+    return false;
+}
+
+/* The `index`th item of the plan becomes the `count`th of the step. False: it does not, its request
+ * waits or has failed. */
+static bool prepare_item(struct batcher *b, struct request *r, uint32_t index, uint32_t count,
+                         uint64_t now_ns)
+{
+    if (!open_request(b, r, now_ns))
+        return false;
+    bool prefill = r->schedule.known - r->schedule.computed > 1;
+    if (prefill && shares_prefixes(b, r)) {
+        take_prefix(b, r, index);
+        if (waits_for_neighbour(b, r, count)) {
+            scheduler_withdraw(b->scheduler, index);
+            return false;
+        }
+    }
+    return fill_item(b, r, count, now_ns);
+}
+
+/* Fills items and requests from the plan, and goes on with what prefixes have left of the step. A
+ * request whose part cannot be prepared fails. */
 static uint32_t prepare(struct batcher *b, const struct plan *plan, uint64_t now_ns)
 {
-    uint32_t planned = plan->count, count = 0;
-    preempt(b, plan);
-    for (uint32_t i = 0; i < planned; i++) {
-        struct request *r = plan->items[i].request;
-        if (open_request(b, r, now_ns) && fill_item(b, r, count, now_ns))
-            b->requests[count++] = r;
-    }
+    uint32_t count = 0, index = 0, preempted = 0, planned;
+    do {
+        planned = plan->tokens;
+        preempt(b, plan, preempted);
+        preempted = plan->preempted_count;
+        for (; index < plan->count; index++) {
+            struct request *r = plan->items[index].request;
+            if (prepare_item(b, r, index, count, now_ns))
+                b->requests[count++] = r;
+        }
+        if (plan->tokens < planned)
+            scheduler_fill(b->scheduler);
+    } while (index < plan->count || preempted < plan->preempted_count);
     return count;
 }
 
@@ -346,8 +424,8 @@ static void commit(struct batcher *b, const struct step_item *item, struct reque
         outbox_add(b, r);
 }
 
-/* Ends the requests that the failed step blames, closes the ranks of the others and returns how many
- * they are: fewer than before, because a step never fails without blaming somebody. */
+/* Ends the requests that the failed step blames, closes the ranks of the others and returns how
+ * many they are: fewer than before, because a step never fails without blaming somebody. */
 static uint32_t fail_blamed(struct batcher *b, uint32_t count, const char *why, uint64_t now_ns)
 {
     uint32_t left = 0;
@@ -411,7 +489,7 @@ bool batcher_step(struct batcher *b, uint64_t now_ns)
 #ifdef MOERING_DEBUG_CHECKS
     scheduler_check(b->scheduler);
     struct scheduler_counts counts = scheduler_count(b->scheduler);
-    CHECK(engine_kv_blocks_free(b->config.engine) == counts.kv_blocks - counts.kv_blocks_used);
+    CHECK(engine_kv_blocks_free(b->config.engine) >= counts.kv_blocks - counts.kv_blocks_used);
 #endif
     return true;
 }

@@ -117,6 +117,8 @@ static struct request_event *current_event(struct request *r)
 {
     if (!r->output.event)
         r->output.event = request_event_open(r->id);
+    if (r->output.event)
+        r->output.event->usage.cached_tokens = r->output.cached_tokens;
     return r->output.event;
 }
 
@@ -155,6 +157,7 @@ static void fill_usage(const struct request *r, struct request_event *e, uint64_
     e->usage = (struct request_usage){
         .prompt_tokens = r->asked.prompt_tokens,
         .completion_tokens = r->output.tokens,
+        .cached_tokens = r->output.cached_tokens,
         .preemptions = s->preemptions,
         .experts = r->output.experts,
         .queue_ns = admitted - s->submitted_ns,
@@ -169,11 +172,20 @@ static void set_stop_text(const struct request *r, struct request_event *e, int 
     memcpy(e->stop_text, r->asked.stops.stop[stop].text, e->stop_text_bytes);
 }
 
+static bool is_shown(const struct request *r, uint32_t token)
+{
+    for (uint32_t i = 0; i < r->asked.shown_special_count; i++)
+        if (r->asked.shown_special[i] == token)
+            return true;
+    return r->asked.keep_special;
+}
+
 /* A token that goes on with the output: its text, and whether that is the end of it. *stop: the stop
  * text that was completed. */
 static enum finish_reason go_on(const struct generation *g, struct request *r, uint32_t token,
                                 int *stop, bool *ok)
 {
+    r->output.detokenizer.skip_special = !is_shown(r, token);
     size_t n = g->tokenizer ? detokenizer_push(&r->output.detokenizer, token, g->text, g->room) : 0;
     if (g->tokenizer && show(g, r, n, stop, ok))
         return FINISH_STOP;

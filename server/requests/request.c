@@ -21,6 +21,19 @@ struct request *request_open(uint64_t id)
     return r;
 }
 
+/* FNV-1a (Fowler, Noll, Vo), 64 bits. Who shares a prefix with somebody must know the text: a clash
+ * cannot be aimed at one that is not known. */
+uint64_t request_salt(const void *text, size_t bytes)
+{
+    const uint8_t *at = text;
+    uint64_t hash = 0xcbf29ce484222325u;
+    if (bytes == 0)
+        return 0;
+    for (size_t i = 0; i < bytes; i++)
+        hash = (hash ^ at[i]) * 0x100000001b3u;
+    return hash ? hash : 1;
+}
+
 void request_close(struct request *r)
 {
     if (!r)

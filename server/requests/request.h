@@ -25,6 +25,7 @@ extern "C" {
 #endif
 
 #define REQUEST_STOP_TOKENS_MAX 64
+#define REQUEST_SHOWN_SPECIAL_MAX 16
 #define REQUEST_BANNED_MAX (REQUEST_STOP_TOKENS_MAX + ENGINE_EOS_MAX)
 
 struct request_event;
@@ -43,7 +44,9 @@ struct request_asked {
     uint32_t max_tokens;       /* 0: the prompt is computed, nothing sampled, FINISH_LENGTH */
     uint32_t min_tokens;
     bool ignore_eos;
-    bool keep_special;
+    bool keep_special;         /* special tokens are written into the text */
+    uint32_t shown_special[REQUEST_SHOWN_SPECIAL_MAX]; /* else these alone */
+    uint32_t shown_special_count;
     bool include_stop;
     struct stop_list stops;    /* owned */
     uint32_t stop_tokens[REQUEST_STOP_TOKENS_MAX];
@@ -51,6 +54,7 @@ struct request_asked {
     int32_t priority;          /* higher first */
     uint32_t choices;          /* that its call asked for (n), for the figures; 0: another of them tells */
     uint64_t deadline_ns;      /* 0: none */
+    uint64_t cache_salt;       /* prefixes are shared with requests of the same alone; 0: none */
 };
 
 /* The scheduler's part. */
@@ -63,6 +67,7 @@ struct request_schedule {
     uint32_t blocks;           /* KV blocks held */
     uint32_t planned;          /* tokens in the step being computed */
     uint32_t preemptions;
+    uint64_t withdrawn;        /* number of the plan that it was taken out of last */
     bool seated;               /* holds one of max_num_seqs sequences: running, or preempted */
     bool paused;               /* its client does not read: takes part in no step */
     uint64_t submitted_ns;
@@ -81,6 +86,7 @@ struct request_output {
     struct grammar_state *grammar; /* where the output is in asked.grammar; outlives a preemption, as the
                                       tokens do */
     uint32_t tokens;           /* sampled */
+    uint32_t cached_tokens;    /* of the prompt, that were never computed for it: others had */
     uint32_t prompt_scored;    /* prompt tokens 1 .. this one have been reported in events */
     uint64_t first_token_ns;
     struct expert_usage experts;
@@ -103,6 +109,9 @@ static inline bool request_only_prompt(const struct request *request)
 {
     return request->asked.has_max_tokens && request->asked.max_tokens == 0;
 }
+
+/* What request_asked.cache_salt is of a client's text: 0 only of none at all. */
+uint64_t request_salt(const void *text, size_t bytes);
 
 /* An empty request with default sampling. NULL: out of memory. */
 struct request *request_open(uint64_t id);

@@ -23,6 +23,7 @@ enum finish_reason { FINISH_NONE, FINISH_STOP, FINISH_LENGTH, FINISH_FAILED };
 
 struct request_usage {
     uint32_t prompt_tokens, completion_tokens, preemptions;
+    uint32_t cached_tokens;    /* of prompt_tokens: taken from the prefix cache */
     struct expert_usage experts;
     uint64_t queue_ns, prefill_ns, decode_ns;
 };
@@ -56,7 +57,7 @@ struct request_event {
     uint32_t stop_token;
     uint32_t stop_text_bytes;  /* 0: none */
     char stop_text[STOP_TEXT_BYTES_MAX];
-    struct request_usage usage;  /* with finish */
+    struct request_usage usage;  /* with finish; cached_tokens always */
 };
 
 struct request_event *request_event_open(uint64_t request); /* NULL: out of memory */

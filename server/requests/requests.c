@@ -151,6 +151,10 @@ enum status requests_submit(struct requests *r, struct request *request,
     e->id = request->id;
     e->sink = *sink;
     keep_name(e, name);
+    if (r->config.seeded && !request->asked.sampling.has_seed) {
+        request->asked.sampling.has_seed = true;
+        request->asked.sampling.seed = r->config.seed + request->id;
+    }
     request_timing_begin(&e->timing, &request->asked, clock_now_ns());
     if (engine_thread_submit(r->engine, request) != STATUS_OK) {
         r->rejected++;
@@ -187,10 +191,10 @@ static void log_end(const struct entry *entry, const struct request_event *e)
 {
     static const char *const reasons[] = {"running", "stop", "length", "failed"};
     const struct request_usage *u = &e->usage;
-    log_info("request %" PRIu64 " '%s': %s%s%s, %u prompt + %u output tokens, queue %.1f ms, "
+    log_info("request %" PRIu64 " '%s': %s%s%s, %u prompt (%u cached) + %u output tokens, queue %.1f ms, "
              "prefill %.1f ms, decode %.1f ms, experts %" PRIu64 " hits %" PRIu64 " misses", entry->id,
              entry->name, reasons[e->finish], e->finish == FINISH_FAILED ? ": " : "",
-             e->finish == FINISH_FAILED ? e->error.text : "", u->prompt_tokens,
+             e->finish == FINISH_FAILED ? e->error.text : "", u->prompt_tokens, u->cached_tokens,
              u->completion_tokens, (double)u->queue_ns / 1e6, (double)u->prefill_ns / 1e6,
              (double)u->decode_ns / 1e6, u->experts.hits, u->experts.misses);
 }

@@ -25,6 +25,8 @@ struct requests_config {
     const char *served_name;         /* NULL: the model's own name */
     uint32_t stall_timeout_s;
     struct request_metrics *metrics; /* borrowed; NULL: nobody counts */
+    bool seeded;                     /* requests without a seed get `seed` + their number, so that the same */
+    uint64_t seed;                   /* requests in the same order have the same answers; else a random one */
 };
 
 enum request_cut_off { REQUEST_STALLED, REQUEST_SHUTDOWN };

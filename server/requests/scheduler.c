@@ -19,6 +19,7 @@ struct scheduler {
     uint32_t seats;           /* running + preempted */
     uint32_t free_blocks;
     uint64_t arrivals;
+    uint64_t plans;           /* so far: the number of the one under way */
     uint64_t preemptions;
     uint32_t with_deadline;   /* requests that have one */
     struct plan plan;
@@ -304,15 +305,16 @@ static void plan_item(struct scheduler *s, struct request *r, uint32_t wanted)
     s->plan.tokens += tokens;
 }
 
-static bool runs(const struct request *r)
+static bool runs(const struct scheduler *s, const struct request *r)
 {
-    return r->schedule.state == REQUEST_RUNNING && !r->schedule.paused && !r->schedule.planned;
+    return r->schedule.state == REQUEST_RUNNING && !r->schedule.paused && !r->schedule.planned &&
+           r->schedule.withdrawn != s->plans;
 }
 
 static void plan_decode(struct scheduler *s)
 {
     for (uint32_t i = 0; i < s->running_count; i++)
-        if (runs(s->running[i]) && remaining(s->running[i]) == 1)
+        if (runs(s, s->running[i]) && remaining(s->running[i]) == 1)
             plan_item(s, s->running[i], 1);
     running_compact(s);
 }
@@ -323,7 +325,7 @@ static void plan_prefill(struct scheduler *s)
         uint32_t left = s->config.max_batch_tokens - s->plan.tokens;
         if (!left)
             break;
-        if (!runs(s->running[i]))
+        if (!runs(s, s->running[i]))
             continue;
         uint32_t wanted = remaining(s->running[i]);
         if (s->config.prefill_chunk && wanted > s->config.prefill_chunk)
@@ -388,11 +390,62 @@ static void admit(struct scheduler *s, uint64_t now_ns)
 const struct plan *scheduler_plan(struct scheduler *s, uint64_t now_ns)
 {
     s->plan.count = s->plan.tokens = s->plan.preempted_count = 0;
+    s->plans++;
     plan_decode(s);
     if (!s->plan.preempted_count) /* else the pool is short: newcomers would only be thrown out */
         admit(s, now_ns);
     plan_prefill(s);
     return &s->plan;
+}
+
+/* ---- between a plan and its commits ---- */
+
+/* Positions that the blocks it holds and those free have room for. */
+static uint64_t positions(const struct scheduler *s, const struct request *r)
+{
+    return ((uint64_t)r->schedule.blocks + s->free_blocks) * s->config.kv_block_tokens;
+}
+
+uint32_t scheduler_room(const struct scheduler *s, const struct request *r)
+{
+    uint64_t most = positions(s, r);
+    return (uint32_t)(most < r->schedule.known ? most : r->schedule.known) - 1;
+}
+
+/* The request's part of the step is `tokens` from now on. */
+static void replan(struct scheduler *s, uint32_t item, uint32_t tokens)
+{
+    struct request *r = s->plan.items[item].request;
+    uint32_t blocks = blocks_of(s, r->schedule.computed + tokens);
+    s->free_blocks = s->free_blocks + r->schedule.blocks - blocks;
+    r->schedule.blocks = blocks;
+    s->plan.tokens = s->plan.tokens - r->schedule.planned + tokens;
+    s->plan.items[item].tokens = r->schedule.planned = tokens;
+}
+
+void scheduler_advance(struct scheduler *s, uint32_t item, uint32_t tokens)
+{
+    CHECK(item < s->plan.count);
+    struct request *r = s->plan.items[item].request;
+    CHECK(r->schedule.planned > 0 &&
+          (uint64_t)r->schedule.computed + tokens <= scheduler_room(s, r));
+    r->schedule.computed += tokens;
+    uint64_t room = positions(s, r) - r->schedule.computed;
+    uint32_t left = remaining(r) < room ? remaining(r) : (uint32_t)room;
+    replan(s, item, r->schedule.planned < left ? r->schedule.planned : left);
+}
+
+void scheduler_withdraw(struct scheduler *s, uint32_t item)
+{
+    CHECK(item < s->plan.count);
+    CHECK(s->plan.items[item].request->schedule.planned > 0);
+    s->plan.items[item].request->schedule.withdrawn = s->plans;
+    replan(s, item, 0);
+}
+
+void scheduler_fill(struct scheduler *s)
+{
+    plan_prefill(s);
 }
 
 void scheduler_commit(struct scheduler *s, struct request *r, bool sampled)

@@ -1,5 +1,6 @@
 /* Which requests compute how many tokens in the next step. Pure policy: no IO, no threads, no
- * clock; time is passed in. tests/server/requests/scheduler_test.cc runs it by the thousand, simulated.
+ * clock; time is passed in. tests/server/requests/scheduler_test.cc runs it by the thousand,
+ * simulated.
  *
  * Rules, in this order:
  *  1. Rank: higher priority first, then order of arrival. Priorities are strict.
@@ -13,6 +14,9 @@
  *     waits again (preemption by recompute), a paused one before all others. The highest in rank is
  *     never preempted and alone always fits, so every request ends.
  *  6. A request that could never fit is refused at submit; so is one too many in the queue.
+ *  7. A prefix that needs no computing (scheduler_advance) only ever shortens what was planned.
+ *     Blocks are counted as if nobody shared any: the pool has at least as many left as are counted
+ *     here.
  * A paused request (its client does not read) takes part in no step but keeps its seat.
  *
  * The pool may change its size between two steps (scheduler_resize); since it always holds one
@@ -43,10 +47,10 @@ struct scheduler_config {
 
 struct plan_item {
     struct request *request;
-    uint32_t tokens;            /* >= 1 */
+    uint32_t tokens;            /* >= 1; 0: withdrawn */
 };
 
-/* Valid until the next call that changes the scheduler. */
+/* Valid until the next plan; what comes between changes it only as it says. */
 struct plan {
     struct plan_item *items;
     uint32_t count;
@@ -80,9 +84,23 @@ struct request *scheduler_expired(const struct scheduler *scheduler, uint64_t no
 /* The nearest deadline of all requests; 0: none. */
 uint64_t scheduler_deadline(const struct scheduler *scheduler);
 
-/* Decides the next step and takes the blocks it needs. Each item is then committed or its request
- * removed before the next plan. An empty plan: nothing can run now. */
+/* Decides the next step and takes the blocks it needs. Each item is then committed, withdrawn or
+ * its request removed before the next plan. An empty plan: nothing can run now. */
 const struct plan *scheduler_plan(struct scheduler *scheduler, uint64_t now_ns);
+
+/* ---- between a plan and its commits ---- */
+
+/* How many tokens of a planned request may count as computed (scheduler_advance), all in all, so
+ * that there is room for one more. */
+uint32_t scheduler_room(const struct scheduler *scheduler, const struct request *request);
+/* `tokens` more of the `item`th request need no computing: it computes what follows them, at most
+ * as many as were planned. At least one must be left, within scheduler_room (CHECKed). */
+void scheduler_advance(struct scheduler *scheduler, uint32_t item, uint32_t tokens);
+/* The `item`th request takes no part in this step after all. */
+void scheduler_withdraw(struct scheduler *scheduler, uint32_t item);
+/* Gives what the step has room for again to the prefills that follow by rank: they are appended to
+ * the plan, as are those that lose their blocks for them. */
+void scheduler_fill(struct scheduler *scheduler);
 /* The item's tokens are computed; `sampled`: and one more is known. */
 void scheduler_commit(struct scheduler *scheduler, struct request *request, bool sampled);
 

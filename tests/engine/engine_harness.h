@@ -21,6 +21,8 @@ struct Job {
     uint32_t count = 0;             /* tokens to generate */
     uint32_t chunk = 1 << 20;       /* prompt tokens in one step at most */
     uint32_t begin = 0;             /* the step at which it joins */
+    bool take = false;              /* what others computed, before each of its steps */
+    uint64_t salt = 0;
     std::vector<uint32_t> preempt;  /* steps before which it loses its KV blocks */
     struct sampler_params sampling = greedy();
 
@@ -38,6 +40,8 @@ struct Answer {
     std::vector<float> logits;       /* of every position computed, the last time it was computed */
     std::vector<struct expert_usage> usage; /* of each step it took part in */
     std::vector<uint32_t> step_tokens;      /* with so many tokens */
+    /* Tokens of others, at its beginning and later; those it never computed have logits of 0. */
+    uint32_t taken = 0, taken_later = 0;
 };
 
 inline std::vector<uint32_t> some_prompt(uint64_t seed, uint32_t count, uint32_t vocab)
@@ -102,6 +106,7 @@ public:
         if (engine_sequence_open(engine, job.prompt.data(), (uint32_t)job.prompt.size(),
                                  &job.sampling, &sequence, &error))
             throw std::runtime_error(error.text);
+        engine_sequence_salt(sequence, job.salt);
         return sequence;
     }
 
@@ -125,6 +130,8 @@ public:
                     continue;
                 if (std::count(jobs[i].preempt.begin(), jobs[i].preempt.end(), step))
                     engine_sequence_preempt(engine, s);
+                uint32_t taken = jobs[i].take ? engine_sequence_take(engine, s, UINT32_MAX) : 0;
+                *(answers[i].logits.empty() ? &answers[i].taken : &answers[i].taken_later) += taken;
                 struct step_item item = {};
                 item.sequence = s;
                 item.tokens = std::min({jobs[i].chunk, room,

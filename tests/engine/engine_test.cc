@@ -548,6 +548,79 @@ TEST_F(EngineTest, CountsKvBlocks)
     engine_sequence_close(e.engine, s);
 }
 
+/* Whole blocks of the same tokens under the same salt, and never the last token. */
+TEST_F(EngineTest, TakesWhatWasComputed)
+{
+    Engine e(folder_.path());
+    Job job = job_of(some_prompt(1, 48, 96), 20), longer = job, other = job, salted = job;
+    longer.prompt.push_back(5);
+    other.prompt[20] ^= 1;
+    salted.salt = 4;
+    auto taken = [&](const Job &of, uint32_t most = UINT32_MAX) {
+        struct sequence *s = e.open(of);
+        uint32_t n = engine_sequence_take(e.engine, s, most);
+        EXPECT_EQ(n, sequence_computed(s));
+        EXPECT_EQ(n / KV_BLOCK_TOKENS, e.stats().kv_blocks_used);
+        EXPECT_EQ(0u, engine_sequence_take(e.engine, s, most)) << "it has all there is";
+        engine_sequence_close(e.engine, s);
+        return n;
+    };
+    EXPECT_EQ(0u, taken(job));
+    std::vector<uint32_t> answer = e.run(job).tokens;
+    EXPECT_EQ(4u, e.stats().kv_blocks_idle);
+    EXPECT_EQ(e.stats().kv_blocks, engine_kv_blocks_free(e.engine));
+    EXPECT_EQ(32u, taken(job)) << "one token is left to compute";
+    EXPECT_EQ(48u, taken(longer)) << "the 49th is the answer's, not the same";
+    EXPECT_EQ(16u, taken(longer, 31));
+    EXPECT_EQ(0u, taken(longer, 15));
+    EXPECT_EQ(16u, taken(other));
+    EXPECT_EQ(0u, taken(salted));
+    Job turn = job; /* the next turn of a chat */
+    turn.prompt.insert(turn.prompt.end(), answer.begin(), answer.end());
+    EXPECT_EQ(64u, taken(turn)) << "of 67 computed";
+    e.run(salted);
+    EXPECT_EQ(32u, taken(salted));
+
+    struct sequence *a = e.open(job), *b = e.open(longer), *c = e.open(other), *d = e.open(salted);
+    EXPECT_EQ(48u, engine_sequences_share(e.engine, a, b));
+    EXPECT_EQ(20u, engine_sequences_share(e.engine, c, a));
+    EXPECT_EQ(0u, engine_sequences_share(e.engine, a, d));
+    for (struct sequence *s : {a, b, c, d})
+        engine_sequence_close(e.engine, s);
+
+    Engine off(folder_.path(), [](auto &config) { config.prefix_caching = false; });
+    off.run(job);
+    struct sequence *s = off.open(job);
+    EXPECT_EQ(0u, engine_sequence_take(off.engine, s, UINT32_MAX));
+    EXPECT_EQ(0u, engine_sequences_share(off.engine, s, s));
+    engine_sequence_close(off.engine, s);
+}
+
+/* In the midst of a block of its own, it takes the whole one of another. */
+TEST_F(EngineTest, TakesWhatANeighbourWasFasterWith)
+{
+    Engine e(folder_.path());
+    Job job = job_of(some_prompt(1, 40, 96), 1);
+    struct sequence *slow = e.open(job), *fast = e.open(job);
+    struct step_item items[2] = {};
+    struct step_output outputs[2];
+    items[0].sequence = slow;
+    items[0].tokens = 5;
+    items[1].sequence = fast;
+    items[1].tokens = 39;
+    ASSERT_EQ(STATUS_OK, engine_step(e.engine, items, 2, outputs, nullptr));
+    EXPECT_EQ(27u, engine_sequence_take(e.engine, slow, UINT32_MAX));
+    EXPECT_EQ(32u, sequence_computed(slow));
+    EXPECT_EQ(3u, e.stats().kv_blocks_used) << "two are held by both";
+    items[0].tokens = 8;
+    items[1].tokens = 1;
+    ASSERT_EQ(STATUS_OK, engine_step(e.engine, items, 2, outputs, nullptr));
+    EXPECT_EQ(outputs[0].token.token, outputs[1].token.token);
+    EXPECT_EQ(outputs[0].token.logprob, outputs[1].token.logprob);
+    engine_sequence_close(e.engine, fast);
+    engine_sequence_close(e.engine, slow);
+}
+
 /* More sequences than rows, more rows of logits than sequences: limits do not know of each other.
  */
 TEST_F(EngineTest, NarrowLimits)

@@ -273,6 +273,65 @@ TEST_P(SameTokens, AfterPreemption)
     }
 }
 
+/* What others computed of the same beginning, while they run or after; in whole or in part; with or
+ * without company, before and after a preemption, and from a pool in which it does not last. */
+TEST_P(SameTokens, WhateverWasTakenOfOthers)
+{
+    std::vector<Job> jobs = {job(8, 50, 20, 16), job(8, 50, 20, 7), job(8, 50, 9), job(9, 40, 9)};
+    jobs[2].prompt.resize(90, 1); /* goes on otherwise */
+    jobs[3].prompt.insert(jobs[3].prompt.begin(), jobs[0].prompt.begin(),
+                          jobs[0].prompt.begin() + 20);
+    Engine off(path_, [](auto &c) { c.prefix_caching = false; });
+    std::vector<Answer> want = off.run(jobs);
+    for (uint32_t blocks : {0u, 14u}) { /* 0: enough */
+        Engine e(path_, [&](auto &c) {
+            const struct engine_info *info = engine_info(off.engine);
+            c.device_experts = Engine::pages(info->pages - 1);
+            c.max_model_len = 128;
+            c.kv_bytes = blocks * info->kv_bytes / info->kv_blocks;
+        });
+        uint32_t taken = 0, later = 0;
+        for (uint32_t round = 0; round < 6; round++) {
+            SCOPED_TRACE(std::to_string(blocks) + " blocks, round " + std::to_string(round));
+            std::vector<Job> these;
+            std::vector<size_t> which;
+            for (size_t i = 0; i < jobs.size(); i++) {
+                if (blocks ? i != round % jobs.size() : i % 2 && round == 0)
+                    continue;
+                Job one = jobs[i];
+                one.take = true;
+                one.begin = round > 2 ? (uint32_t)i * 2 : 0;
+                if (round > 1)
+                    one.preempt = {one.begin + 1, one.begin + 5};
+                these.push_back(one);
+                which.push_back(i);
+            }
+            std::vector<Answer> got = e.run(these);
+            for (size_t k = 0; k < got.size(); k++) {
+                const Answer &is = got[k], &was = want[which[k]];
+                EXPECT_EQ(is.tokens, was.tokens) << which[k];
+                ASSERT_EQ(is.logits.size(), was.logits.size());
+                EXPECT_EQ(0u, is.taken % KV_BLOCK_TOKENS);
+                uint32_t skipped = 0;
+                for (size_t at = 0; at < is.logits.size(); at += vocab_) {
+                    auto row = is.logits.begin() + (long)at, end = row + vocab_;
+                    if (std::equal(row, end, was.logits.begin() + (long)at))
+                        continue;
+                    ASSERT_EQ(vocab_, std::count(row, end, 0)) << "logits differ";
+                    EXPECT_LT(at / vocab_, these[k].prompt.size() - 1);
+                    skipped++;
+                }
+                EXPECT_LE(skipped, is.taken + is.taken_later);
+                taken += is.taken;
+                later += is.taken_later;
+            }
+            EXPECT_EQ(0u, e.stats().kv_blocks_used);
+        }
+        EXPECT_GT(taken, 100u);
+        EXPECT_GT(later, 50u);
+    }
+}
+
 /* Long enough to fill many KV blocks; f16 keys and values are another model, but as steadfast. */
 TEST_P(SameTokens, AcrossKvBlocksOfEitherType)
 {

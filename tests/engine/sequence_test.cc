@@ -29,7 +29,7 @@ TEST_F(Sequence, KnowsItsPromptAndNothingComputed)
     prompt[0] = 99; /* it has a copy */
     EXPECT_EQ(s_->count, 3u);
     EXPECT_EQ(s_->computed, 0u);
-    EXPECT_EQ(s_->block_count, 0u);
+    EXPECT_EQ(s_->table.count, 0u);
     EXPECT_EQ(std::vector<uint32_t>(s_->tokens, s_->tokens + 3), (std::vector<uint32_t>{4, 5, 6}));
 }
 

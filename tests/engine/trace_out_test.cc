@@ -109,6 +109,22 @@ TEST_F(TraceOutTest, APreemptedRequestIsRecordedAgainAsPrompt)
     EXPECT_EQ(first, std::vector<uint32_t>(whole.begin(), whole.begin() + (long)first.size()));
 }
 
+/* What was taken of another was not routed; what follows is the prompt's rest, as it was routed
+ * there. */
+TEST_F(TraceOutTest, ATakenPrefixIsNotInIt)
+{
+    std::vector<Job> jobs(2, job_of(some_prompt(6, 40, 96), 3));
+    jobs[1].take = true;
+    jobs[1].begin = 1;
+    Engine(folder_.path(), recording()).run(jobs);
+    read();
+    ASSERT_EQ(trace_->request_count, 2u);
+    std::vector<uint32_t> whole = choices(0), rest = choices(1);
+    EXPECT_EQ(trace_->requests[1].prefill, 40u - 32);
+    EXPECT_EQ(trace_->requests[1].tokens, 40u - 32 + 2);
+    EXPECT_EQ(rest, std::vector<uint32_t>(whole.end() - (long)rest.size(), whole.end()));
+}
+
 /* Steps that fail in a late layer and are tried again are in it once. */
 TEST_F(TraceOutTest, AFailedStepLeavesNothing)
 {

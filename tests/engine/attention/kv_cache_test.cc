@@ -13,10 +13,12 @@
 
 namespace {
 
-struct Table {
-    std::vector<uint32_t> blocks;
-    uint32_t count = 0;
-    explicit Table(uint32_t most) : blocks(most) {}
+// Linked while it holds blocks, so it never moves.
+struct Table : kv_table {
+    std::vector<uint32_t> room;
+    explicit Table(uint32_t most) : kv_table(), room(most) { blocks = room.data(); }
+    Table(const Table &other) : Table((uint32_t)other.room.size()) {}
+    Table &operator=(const Table &) = delete;
 };
 
 class KvCache : public testing::Test {
@@ -42,9 +44,9 @@ protected:
     void open() { ASSERT_EQ(kv_cache_open(&cache_, &config_, nullptr), STATUS_OK); }
     enum status reserve(Table &t, uint32_t tokens)
     {
-        return kv_cache_reserve(cache_, t.blocks.data(), &t.count, tokens);
+        return kv_cache_reserve(cache_, &t, tokens);
     }
-    void release(Table &t) { kv_cache_release(cache_, t.blocks.data(), &t.count); }
+    void release(Table &t) { kv_cache_release(cache_, &t); }
 
     struct kv_cache_config config_ = {};
     struct kv_cache *cache_ = nullptr;
@@ -112,7 +114,7 @@ TEST_F(KvCache, BlocksNeverHaveTwoOwners)
         std::set<uint32_t> owned;
         size_t count = 0;
         for (const Table &each : tables) {
-            owned.insert(each.blocks.begin(), each.blocks.begin() + each.count);
+            owned.insert(each.blocks, each.blocks + each.count);
             count += each.count;
         }
         ASSERT_EQ(owned.size(), count);
@@ -212,7 +214,7 @@ struct Pool {
     ~Pool()
     {
         for (Table &t : table)
-            kv_cache_release(cache, t.blocks.data(), &t.count);
+            kv_cache_release(cache, &t);
         kv_cache_close(cache);
     }
     size_t array_bytes() const { return kv_cache_block_bytes(&config) / 2 / config.layers; }
@@ -224,7 +226,7 @@ struct Pool {
     {
         Table &t = table[owner];
         uint32_t at = t.count;
-        if (kv_cache_reserve(cache, t.blocks.data(), &t.count, blocks * KV_BLOCK_TOKENS) != STATUS_OK)
+        if (kv_cache_reserve(cache, &t, blocks * KV_BLOCK_TOKENS) != STATUS_OK)
             return;
         for (; at < t.count; at++)
             for (uint32_t l = 0; l < config.layers; l++) {
@@ -267,8 +269,7 @@ TEST_F(KvCache, ResizesKeepWhatIsInUse)
         for (int step = 0; step < 1500; step++) {
             uint32_t owner = random.below(Pool::tables), before = kv_cache_blocks(pool.cache);
             if (random.chance(25))
-                kv_cache_release(pool.cache, pool.table[owner].blocks.data(),
-                                 &pool.table[owner].count);
+                kv_cache_release(pool.cache, &pool.table[owner]);
             else
                 pool.grow(owner, 1 + random.below(Pool::most));
             if (!random.chance(30))
@@ -322,7 +323,7 @@ TEST_F(KvCache, AResizeIsUndoneByTheNext)
     pool.grow(1, 20);
     EXPECT_EQ(kv_cache_free_blocks(pool.cache), 1u);
     EXPECT_EQ(kv_cache_resize(pool.cache, 10, nullptr), STATUS_FULL);
-    kv_cache_release(pool.cache, pool.table[0].blocks.data(), &pool.table[0].count);
+    kv_cache_release(pool.cache, &pool.table[0]);
     EXPECT_EQ(kv_cache_resize(pool.cache, 20, nullptr), STATUS_OK); /* all of them have moved or stayed */
     EXPECT_EQ(kv_cache_free_blocks(pool.cache), 0u);
     EXPECT_EQ(failing.bytes, 2 * bytes);
@@ -330,6 +331,54 @@ TEST_F(KvCache, AResizeIsUndoneByTheNext)
     failing.allowed = 0;
     EXPECT_EQ(kv_cache_resize(pool.cache, 21, nullptr), STATUS_NO_MEMORY);
     EXPECT_EQ(kv_cache_blocks(pool.cache), 20u);
+}
+
+/* A prefix that two sequences hold, and one that none does: both are where they can be taken after
+ * every change of size, with their contents. The idle one goes when there is no room for it. */
+TEST_F(KvCache, PrefixesMoveWithThePool)
+{
+    config_.blocks = 12;
+    Pool pool(config_);
+    std::vector<uint32_t> shared(4 * KV_BLOCK_TOKENS, 3), idle(3 * KV_BLOCK_TOKENS, 9);
+    auto publish = [&](uint32_t owner, const std::vector<uint32_t> &tokens) {
+        pool.grow(owner, (uint32_t)tokens.size() / KV_BLOCK_TOKENS);
+        kv_cache_publish(pool.cache, &pool.table[owner], tokens.data(), (uint32_t)tokens.size());
+    };
+    auto contents = [&](uint32_t owner, uint32_t written_by) {
+        const Table &t = pool.table[owner];
+        for (uint32_t at = 0; at < t.count; at++)
+            for (uint32_t l = 0; l < config_.layers; l++) {
+                struct kv_layer layer = kv_cache_layer(pool.cache, l);
+                size_t offset = pool.array_bytes() * t.blocks[at];
+                EXPECT_EQ(((uint8_t *)layer.keys)[offset], Pool::byte(written_by, at, l, false));
+                EXPECT_EQ(((uint8_t *)layer.values)[offset], Pool::byte(written_by, at, l, true));
+            }
+    };
+    pool.grow(5, 4); /* in the way: the others lie above it */
+    publish(0, shared);
+    publish(1, idle);
+    kv_cache_release(pool.cache, &pool.table[1]);
+    ASSERT_EQ(64u, kv_cache_take(pool.cache, &pool.table[2], shared.data(), 64 + 15));
+    kv_cache_release(pool.cache, &pool.table[5]);
+    EXPECT_EQ(kv_cache_free_blocks(pool.cache), 8u);
+    EXPECT_EQ(kv_cache_idle_blocks(pool.cache), 3u);
+    for (uint32_t blocks : {7u, 30u, 8u}) {
+        ASSERT_EQ(kv_cache_resize(pool.cache, blocks, nullptr), STATUS_OK);
+        kv_cache_check(pool.cache);
+        contents(0, 0);
+        contents(2, 0);
+        ASSERT_EQ(48u, kv_cache_take(pool.cache, &pool.table[3], idle.data(), 48));
+        contents(3, 1);
+        kv_cache_release(pool.cache, &pool.table[3]);
+    }
+    ASSERT_EQ(kv_cache_resize(pool.cache, 5, nullptr), STATUS_OK); /* its first block fits yet */
+    EXPECT_EQ(16u, kv_cache_take(pool.cache, &pool.table[3], idle.data(), 48));
+    contents(3, 1);
+    kv_cache_release(pool.cache, &pool.table[3]);
+    ASSERT_EQ(kv_cache_resize(pool.cache, 4, nullptr), STATUS_OK);
+    EXPECT_EQ(0u, kv_cache_take(pool.cache, &pool.table[3], idle.data(), 48));
+    EXPECT_EQ(kv_cache_resize(pool.cache, 3, nullptr), STATUS_FULL);
+    contents(2, 0);
 }
 
 TEST_F(KvCache, CloseAcceptsNull)

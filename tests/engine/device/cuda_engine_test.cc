@@ -256,6 +256,32 @@ TEST_F(CudaEngine, NeighboursAndChunksChangeNoBit)
     }
 }
 
+/* Nor do keys and values that a neighbour or a predecessor left behind, in the midst of its own. */
+TEST_F(CudaEngine, WhatOthersComputedChangesNoBit)
+{
+    Job one = job(4, 35, 6);
+    Engine off(path_, [](struct engine_config &c) {
+        deterministic(0)(c);
+        c.prefix_caching = false;
+    });
+    Answer want = off.run(one);
+    Engine e(path_, deterministic(9));
+    long answer = 34 * (long)engine_info(e.engine)->vocab; /* the last of the prompt begins it */
+    std::vector<Job> jobs(2, one);
+    jobs[0].chunk = 9;
+    jobs[1].begin = 2;
+    jobs[1].preempt = {5};
+    for (Job &j : jobs)
+        j.take = true;
+    for (uint32_t round = 0; round < 2; round++)
+        for (const Answer &a : e.run(jobs)) {
+            EXPECT_EQ(a.tokens, want.tokens);
+            EXPECT_TRUE(std::equal(a.logits.begin() + answer, a.logits.end(),
+                                   want.logits.begin() + answer));
+            EXPECT_GE(a.taken + a.taken_later, round ? 32u : 0u);
+        }
+}
+
 /* Whole layers stream through the ring; so does a prompt too long to run ahead of the host. */
 TEST_F(CudaEngine, StreamingChangesNoBit)
 {

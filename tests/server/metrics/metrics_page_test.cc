@@ -78,6 +78,8 @@ TEST(metrics_page, each_figure_in_its_place)
     EXPECT_EQ(6, page["vllm:num_preemptions_total" + m + "}"]);
     EXPECT_EQ(15, page["vllm:prompt_tokens_total" + m + "}"]);
     EXPECT_EQ(16, page["vllm:generation_tokens_total" + m + "}"]);
+    EXPECT_EQ(17, page["vllm:prefix_cache_queries_total" + m + "}"]);
+    EXPECT_EQ(12, page["vllm:prefix_cache_hits_total" + m + "}"]);
     EXPECT_EQ(20, page["vllm:request_success_total" + m + ",finished_reason=\"stop\"}"]);
     EXPECT_EQ(21, page["vllm:request_success_total" + m + ",finished_reason=\"length\"}"]);
     EXPECT_EQ(22, page["vllm:request_success_total" + m + ",finished_reason=\"abort\"}"]);
@@ -89,6 +91,8 @@ TEST(metrics_page, each_figure_in_its_place)
     EXPECT_EQ(18, page["vllm:iteration_tokens_total_sum" + m + "}"]);
     EXPECT_EQ(1, page["vllm:cache_config_info" + m + ",block_size=\"16\",cache_dtype=\"float32\","
                       "enable_prefix_caching=\"False\",num_gpu_blocks=\"40\"}"]);
+    made.info.prefix_caching = true;
+    EXPECT_NE(std::string::npos, Page(made.s).text.find("enable_prefix_caching=\"True\""));
 }
 
 TEST(metrics_page, the_kv_type_follows_from_its_bytes)

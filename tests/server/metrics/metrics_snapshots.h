@@ -65,6 +65,8 @@ struct Snapshot {
         s.rejected = 14;
         b.prompt_tokens = 15;
         b.generation_tokens = 16;
+        b.prefix_queries = 17;
+        b.prefix_hits = 12;
         b.steps[0] = 2;
         b.steps[2] = 1;
         b.step_tokens = 18;
@@ -85,6 +87,7 @@ struct Snapshot {
     {
         e.steps = 30;
         e.tokens_prefill = 31;
+        e.kv_blocks_idle = 8;
         e.tokens_decode = 32;
         e.step_ns = 33000000;
         e.experts = {34, 35, 36, 37000000};

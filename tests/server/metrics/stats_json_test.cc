@@ -88,7 +88,7 @@ TEST(stats_json, each_figure_in_its_place)
     EXPECT_EQ("\"ready\"", s["state"]);
     EXPECT_EQ("{\"running\":4,\"waiting\":5,\"finished\":11,\"cancelled\":12,\"failed\":13,\"rejected\":14,"
               "\"preemptions\":6}", s["requests"]);
-    EXPECT_EQ("{\"prompt\":15,\"generation\":16}", s["tokens"]);
+    EXPECT_EQ("{\"prompt\":15,\"generation\":16,\"prefix_queries\":17,\"prefix_hits\":12}", s["tokens"]);
     EXPECT_EQ("2", s["latency.ttft.counts.1"]);
     EXPECT_EQ("2", s["latency.ttft.count"]);
     EXPECT_EQ("0.006", s["latency.ttft.sum_s"]);
@@ -102,6 +102,7 @@ TEST(stats_json, each_figure_in_its_place)
     EXPECT_EQ("{\"steps\":30,\"tokens\":63,\"step_ms\":33,\"stall_ms\":37,\"device_wait_ms\":0,"
               "\"host_experts_ms\":0,\"page_ms\":null,\"layer_ms\":null}", s["engine"]);
     EXPECT_EQ("10", s["kv.blocks_used"]);
+    EXPECT_EQ("8", s["kv.blocks_idle"]);
     EXPECT_EQ("40", s["kv.blocks"]);
     EXPECT_EQ("16", s["kv.block_tokens"]);
     EXPECT_EQ("[{\"name\":\"device\",\"slots\":48,\"slot_bytes\":50,\"resident_pages\":44,"

@@ -86,9 +86,11 @@ TEST(generate_decode, everything_arrives)
     m.m.ignore_eos = m.m.include_stop = m.m.keep_special = true;
     m.m.min_tokens = 2;
     m.m.model = const_cast<char *>("toy");
+    m.m.cache_salt = const_cast<char *>("mine");
     Decoded d(m);
     ASSERT_EQ(STATUS_OK, d.status) << d.error.text;
     const struct request_asked &a = d.r->asked;
+    EXPECT_EQ(request_salt("mine", 4), a.cache_salt);
     EXPECT_EQ(1u, a.stops.count);
     EXPECT_EQ(2u, a.stop_token_count);
     EXPECT_EQ(9u, a.stop_tokens[1]);

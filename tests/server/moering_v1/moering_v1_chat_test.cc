@@ -17,7 +17,9 @@ class MoeringV1Chat : public wire::ServerTest {
     using Client = wire::Client;
     void Start(const std::string &model, const char *chat_template = nullptr)
     {
-        struct requests_config accepted = {"tiny", 60, nullptr};
+        struct requests_config accepted = {};
+        accepted.served_name = "tiny";
+        accepted.stall_timeout_s = 60;
         ASSERT_EQ(STATUS_OK, requests_open(&requests_, &accepted, nullptr));
         struct moering_v1_config config = {requests_, clock_now_ns(), chat_template};
         ASSERT_EQ(STATUS_OK, moering_v1_open(&service_, &config, nullptr));

@@ -75,7 +75,9 @@ class MoeringV1 : public wire::ServerTest {
   protected:
     void Start(uint32_t max_queue = 100, uint32_t stall_timeout_s = 60)
     {
-        struct requests_config accepted = {"toy", stall_timeout_s, nullptr};
+        struct requests_config accepted = {};
+        accepted.served_name = "toy";
+        accepted.stall_timeout_s = stall_timeout_s;
         ASSERT_EQ(STATUS_OK, requests_open(&requests_, &accepted, nullptr));
         struct moering_v1_config config = {requests_, clock_now_ns()};
         ASSERT_EQ(STATUS_OK, moering_v1_open(&service_, &config, nullptr));

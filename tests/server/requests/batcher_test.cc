@@ -618,6 +618,207 @@ TEST(batcher, a_page_that_cannot_be_read_fails_the_step)
     EXPECT_EQ(0u, batcher_stats_read(b.batcher).now.kv_blocks_used);
 }
 
+// ---- prefixes that were computed for others ----
+
+// `prompt` tokens of the family's, whatever the id.
+struct request *make_alike(uint64_t id, uint64_t family, uint32_t prompt, uint32_t tokens)
+{
+    struct request *r = toy_engine::make(id, prompt, tokens);
+    for (uint32_t i = 0; i < prompt; i++)
+        r->asked.prompt[i] = (uint32_t)(family * 11 + i * 5) % 96;
+    return r;
+}
+
+struct Sharing : Bench {
+    explicit Sharing(bool on = true)
+    {
+        with_logits = false;
+        folder.config.prefix_caching = on;
+    }
+    Outcome &ask(struct request *r)
+    {
+        uint64_t id = r->id;
+        batcher_submit(batcher, r, clock_now_ns());
+        run();
+        return outcomes[id];
+    }
+};
+
+TEST(batcher, a_prompt_that_was_computed_is_taken)
+{
+    Sharing b, off(false);
+    ASSERT_NO_FATAL_FAILURE(b.open());
+    ASSERT_NO_FATAL_FAILURE(off.open());
+    Outcome &first = b.ask(make_alike(1, 0, 50, 20));
+    EXPECT_EQ(0u, first.usage.cached_tokens);
+    uint64_t computed = batcher_stats_read(b.batcher).step_tokens;
+    EXPECT_EQ(50u + 19, computed);
+    Outcome &second = b.ask(make_alike(2, 0, 50, 20));
+    EXPECT_EQ(48u, second.usage.cached_tokens);
+    EXPECT_EQ(50u, second.usage.prompt_tokens);
+    EXPECT_EQ(first.tokens, second.tokens);
+    EXPECT_EQ(2u + 19, batcher_stats_read(b.batcher).step_tokens - computed);
+    EXPECT_EQ(first.tokens, off.ask(make_alike(1, 0, 50, 20)).tokens);
+    EXPECT_EQ(first.tokens, off.ask(make_alike(2, 0, 50, 20)).tokens);
+    EXPECT_EQ(0u, off.outcomes[2].usage.cached_tokens);
+    EXPECT_EQ(0u, batcher_stats_read(off.batcher).prefix_queries);
+
+    struct request *salted = make_alike(3, 0, 50, 20), *scored = make_alike(4, 0, 50, 20);
+    salted->asked.cache_salt = 7;
+    scored->asked.prompt_logprobs = true;
+    EXPECT_EQ(0u, b.ask(salted).usage.cached_tokens);
+    EXPECT_EQ(first.tokens, b.outcomes[3].tokens);
+    EXPECT_EQ(0u, b.ask(scored).usage.cached_tokens);
+    EXPECT_EQ(49u, b.outcomes[4].prompt.size());
+    struct request *chat = make_alike(5, 0, 50 + 20 + 9, 0); // the next turn, answered by no token
+    std::copy(first.tokens.begin(), first.tokens.end(), chat->asked.prompt + 50);
+    EXPECT_EQ(64u, b.ask(chat).usage.cached_tokens) << "of 69 computed";
+    EXPECT_EQ(FINISH_LENGTH, b.outcomes[5].finish);
+    struct batcher_stats stats = batcher_stats_read(b.batcher);
+    EXPECT_EQ(50u * 3 + 79, stats.prefix_queries);
+    EXPECT_EQ(48u + 64, stats.prefix_hits);
+    EXPECT_EQ(0u, stats.now.kv_blocks_used);
+    EXPECT_EQ(stats.now.kv_blocks, engine_kv_blocks_free(b.engine));
+}
+
+// All choices of a prompt come at once: one computes it, in one step or in many, the others wait
+// for it; a short one is not worth the wait.
+TEST(batcher, choices_of_a_prompt_compute_it_once)
+{
+    for (uint32_t batch : {16u, 40u, 1000u})
+        for (uint32_t prompt : {40u, 100u}) {
+            Sharing b;
+            b.folder.config.max_batch_tokens = batch;
+            ASSERT_NO_FATAL_FAILURE(b.open());
+            for (uint64_t id = 1; id <= 4; id++)
+                batcher_submit(b.batcher, make_alike(id, 3, prompt, 5), clock_now_ns());
+            b.run();
+            uint32_t cached = 0;
+            for (uint64_t id = 1; id <= 4; id++) {
+                EXPECT_EQ(b.outcomes[1].tokens, b.outcomes[id].tokens);
+                EXPECT_EQ(5u, b.outcomes[id].tokens.size());
+                cached += b.outcomes[id].usage.cached_tokens;
+            }
+            struct batcher_stats stats = batcher_stats_read(b.batcher);
+            EXPECT_EQ(4u * (prompt + 4), cached + stats.step_tokens);
+            EXPECT_EQ(stats.prefix_hits, cached);
+            if (prompt == 100) {
+                uint32_t twice = batch == 40 ? 16 : 0; // beside the end of the first: too little
+                EXPECT_EQ(3u * 96 - twice, cached) << batch << " tokens in a step";
+            } else if (batch == 1000) {
+                EXPECT_EQ(0u, cached) << "not worth a step";
+            }
+        }
+}
+
+// What a prefix leaves of a step goes to who would have waited for the next.
+TEST(batcher, a_prefix_makes_room_in_its_step)
+{
+    Sharing b;
+    b.folder.config.max_batch_tokens = 50;
+    ASSERT_NO_FATAL_FAILURE(b.open());
+    b.ask(make_alike(1, 0, 50, 1));
+    batcher_submit(b.batcher, make_alike(2, 0, 50, 1), clock_now_ns());
+    batcher_submit(b.batcher, make_alike(3, 1, 40, 1), clock_now_ns());
+    batcher_step(b.batcher, clock_now_ns());
+    b.take();
+    EXPECT_EQ(48u, b.outcomes[2].usage.cached_tokens);
+    EXPECT_EQ(FINISH_LENGTH, b.outcomes[2].finish);
+    EXPECT_EQ(FINISH_LENGTH, b.outcomes[3].finish) << "2 and 40 tokens are one step";
+    EXPECT_TRUE(batcher_idle(b.batcher));
+}
+
+// Who waits for a neighbour that fails computes for itself.
+TEST(batcher, a_neighbour_that_fails_is_waited_for_once)
+{
+    Sharing b;
+    b.folder.config.max_batch_tokens = 1000;
+    b.folder.config.device_experts.kind = ROOM_PAGES;
+    b.folder.config.device_experts.pages = 2;
+    b.folder.config.prefetch = PREFETCH_OFF;
+    ASSERT_NO_FATAL_FAILURE(b.open());
+    b.folder.folder.truncate("model.safetensors", 4096);
+    for (uint64_t id = 1; id <= 3; id++)
+        batcher_submit(b.batcher, make_alike(id, 3, 100, 5), clock_now_ns());
+    for (uint32_t step = 1; step <= 3; step++) {
+        EXPECT_TRUE(batcher_step(b.batcher, clock_now_ns()));
+        EXPECT_EQ(step, batcher_stats_read(b.batcher).failed);
+    }
+    b.run();
+    for (uint64_t id = 1; id <= 3; id++)
+        EXPECT_EQ(FINISH_FAILED, b.outcomes[id].finish);
+    EXPECT_EQ(0u, batcher_stats_read(b.batcher).now.kv_blocks_used);
+}
+
+// A pool smaller than everybody together, of changing size; prompts of a few families, priorities,
+// pauses, cancellations, chunks of all sizes. Whoever ends has the tokens of an engine that shares
+// nothing; nobody is forgotten; the pool never has less than the scheduler counts on.
+TEST(batcher, sharing_under_load_changes_nothing)
+{
+    constexpr uint64_t requests = 60;
+    Sharing alone(false);
+    alone.folder.config.max_model_len = 64;
+    ASSERT_NO_FATAL_FAILURE(alone.open());
+    auto make = [](uint64_t id) {
+        return make_alike(id, id % 3, 1 + (uint32_t)(id * 7 % 45), 1 + (uint32_t)(id * 5 % 18));
+    };
+    for (uint64_t id = 1; id <= requests; id++)
+        alone.ask(make(id));
+    uint64_t hits = 0, preemptions = 0, shrunk = 0;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        scratch::Random random(seed);
+        Sharing b;
+        b.folder.config.max_num_seqs = 1 + random.below(6);
+        b.folder.config.max_batch_tokens = 6 + random.below(80);
+        ASSERT_NO_FATAL_FAILURE(b.open(80 + 16 * random.below(8), 1000, random.below(20)));
+        uint64_t submitted = 0, paused = 0;
+        for (int i = 0; i < 20000 && (submitted < requests || !batcher_idle(b.batcher)); i++) {
+            if (submitted < requests && random.chance(40)) {
+                struct request *r = make(++submitted);
+                r->asked.priority = (int32_t)random.below(2);
+                batcher_submit(b.batcher, r, clock_now_ns());
+            }
+            if (paused || random.chance(10)) {
+                bool pause = !paused;
+                paused = pause ? 1 + random.below((uint32_t)submitted + 1) : paused;
+                batcher_pause(b.batcher, paused, pause);
+                paused = pause ? paused : 0;
+            }
+            if (random.chance(3))
+                batcher_cancel(b.batcher, 1 + random.below((uint32_t)submitted + 1));
+            if (random.chance(15)) {
+                struct engine_budget asked = {};
+                struct engine_budget_result got;
+                uint32_t out;
+                asked.set[ENGINE_ROOM_KV] = true;
+                asked.kv_bytes = (uint64_t)(64 + 16 * random.below(10)) * 3 * 2 * 2 * 8 * 4;
+                ASSERT_EQ(STATUS_OK, batcher_resize(b.batcher, &asked, &got, &out, nullptr));
+                shrunk += out > 0;
+            }
+            batcher_step(b.batcher, clock_now_ns());
+            struct scheduler_counts now = batcher_stats_read(b.batcher).now;
+            ASSERT_GE(engine_kv_blocks_free(b.engine), now.kv_blocks - now.kv_blocks_used);
+            b.take();
+        }
+        ASSERT_TRUE(batcher_idle(b.batcher)) << "seed " << seed;
+        struct batcher_stats stats = batcher_stats_read(b.batcher);
+        EXPECT_EQ(requests, stats.finished + stats.cancelled);
+        EXPECT_LE(stats.cancelled, requests / 2);
+        EXPECT_EQ(0u, stats.now.kv_blocks_used);
+        EXPECT_EQ(stats.now.kv_blocks, engine_kv_blocks_free(b.engine));
+        for (auto &o : b.outcomes)
+            if (o.second.finish != FINISH_NONE) {
+                EXPECT_EQ(alone.outcomes[o.first].tokens, o.second.tokens) << o.first;
+                EXPECT_LT(o.second.usage.cached_tokens, o.second.usage.prompt_tokens);
+            }
+        hits += stats.prefix_hits;
+        preemptions += stats.now.preemptions;
+    }
+    EXPECT_GT(hits, 1000u);
+    EXPECT_GT(preemptions, 50u);
+    EXPECT_GT(shrunk, 10u);
+}
+
 TEST(batcher, close_drops_what_is_left)
 {
     Bench b;

@@ -130,6 +130,19 @@ TEST(generation, ignored_end_tokens_go_on)
     EXPECT_EQ("<|endoftext|>", keep.text());
 }
 
+TEST(generation, special_tokens_that_were_asked_for_are_shown)
+{
+    Feed f;
+    uint32_t begin = tokenizer_token_id(tiny(), "<|im_start|>"), end = tokenizer_token_id(tiny(), "<|im_end|>");
+    ASSERT_TRUE(tokenizer_is_special(tiny(), begin) && tokenizer_is_special(tiny(), end));
+    f.r->asked.shown_special[0] = begin;
+    f.r->asked.shown_special_count = 1;
+    f.begin();
+    auto a = encode("a");
+    f.push({end, begin, a[0], end, begin});
+    EXPECT_EQ("<|im_start|>a<|im_start|>", f.text());
+}
+
 TEST(generation, stop_texts_across_tokens)
 {
     Feed f;
@@ -218,6 +231,19 @@ TEST(generation, without_tokenizer_ids_only)
     EXPECT_EQ(FINISH_LENGTH, f.finish);
     EXPECT_EQ("", f.text());
     EXPECT_EQ(3u, f.event()->token_count);
+}
+
+// A stream that counts as it goes needs it before the end.
+TEST(generation, every_event_says_what_was_cached)
+{
+    Feed f;
+    f.begin();
+    f.r->output.cached_tokens = 16;
+    f.push({encode("Sort: 3")[0]});
+    EXPECT_EQ(FINISH_NONE, f.event()->finish);
+    EXPECT_EQ(16u, f.event()->usage.cached_tokens);
+    generation_fail(f.r, STATUS_DEADLINE, "late", 9999);
+    EXPECT_EQ(16u, f.event()->usage.cached_tokens);
 }
 
 TEST(generation, failure_is_an_event_too)

@@ -31,6 +31,16 @@ TEST(request, closes_what_it_owns)
     request_close(nullptr);
 }
 
+TEST(request, every_text_has_a_salt)
+{
+    EXPECT_EQ(0u, request_salt("", 0));
+    EXPECT_EQ(request_salt("tenant", 6), request_salt("tenant 2", 6));
+    EXPECT_NE(request_salt("tenant", 6), request_salt("tenant", 5));
+    EXPECT_NE(request_salt("\0", 1), request_salt("\0\0", 2));
+    /* Published value of FNV-1a, 64 bits, for "foobar". */
+    EXPECT_EQ(0x85944171f73967e8u, request_salt("foobar", 6));
+}
+
 TEST(request, no_tokens_at_all_means_only_the_prompt)
 {
     struct request *r = request_open(1);

@@ -52,7 +52,10 @@ class Requests : public testing::Test {
     {
         struct error error = {};
         request_metrics_init(&metrics_, 4096);
-        struct requests_config config = {"toy", 5, &metrics_};
+        struct requests_config config = {};
+        config.served_name = "toy";
+        config.stall_timeout_s = 5;
+        config.metrics = &metrics_;
         ASSERT_EQ(STATUS_OK, requests_open(&requests_, &config, &error));
         struct engine_thread_config thread = {};
         thread.engine = folder_.config;

@@ -30,6 +30,8 @@ struct World {
     std::vector<uint64_t> finished; // in order
     uint64_t now = 1;
     uint64_t ids = 0;
+    std::mt19937 *luck = nullptr; // decides what of a prefill is there already; NULL: nothing
+    uint64_t advanced = 0, withdrawn = 0, filled = 0;
 
     explicit World(const struct scheduler_config &c)
     {
@@ -64,6 +66,37 @@ struct World {
         scheduler_remove(s, r);
         finished.push_back(r->id);
     }
+    // Between a plan and its commits: some prefills find some of their tokens computed, some wait.
+    void shorten(const struct plan *plan)
+    {
+        uint32_t i = 0, kept = 0, first = plan->count;
+        for (uint32_t before = UINT32_MAX; before != plan->count;) {
+            for (; i < plan->count; i++) {
+                auto &d = plan->items[i].request->schedule;
+                uint32_t room = scheduler_room(s, plan->items[i].request), planned = d.planned;
+                EXPECT_LE(d.computed, room);
+                EXPECT_LT(room, d.known);
+                if (luck && d.known - d.computed > 1 && (*luck)() % 2) {
+                    uint32_t n = (*luck)() % (room - d.computed + 1);
+                    scheduler_advance(s, i, n);
+                    advanced += n;
+                    EXPECT_GE(d.planned, 1u);
+                    EXPECT_LE(d.planned, planned);
+                    if (kept && (*luck)() % 4 == 0) {
+                        scheduler_withdraw(s, i);
+                        withdrawn++;
+                    }
+                }
+                EXPECT_EQ(d.planned, plan->items[i].tokens);
+                kept += d.planned > 0;
+                scheduler_check(s);
+            }
+            before = plan->count;
+            scheduler_fill(s);
+            scheduler_check(s);
+        }
+        filled += plan->count - first;
+    }
     // One step; returns tokens by request id.
     std::map<uint64_t, uint32_t> step()
     {
@@ -72,9 +105,12 @@ struct World {
             end(r);
         const struct plan *plan = scheduler_plan(s, now);
         scheduler_check(s);
+        shorten(plan);
         std::vector<struct plan_item> items(plan->items, plan->items + plan->count);
         for (auto &item : items) {
             EXPECT_EQ(0u, tokens.count(item.request->id)) << "twice in a plan";
+            if (!item.tokens)
+                continue;
             tokens[item.request->id] = item.tokens;
             auto &d = item.request->schedule;
             bool only_prompt = request_only_prompt(item.request);
@@ -88,6 +124,20 @@ struct World {
         return tokens;
     }
     bool idle() { return scheduler_any(s) == nullptr; }
+    // Whether anybody could run: paused ones do not, and keep their seats.
+    bool somebody(uint32_t max_num_seqs) const
+    {
+        uint32_t seats = 0;
+        bool seated = false, newcomer = false;
+        for (auto &r : requests) {
+            const auto &d = r.second->schedule;
+            bool there = d.state != REQUEST_FINISHED;
+            seats += there && d.seated;
+            seated |= there && !d.paused && d.seated;
+            newcomer |= there && !d.paused;
+        }
+        return seated || (newcomer && seats < max_num_seqs);
+    }
 };
 
 TEST(scheduler, refuses_limits_that_starve)
@@ -348,11 +398,75 @@ TEST(scheduler, deadlines_are_found_running_or_waiting)
     EXPECT_LE(w.now, 52u);
 }
 
+// What is there already shortens its part of the step, and the next in rank get the rest of it.
+TEST(scheduler, a_prefix_makes_room_for_others)
+{
+    World w(small()); // 16 tokens a step, 32 blocks of 4
+    struct request *a = w.submit(40, 4), *b = w.submit(40, 4), *c = w.submit(8, 4);
+    const struct plan *plan = scheduler_plan(w.s, 1);
+    ASSERT_EQ(1u, plan->count);
+    EXPECT_EQ(16u, plan->items[0].tokens);
+    EXPECT_EQ(39u, scheduler_room(w.s, a));
+    scheduler_advance(w.s, 0, 36);
+    EXPECT_EQ(36u, a->schedule.computed);
+    EXPECT_EQ(4u, plan->items[0].tokens);
+    EXPECT_EQ(10u, a->schedule.blocks);
+    scheduler_fill(w.s);
+    ASSERT_EQ(2u, plan->count);
+    EXPECT_EQ(b, plan->items[1].request);
+    EXPECT_EQ(12u, plan->items[1].tokens);
+    scheduler_check(w.s);
+    scheduler_withdraw(w.s, 1);
+    EXPECT_EQ(0u, b->schedule.blocks);
+    EXPECT_EQ(0u, plan->items[1].tokens);
+    scheduler_fill(w.s);
+    ASSERT_EQ(3u, plan->count) << "b is out of this step";
+    EXPECT_EQ(c, plan->items[2].request);
+    EXPECT_EQ(8u, plan->items[2].tokens);
+    EXPECT_EQ(12u, plan->tokens);
+    scheduler_check(w.s);
+    scheduler_commit(w.s, a, true);
+    scheduler_commit(w.s, c, true);
+    plan = scheduler_plan(w.s, 2);
+    EXPECT_EQ(b, plan->items[2].request) << "and in the next";
+    EXPECT_EQ(14u, plan->items[2].tokens);
+    for (struct request *r : {a, b, c})
+        w.end(r);
+}
+
+// The blocks that are left say how much of a prefix may be used: a token must find room behind it.
+TEST(scheduler, a_prefix_is_cut_to_the_room)
+{
+    struct scheduler_config c = small();
+    c.kv_blocks = 25;
+    World w(c);
+    struct request *a = w.submit(60, 30), *b = w.submit(40, 4);
+    while (a->schedule.known < 60 + 6)
+        w.step();
+    ASSERT_EQ(0u, b->schedule.computed) << "the pool has no room for all of both";
+    scheduler_pause(w.s, a, true); // b may have all its blocks, and a comes back
+    const struct plan *plan = scheduler_plan(w.s, 1);
+    ASSERT_EQ(1u, plan->preempted_count);
+    ASSERT_EQ(1u, plan->count);
+    EXPECT_EQ(39u, scheduler_room(w.s, b)) << "never all it knows";
+    scheduler_advance(w.s, 0, 8);
+    EXPECT_EQ(16u, b->schedule.planned);
+    EXPECT_EQ(6u, b->schedule.blocks);
+    scheduler_commit(w.s, b, false);
+    EXPECT_EQ(0u, scheduler_resize(w.s, 25)->preempted_count);
+    scheduler_pause(w.s, a, false);
+    w.step(); // b's last 16 tokens; a has its 66 back when there is room again
+    while (scheduler_any(w.s))
+        w.step();
+    EXPECT_EQ(2u, w.finished.size());
+}
+
 // A day in the life: arrivals, cancels, pauses and deadlines by seed. Every request ends, blocks
 // are never over-committed (scheduler_check inside step), and the same seed gives the same history.
-std::vector<uint64_t> simulate(uint32_t seed, bool mixed)
+std::vector<uint64_t> simulate(uint32_t seed, bool mixed, bool prefixes = false,
+                               uint64_t *filled = nullptr)
 {
-    std::mt19937 rng(seed);
+    std::mt19937 rng(seed), luck(seed);
     struct scheduler_config c = {};
     c.max_num_seqs = 1 + rng() % 24;
     c.max_batch_tokens = c.max_num_seqs + rng() % 200;
@@ -363,6 +477,7 @@ std::vector<uint64_t> simulate(uint32_t seed, bool mixed)
     uint32_t least = (c.max_model_len + c.kv_block_tokens - 1) / c.kv_block_tokens;
     c.kv_blocks = least + rng() % (4 * least);
     World w(c);
+    w.luck = prefixes ? &luck : nullptr;
     std::vector<uint64_t> history;
     std::vector<struct request *> paused;
     uint64_t idle_steps = 0, submitted = 0;
@@ -399,13 +514,16 @@ std::vector<uint64_t> simulate(uint32_t seed, bool mixed)
         }
         EXPECT_LE(sum, c.max_batch_tokens);
         EXPECT_LE(tokens.size(), c.max_num_seqs);
-        struct scheduler_counts counts = scheduler_count(w.s);
-        // Work conserving: whoever could run does, unless everybody there is paused.
-        bool somebody = counts.running + counts.waiting > paused.size();
-        idle_steps = tokens.empty() && somebody && w.finished.size() == before ? idle_steps + 1 : 0;
+        // Work conserving: whoever could run does.
+        bool still = tokens.empty() && w.finished.size() == before && w.somebody(c.max_num_seqs);
+        idle_steps = still ? idle_steps + 1 : 0;
         EXPECT_LT(idle_steps, 2u) << "stands still, seed " << seed << " step " << step;
     }
     EXPECT_EQ(total, w.finished.size()) << "seed " << seed;
+    EXPECT_EQ(prefixes, w.advanced > 0);
+    EXPECT_EQ(prefixes && c.max_num_seqs > 1, w.withdrawn > 0) << "seed " << seed;
+    if (filled)
+        *filled += w.filled;
     EXPECT_EQ(0u, scheduler_count(w.s).kv_blocks_used);
     return history;
 }
@@ -422,8 +540,17 @@ TEST(scheduler, simulation_everything_at_once)
         simulate(seed, true);
 }
 
+TEST(scheduler, simulation_with_prefixes)
+{
+    uint64_t filled = 0;
+    for (uint32_t seed = 211; seed <= 220; seed++)
+        simulate(seed, true, true, &filled);
+    EXPECT_GT(filled, 150u);
+}
+
 TEST(scheduler, same_seed_same_history)
 {
+    EXPECT_EQ(simulate(7, true, true), simulate(7, true, true));
     EXPECT_EQ(simulate(7, true), simulate(7, true));
     EXPECT_NE(simulate(7, true), simulate(8, true));
 }
