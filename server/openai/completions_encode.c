@@ -35,7 +35,7 @@ static void put_echo(struct jsonw *w, const struct openai_answer *a, struct open
     jsonw_key(w, "text");
     jsonw_bytes(w, c->prompt->echo, c->prompt->echo_bytes);
     put_logprobs(w, a, c, &scored);
-    openai_finish(w, a, &nothing);
+    openai_finish(w, a, &nothing, "stop");
     jsonw_object_end(w);
     openai_chunk_end(w, a, c, NULL);
 }
@@ -45,7 +45,6 @@ void completions_encode_event(struct jsonw *w, const struct openai_answer *a,
                               const struct openai_totals *totals)
 {
     bool ended = e->finish != FINISH_NONE;
-    bool shows_tokens = a->asked->sampling.logprobs || a->asked->return_token_ids;
     if (!e->token_count && !ended)
         return; /* of the prompt alone */
     bool first = !c->begun;
@@ -54,8 +53,6 @@ void completions_encode_event(struct jsonw *w, const struct openai_answer *a,
     if (first && a->asked->echo)
         put_echo(w, a, c);
     bool first_ids = first && a->asked->return_token_ids;
-    if (!e->text_bytes && !ended && !(shows_tokens && e->token_count) && !first_ids)
-        return;
     struct openai_scored scored = {.output = e->tokens, .output_tokens = e->token_count};
     openai_chunk_begin(w, a, NULL);
     jsonw_object_open(w);
@@ -64,7 +61,7 @@ void completions_encode_event(struct jsonw *w, const struct openai_answer *a,
     jsonw_key(w, "text");
     jsonw_bytes(w, e->text, e->text_bytes);
     put_logprobs(w, a, c, &scored);
-    openai_finish(w, a, e);
+    openai_finish(w, a, e, "stop");
     if (first_ids)
         openai_ids(w, "prompt_token_ids", c->prompt->ids, c->prompt->count);
     if (a->asked->return_token_ids)
@@ -93,7 +90,7 @@ static void put_choice(struct jsonw *w, const struct openai_answer *a, struct op
     jsonw_key(w, "text");
     jsonw_bytes(w, text.data, text.bytes);
     put_logprobs(w, a, c, &scored);
-    openai_finish(w, a, said);
+    openai_finish(w, a, said, "stop");
     if (a->asked->return_token_ids) {
         openai_ids(w, "prompt_token_ids", c->prompt->ids, c->prompt->count);
         openai_sampled_ids(w, "token_ids", said->tokens, said->token_count);

@@ -136,9 +136,12 @@ const struct openai_template *openai_chat_template(struct openai *o,
         return o->chat;
     enum status status = openai_template_open(&o->chat, model->tokenizer, o->config.chat_template,
                                               &error);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
         openai_refuse_status(refusal, status, NULL, &error);
-    else if (openai_template_problem(o->chat))
+        return NULL;
+    }
+    openai_template_choose(o->chat, o->config.tool_parser, o->config.reasoning_parser);
+    if (openai_template_problem(o->chat))
         log_warn("chats will be refused: %s", openai_template_problem(o->chat));
     return o->chat;
 }

@@ -33,6 +33,8 @@ struct openai_state {
 
 struct openai_config {
     const char *chat_template;       /* a text or the name of a built-in one; NULL: the model's. Borrowed */
+    enum openai_tool_parser tool_parser; /* how answers are read; AUTO: by the template */
+    enum openai_reasoning_parser reasoning_parser;
     struct openai_limits limits;
     int64_t start_s;                 /* since the epoch: when models were "created" */
     /* How the server is now. `out` is zeroed before. */

@@ -8,6 +8,7 @@ void openai_totals_add(struct openai_totals *t, const struct request_usage *u, b
 {
     t->choices++;
     t->prompt_tokens += counts_prompt ? u->prompt_tokens : 0;
+    t->cached_tokens += counts_prompt ? u->cached_tokens : 0;
     t->completion_tokens += u->completion_tokens;
     t->prefill_ns = u->prefill_ns > t->prefill_ns ? u->prefill_ns : t->prefill_ns;
     t->decode_ns = u->decode_ns > t->decode_ns ? u->decode_ns : t->decode_ns;
@@ -17,7 +18,8 @@ void openai_totals_add(struct openai_totals *t, const struct request_usage *u, b
     t->experts.stall_ns += u->experts.stall_ns;
 }
 
-static void put_usage(struct jsonw *w, uint64_t prompt_tokens, uint64_t completion_tokens)
+static void put_usage(struct jsonw *w, uint64_t prompt_tokens, uint64_t cached_tokens,
+                      uint64_t completion_tokens)
 {
     jsonw_key(w, "usage");
     jsonw_object_open(w);
@@ -30,7 +32,7 @@ static void put_usage(struct jsonw *w, uint64_t prompt_tokens, uint64_t completi
     jsonw_key(w, "prompt_tokens_details");
     jsonw_object_open(w);
     jsonw_key(w, "cached_tokens");
-    jsonw_uint(w, 0); /* no prompt is kept for another */
+    jsonw_uint(w, cached_tokens);
     jsonw_object_end(w);
     jsonw_object_end(w);
 }
@@ -41,20 +43,20 @@ static void put_rate(struct jsonw *w, const char *key, uint64_t tokens, uint64_t
     jsonw_fixed(w, ns ? (double)tokens * 1e9 / (double)ns : 0);
 }
 
-/* Names of other servers. A choice's first token comes out of the prompt, so the rate of
- * decoding counts the others. */
+/* Names of other servers, so prompt_n is of what was computed. A choice's first token comes out of
+ * the prompt, so the rate of decoding counts the others. */
 static void put_figures(struct jsonw *w, const struct openai_totals *t)
 {
     uint64_t decoded = t->completion_tokens > t->choices ? t->completion_tokens - t->choices : 0;
     jsonw_key(w, "timings");
     jsonw_object_open(w);
     jsonw_key(w, "cache_n");
-    jsonw_uint(w, 0);
+    jsonw_uint(w, t->cached_tokens);
     jsonw_key(w, "prompt_n");
-    jsonw_uint(w, t->prompt_tokens);
+    jsonw_uint(w, t->prompt_tokens - t->cached_tokens);
     jsonw_key(w, "prompt_ms");
     jsonw_fixed(w, (double)t->prefill_ns / 1e6);
-    put_rate(w, "prompt_per_second", t->prompt_tokens, t->prefill_ns);
+    put_rate(w, "prompt_per_second", t->prompt_tokens - t->cached_tokens, t->prefill_ns);
     jsonw_key(w, "predicted_n");
     jsonw_uint(w, t->completion_tokens);
     jsonw_key(w, "predicted_ms");
@@ -81,6 +83,7 @@ bool openai_choice_open(struct openai_choice_state *c, const struct openai_answe
 {
     *c = (struct openai_choice_state){.index = index, .prompt = prompt};
     c->said = request_event_open(0);
+    openai_parts_init(&c->parts, &a->asked->reading);
     if (!c->said || a->chat || !a->asked->sampling.logprobs)
         return c->said != NULL;
     if (!openai_offset_open(&c->offset, a->tokenizer, a->asked->keep_special))
@@ -94,6 +97,7 @@ void openai_choice_close(struct openai_choice_state *c)
 {
     request_event_close(c->said);
     openai_offset_close(&c->offset);
+    openai_parts_reset(&c->parts);
     *c = (struct openai_choice_state){0};
 }
 
@@ -116,6 +120,7 @@ bool openai_choice_keep(struct openai_choice_state *c, const struct openai_answe
     bool wants_tokens = a->asked->sampling.logprobs || a->asked->return_token_ids;
     if (!keep_prompt(said, event))
         return false;
+    said->usage.cached_tokens = event->usage.cached_tokens;
     if (a->asked->stream)
         return true;
     if (!request_event_add_text(said, event->text, event->text_bytes))
@@ -157,7 +162,7 @@ void openai_answer_begin(struct jsonw *w, const struct openai_answer *a, const c
 void openai_answer_end(struct jsonw *w, const struct openai_totals *t)
 {
     jsonw_array_end(w);
-    put_usage(w, t->prompt_tokens, t->completion_tokens);
+    put_usage(w, t->prompt_tokens, t->cached_tokens, t->completion_tokens);
     put_figures(w, t);
     jsonw_object_end(w);
 }
@@ -185,7 +190,8 @@ void openai_chunk_end(struct jsonw *w, const struct openai_answer *a,
 {
     jsonw_array_end(w);
     if (a->asked->continuous_usage) {
-        put_usage(w, choice->prompt->count, choice->completion_tokens);
+        put_usage(w, choice->prompt->count, choice->said->usage.cached_tokens,
+                  choice->completion_tokens);
     } else if (a->asked->include_usage) {
         jsonw_key(w, "usage");
         jsonw_null(w);
@@ -238,13 +244,14 @@ static bool was_asked_for(const struct openai_asked *asked, uint32_t token)
     return false;
 }
 
-void openai_finish(struct jsonw *w, const struct openai_answer *a, const struct request_event *e)
+void openai_finish(struct jsonw *w, const struct openai_answer *a, const struct request_event *e,
+                   const char *stopped)
 {
     jsonw_key(w, "finish_reason");
     if (e->finish == FINISH_NONE)
         jsonw_null(w);
     else
-        jsonw_text(w, e->finish == FINISH_STOP ? "stop" : "length");
+        jsonw_text(w, e->finish == FINISH_STOP ? stopped : "length");
     jsonw_key(w, "stop_reason");
     if (e->finish == FINISH_STOP && e->stop_text_bytes)
         jsonw_bytes(w, e->stop_text, e->stop_text_bytes);

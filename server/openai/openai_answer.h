@@ -31,6 +31,7 @@ struct openai_answer {
 struct openai_totals {
     uint32_t choices;
     uint64_t prompt_tokens;            /* each prompt once, however many choices it has */
+    uint64_t cached_tokens;            /* of these, that were not computed */
     uint64_t completion_tokens;
     uint64_t prefill_ns, decode_ns;    /* of the choice that took longest */
     struct expert_usage experts;
@@ -44,6 +45,7 @@ struct openai_choice_state {
     bool begun;                        /* its first chunk has been written */
     uint32_t completion_tokens;        /* in chunks so far */
     struct openai_offset offset;       /* of completions with log-probabilities */
+    struct openai_parts parts;         /* of chats that are streams */
     struct request_event *said;        /* owned; what has come and was not written yet */
 };
 /* False: out of memory. */
@@ -75,9 +77,10 @@ void openai_stream_end(struct jsonw *w, const struct openai_answer *answer,
 /* An error after the headers. */
 void openai_stream_error(struct jsonw *w, const struct openai_refusal *refusal);
 
-/* "finish_reason":...,"stop_reason":... */
+/* "finish_reason":...,"stop_reason":... `stopped`: the word for an end that the model came to by
+ * itself, "stop" or "tool_calls". */
 void openai_finish(struct jsonw *w, const struct openai_answer *answer,
-                   const struct request_event *event);
+                   const struct request_event *event, const char *stopped);
 void openai_ids(struct jsonw *w, const char *key, const uint32_t *ids, uint32_t count);
 void openai_sampled_ids(struct jsonw *w, const char *key, const struct sampled *tokens,
                         uint32_t count);

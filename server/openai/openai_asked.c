@@ -43,6 +43,7 @@ void openai_asked_reset(struct openai_asked *asked)
     free(asked->bias);
     stop_list_reset(&asked->stops);
     openai_grammar_reset(&asked->grammar);
+    openai_tools_reset(&asked->tools);
     memset(asked, 0, sizeof *asked);
 }
 
@@ -215,6 +216,18 @@ static bool read_name(struct openai_asked *a, const struct openai_fields *f)
     return true;
 }
 
+static bool read_salt(struct openai_asked *a, const struct openai_fields *f)
+{
+    size_t bytes;
+    const char *salt = openai_field_text(f, "cache_salt", &bytes);
+    if (!salt)
+        return !f->refusal->refused;
+    if (!bytes)
+        return openai_field_refuse(f, "cache_salt", "cache_salt must not be empty");
+    a->cache_salt = request_salt(salt, bytes);
+    return true;
+}
+
 /* Known fields that change nothing here, but for one of their values. */
 static bool read_fixed(const struct openai_fields *f)
 {
@@ -246,8 +259,8 @@ bool openai_asked_read(struct openai_asked *a, const struct openai_fields *f,
     openai_field_bool(f, "return_token_ids", &a->return_token_ids);
     if (openai_field_int(f, "priority", INT32_MIN, INT32_MAX, &priority))
         a->priority = (int32_t)priority;
-    if (!read_name(a, f) || !read_stops(a, f, model) || !read_bias(a, f, model) ||
-        !openai_grammar_read(&a->grammar, f))
+    if (!read_name(a, f) || !read_salt(a, f) || !read_stops(a, f, model) ||
+        !read_bias(a, f, model) || !openai_grammar_read(&a->grammar, f))
         return false;
     if (a->grammar.kind != OPENAI_GRAMMAR_NONE && !model->tokenizer)
         return openai_refuse(f->refusal, HTTP_BAD_VALUE, a->grammar.param,
@@ -299,6 +312,8 @@ static bool fill_lists(const struct openai_asked *a, struct request_asked *out)
             return false;
     memcpy(out->stop_tokens, a->stop_tokens, sizeof out->stop_tokens);
     out->stop_token_count = a->stop_token_count;
+    memcpy(out->shown_special, a->shown_special, sizeof out->shown_special);
+    out->shown_special_count = a->shown_special_count;
     if (!a->bias_count)
         return true;
     out->bias = malloc(a->bias_count * sizeof *out->bias);
@@ -322,6 +337,7 @@ bool openai_asked_fill(struct openai_asked *a, const struct openai_prompt *promp
     out->keep_special = a->keep_special;
     out->include_stop = a->include_stop;
     out->priority = a->priority;
+    out->cache_salt = a->cache_salt;
     out->choices = i == 0 ? a->n : 0;
     out->prompt_logprobs = a->echo && a->sampling.logprobs;
     out->prompt = malloc(prompt->count * sizeof *out->prompt);

@@ -8,6 +8,8 @@
 #define MOERING_SERVER_OPENAI_OPENAI_ASKED_H
 
 #include "server/openai/openai_grammar.h"
+#include "server/openai/openai_parts.h"
+#include "server/openai/openai_tools.h"
 #include "server/requests/request.h"
 
 #ifdef __cplusplus
@@ -49,7 +51,12 @@ struct openai_asked {
     struct sampler_bias *bias;      /* owned */
     uint32_t bias_count;
     int32_t priority;
+    uint64_t cache_salt;            /* as request_asked */
     struct openai_grammar grammar;
+    struct openai_tools tools;
+    struct openai_reading reading;  /* of what comes; its names are those of `tools` */
+    uint32_t shown_special[REQUEST_SHOWN_SPECIAL_MAX]; /* tokens that `reading` looks for */
+    uint32_t shown_special_count;
     uint32_t n;
     bool stream, include_usage, continuous_usage;
     bool return_token_ids;

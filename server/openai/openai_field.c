@@ -82,6 +82,15 @@ const char *openai_json_kind(const json_t *value)
     }
 }
 
+json_t *openai_json_copy(const json_t *value, bool deep)
+{
+    json_t *copy = deep ? json_deep_copy(value) : json_copy((json_t *)value);
+    if (json_equal(copy, value))
+        return copy;
+    json_decref(copy);
+    return NULL;
+}
+
 bool openai_json_int(const json_t *value, int64_t low, int64_t high, int64_t *out)
 {
     int64_t n;

@@ -152,6 +152,13 @@ bool openai_grammar_read(struct openai_grammar *out, const struct openai_fields 
     return read_structured(out, f, structured);
 }
 
+void openai_grammar_take(struct openai_grammar *out, const char *param, json_t *schema)
+{
+    openai_grammar_reset(out);
+    out->parsed = schema;
+    ask(out, OPENAI_GRAMMAR_SCHEMA, param, schema);
+}
+
 static enum status open_choice(struct grammar **out, const json_t *list, struct error *error)
 {
     size_t n = json_array_size(list), i;

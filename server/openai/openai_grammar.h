@@ -27,12 +27,15 @@ struct openai_grammar {
     enum openai_grammar_kind kind;
     const char *param;   /* which field asked for it */
     const json_t *value; /* schema, string or list of strings; borrowed from the body */
-    json_t *parsed;      /* owned: a schema that came as a string */
+    json_t *parsed;      /* owned: a schema that came as a string, or was made */
     struct grammar *compiled; /* owned; NULL: not yet */
 };
 
 /* False: refused. Of response_format and structured_outputs at most one may ask for anything. */
 bool openai_grammar_read(struct openai_grammar *out, const struct openai_fields *f);
+/* The same for a schema that the server has made, which is taken over; `param`: the field it was
+ * made of. */
+void openai_grammar_take(struct openai_grammar *out, const char *param, json_t *schema);
 /* *out stays NULL for NONE. False: refused. Compiled once; each further call gives the same to one more
  * holder. */
 bool openai_grammar_compile(struct openai_grammar *g, struct grammar **out,

@@ -155,8 +155,8 @@ static bool add_member(const struct openai_marks *m, json_t *object, const char 
     struct jsonw w = {0};
     bool renamed = hide_text(m, key, strlen(key), &w);
     jsonw_plain(&w, "", 1);
-    json_t *hidden = openai_marks_hide(m, value);
-    bool ok = !w.failed && hidden &&
+    json_t *hidden = w.failed ? NULL : openai_marks_hide(m, value);
+    bool ok = hidden &&
               json_object_set_new_nocheck(object, renamed ? w.data : key, hidden) == 0;
     jsonw_close(&w);
     return ok;

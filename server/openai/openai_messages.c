@@ -80,14 +80,18 @@ static json_t *read_content(const struct openai_fields *message)
 }
 
 /* Clients send the arguments of a call as JSON in a string, templates loop over them. What is no
- * object stays. */
+ * object stays. No calls at all are left out: some templates ask only whether the field is there. */
 static bool read_tool_calls(json_t *message)
 {
     size_t i;
     json_t *call, *calls = json_object_get(message, "tool_calls");
+    if (json_is_null(calls) || (json_is_array(calls) && !json_array_size(calls))) {
+        json_object_del(message, "tool_calls");
+        return true;
+    }
     if (!json_is_array(calls))
         return true;
-    json_t *copy = json_deep_copy(calls);
+    json_t *copy = openai_json_copy(calls, true);
     if (!copy || json_object_set_new(message, "tool_calls", copy) != 0)
         return false;
     json_array_foreach(copy, i, call)
@@ -98,12 +102,20 @@ static bool read_tool_calls(json_t *message)
             continue;
         json_t *parsed = json_loadb(json_string_value(arguments), json_string_length(arguments),
                                     JSON_ALLOW_NUL, NULL);
-        if (json_is_object(parsed))
-            json_object_set_new(function, "arguments", parsed);
-        else
+        if (!json_is_object(parsed))
             json_decref(parsed);
+        else if (json_object_set_new(function, "arguments", parsed) != 0)
+            return false;
     }
     return true;
+}
+
+/* Answers call thoughts by two names, templates read one of them. */
+static bool read_thoughts(json_t *message)
+{
+    json_t *thoughts = json_object_get(message, "reasoning");
+    return !json_is_string(thoughts) || json_is_string(json_object_get(message, "reasoning_content")) ||
+           json_object_set(message, "reasoning_content", thoughts) == 0;
 }
 
 static json_t *read_message(const struct openai_fields *f, bool developer)
@@ -123,8 +135,9 @@ static json_t *read_message(const struct openai_fields *f, bool developer)
     json_t *content = read_content(f);
     if (!content)
         return NULL;
-    message = json_copy((json_t *)f->object);
-    if (!message || json_object_set(message, "content", content) != 0 || !read_tool_calls(message))
+    message = openai_json_copy(f->object, false);
+    if (!message || json_object_set(message, "content", content) != 0 ||
+        !read_tool_calls(message) || !read_thoughts(message))
         goto no_memory;
     if (!developer && strcmp(role, "developer") == 0 &&
         json_object_set_new(message, "role", json_string("system")) != 0)

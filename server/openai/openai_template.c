@@ -16,6 +16,8 @@ struct openai_template {
     struct chat_template *compiled;
     const char *text;     /* what was compiled; NULL: there is none */
     struct error problem; /* "": none */
+    enum openai_tool_parser tools;
+    enum openai_reasoning_parser reasoning;
 };
 
 /* A mark that only this kind of model has, the most particular first. */
@@ -54,13 +56,15 @@ enum status openai_template_open(struct openai_template **out, const struct toke
     if (status != STATUS_OK)
         goto fail;
     t->text = template_text(tokenizer, chosen);
-    if (!t->text)
+    if (t->text)
+        status = chat_template_open(&t->compiled, "the chat template", t->text, strlen(t->text),
+                                    &t->problem);
+    else
         error_set(&t->problem, STATUS_UNSUPPORTED,
                   "this model has no chat template: start the server with --chat-template, or use "
                   "/v1/completions");
-    else if (chat_template_open(&t->compiled, "the chat template", t->text, strlen(t->text),
-                                &t->problem) == STATUS_OK)
-        t->problem = (struct error){{0}};
+    if (status == STATUS_NO_MEMORY) /* the template is not to blame: no reason to refuse every chat */
+        goto fail;
     *out = t;
     return STATUS_OK;
 fail:
@@ -75,6 +79,13 @@ void openai_template_close(struct openai_template *t)
     chat_template_close(t->compiled);
     openai_marks_close(t->marks);
     free(t);
+}
+
+void openai_template_choose(struct openai_template *t, enum openai_tool_parser tools,
+                            enum openai_reasoning_parser reasoning)
+{
+    t->tools = tools;
+    t->reasoning = reasoning;
 }
 
 const char *openai_template_problem(const struct openai_template *t)
@@ -255,6 +266,27 @@ bool openai_template_render(const struct openai_template *t, const struct openai
     bool ok = render(t, f, own, compiled, now_s, out);
     chat_template_close(compiled);
     return ok;
+}
+
+/* ---- how answers are read ---- */
+
+/* The template that a body is rendered with. */
+static const char *text_of(const struct openai_template *t, const struct openai_fields *f)
+{
+    const char *own = json_string_value(openai_field(f, "chat_template"));
+    return own ? own : t->text ? t->text : "";
+}
+
+const struct openai_syntax *openai_template_syntax(const struct openai_template *t,
+                                                   const struct openai_fields *f, bool *searched)
+{
+    *searched = t->tools != OPENAI_TOOLS_NONE;
+    return openai_syntax_find(t->tools, text_of(t, f));
+}
+
+bool openai_template_thinks(const struct openai_template *t, const struct openai_fields *f)
+{
+    return openai_syntax_thinks(t->reasoning, text_of(t, f));
 }
 
 /* ---- what was rendered ---- */

@@ -10,6 +10,7 @@
 #include "engine/template/chat_template.h"
 #include "server/openai/openai_field.h"
 #include "server/openai/openai_marks.h"
+#include "server/openai/openai_syntax.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -23,6 +24,9 @@ struct openai_template;
 enum status openai_template_open(struct openai_template **out, const struct tokenizer *tokenizer,
                                  const char *chosen, struct error *error);
 void openai_template_close(struct openai_template *t); /* accepts NULL */
+/* How answers are read, if not by what the template shows. Before anybody else sees it. */
+void openai_template_choose(struct openai_template *t, enum openai_tool_parser tools,
+                            enum openai_reasoning_parser reasoning);
 /* Why chats are refused, or NULL. */
 const char *openai_template_problem(const struct openai_template *t);
 
@@ -37,6 +41,12 @@ void openai_rendered_reset(struct openai_rendered *r); /* accepts a zeroed one *
  * reasoning_effort, chat_template, chat_template_kwargs of a body. False: refused. */
 bool openai_template_render(const struct openai_template *t, const struct openai_fields *f,
                             int64_t now_s, struct openai_rendered *out);
+/* The syntax in which the model behind the template of this body calls tools; NULL: it is not
+ * known, or outputs are not to be searched (*searched is false then). */
+const struct openai_syntax *openai_template_syntax(const struct openai_template *t,
+                                                   const struct openai_fields *f, bool *searched);
+/* Whether its answers may begin with thoughts. */
+bool openai_template_thinks(const struct openai_template *t, const struct openai_fields *f);
 /* Appends the tokens. `add_special`: the tokenizer's own leading and trailing ones, too (a
  * template writes them itself). False: refused. */
 bool openai_template_tokens(const struct openai_template *t, const struct openai_rendered *r,

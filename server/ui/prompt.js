@@ -86,7 +86,7 @@ export class Prompt {
 
   take(chunk) {
     const choice = chunk.choices[0], seen = this.seen;
-    const text = choice && (choice.text ?? choice.delta?.content);
+    const text = choice && (choice.text || choice.delta?.content || choice.delta?.reasoning_content);
     if (text) {
       seen.last = performance.now();
       seen.first ??= seen.last;

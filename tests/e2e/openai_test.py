@@ -141,6 +141,47 @@ def several_choices_and_prompts(server):
     assert [c["text"] for c in again["choices"]] == [c["text"] for c in body["choices"]]
 
 
+def what_was_computed_is_not_computed_again(server):
+    def cached(http, **fields):
+        body = good(http.post("/v1/completions", greedy(prompt=long, **fields)))
+        n = body["usage"]["prompt_tokens_details"]["cached_tokens"]
+        assert body["timings"]["cache_n"] == n
+        assert body["timings"]["prompt_n"] == body["usage"]["prompt_tokens"] - n
+        texts.append(body["choices"][0]["text"])
+        return n, body["usage"]["prompt_tokens"]
+    long, texts, http = "Salted: " + STORY * 4, [], Http(server)
+    before = server.stub.stats()
+    assert cached(http)[0] == 0
+    again, tokens = cached(http)
+    assert tokens - 17 <= again < tokens and tokens > 32, (again, tokens) # whole blocks of 16
+    assert cached(http, cache_salt="tenant one")[0] == 0
+    assert cached(http, cache_salt="tenant two")[0] == 0
+    assert cached(http, cache_salt="tenant one")[0] == again
+    assert cached(http)[0] == again
+    after = server.stub.stats()
+    assert after.prefix_queries - before.prefix_queries == 6 * tokens
+    assert after.prefix_hits - before.prefix_hits == 3 * again
+    asked = {"messages": [{"role": "user", "content": long}], "max_tokens": 30, "temperature": 0}
+    said = good(http.post("/v1/chat/completions", asked))
+    asked["messages"] += [said["choices"][0]["message"], {"role": "user", "content": "And then?"}]
+    turn = good(http.post("/v1/chat/completions", asked))["usage"]
+    assert turn["prompt_tokens_details"]["cached_tokens"] >= said["usage"]["prompt_tokens"] - 32, (turn, said)
+    events = chunks_of(http, "/v1/completions", greedy(prompt=long, stream_options={
+        "include_usage": True, "continuous_usage_stats": True}))
+    assert {e["usage"]["prompt_tokens_details"]["cached_tokens"] for e in events} == {again}
+    for chunk in server.stub.generate(pb.GenerateRequest(text=long.encode(), max_tokens=12, cache_salt="tenant one",
+                                                         sampling=pb.SamplingParams(temperature=0)), timeout=60):
+        pass
+    assert chunk.usage.cached_tokens == again
+    off = Server(MOERING, "--no-enable-prefix-caching")
+    try:
+        assert [cached(Http(off))[0] for _ in range(2)] == [0, 0]
+        assert off.stub.stats().prefix_queries == 0
+    finally:
+        off.stop()
+    assert len(set(texts)) == 1 and len(texts) == 8, texts
+
+
 def evaluation_tools_score_prompts(server):
     http = Http(server)
     ids = good(http.post("/tokenize", {"content": STORY, "add_special": False}))["tokens"]
@@ -184,6 +225,99 @@ def structure_is_kept(server):
     refused(http.post("/v1/chat/completions", {**chat, "response_format": {
         "type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}}}), 400,
         "invalid_value", "response_format")
+
+
+# Shows tools, and opens a thought where it is asked to.
+SHOWS_TOOLS = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% for c in m.tool_calls or [] %}"
+               "<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
+               "{{ tools | tojson if tools }}{% if add_generation_prompt %}<|im_start|>assistant\n"
+               "{{ '<think>\n' if enable_thinking }}{% endif %}{# </think> #}")
+WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "By city.", "parameters": {
+    "type": "object", "required": ["city", "days"], "additionalProperties": False,
+    "properties": {"city": {"enum": ["Rome", "Oslo"]}, "days": {"$ref": "#/$defs/days"}},
+    "$defs": {"days": {"type": "integer", "minimum": 1, "maximum": 7}}}}}
+CLOCK = {"type": "function", "function": {"name": "clock"}}
+
+
+def calls_of(chunks):
+    """The calls that a client puts together from a stream."""
+    calls = []
+    for delta in (c["choices"][0]["delta"] for c in chunks if c["choices"]):
+        for piece in delta.get("tool_calls", []):
+            if piece["index"] == len(calls):
+                assert piece["type"] == "function" and piece["id"].startswith("call_"), piece
+                calls.append({"id": piece["id"], "name": piece["function"]["name"], "arguments": ""})
+            calls[piece["index"]]["arguments"] += piece["function"]["arguments"]
+    return calls
+
+
+def demanded_tools_are_called(server):
+    http = Http(server)
+    chat = {"messages": [{"role": "user", "content": "Weather?"}], "max_tokens": 120, "tools": [CLOCK, WEATHER],
+            "chat_template": SHOWS_TOOLS}
+    def valid(call):
+        arguments = json.loads(call["arguments"])
+        if call["name"] == "clock":
+            return arguments == {}
+        return (call["name"] == "get_weather" and arguments["city"] in ("Rome", "Oslo") and
+                1 <= arguments["days"] <= 7)
+    for seed in range(4):
+        asked = {**chat, "seed": seed, "tool_choice": "required", "parallel_tool_calls": False}
+        choice = good(http.post("/v1/chat/completions", asked))["choices"][0]
+        assert choice["finish_reason"] == "tool_calls" and choice["message"]["content"] is None, choice
+        [call] = choice["message"]["tool_calls"]
+        assert valid(call["function"]) and call["type"] == "function" and call["id"].startswith("call_"), call
+        chunks = chunks_of(http, "/v1/chat/completions", asked)
+        assert [c["name"] for c in calls_of(chunks)] == [call["function"]["name"]]
+        assert calls_of(chunks)[0]["arguments"] == call["function"]["arguments"]
+        assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
+        named = {**chat, "seed": seed, "tool_choice": {"type": "function", "function": {"name": "get_weather"}}}
+        choice = good(http.post("/v1/chat/completions", named))["choices"][0]
+        [other] = choice["message"]["tool_calls"]
+        assert valid(other["function"]) and choice["finish_reason"] == "stop", choice
+        assert calls_of(chunks_of(http, "/v1/chat/completions", named))[0]["arguments"] == \
+            other["function"]["arguments"]
+    # The conversation goes on: the call and its result come back, and the model may call or not.
+    after = {**chat, "max_tokens": 8, "messages": chat["messages"] + [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call["id"], "content": "3 degrees"}]}
+    assert good(http.post("/v1/chat/completions", after))["choices"][0]["message"]["role"] == "assistant"
+    for body, param in (({"tool_choice": "required", "response_format": {"type": "json_object"}}, "response_format"),
+                        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+                        ({"tools": [CLOCK, CLOCK]}, "tools[1].function.name"),
+                        ({"chat_template": "{{ messages[0].content }}"}, "tools")):
+        refused(http.post("/v1/chat/completions", {**chat, **body}), 400, "invalid_value", param)
+
+
+def thoughts_are_no_content(server):
+    http = Http(server)
+    chat = greedy(messages=[{"role": "user", "content": "Hi"}], chat_template=SHOWS_TOOLS, ignore_eos=True,
+                  chat_template_kwargs={"enable_thinking": True})
+    message = good(http.post("/v1/chat/completions", chat))["choices"][0]["message"]
+    assert message["content"] == "" and message["reasoning_content"] == message["reasoning"] != "", message
+    deltas = [c["choices"][0]["delta"] for c in chunks_of(http, "/v1/chat/completions", chat)]
+    assert "".join(d.get("reasoning_content", "") for d in deltas) == message["reasoning_content"]
+    assert not any(d.get("content") for d in deltas)
+    raw = good(http.post("/v1/chat/completions", {**chat, "reasoning_format": "none"}))["choices"][0]["message"]
+    assert raw["content"].strip() == message["reasoning_content"].strip() and "reasoning" not in raw, raw
+    hidden = good(http.post("/v1/chat/completions", {**chat, "include_reasoning": False}))["choices"][0]["message"]
+    assert hidden["content"] == "" and "reasoning_content" not in hidden, hidden
+    off = good(http.post("/v1/chat/completions", {**chat, "chat_template_kwargs": {"enable_thinking": False}}))
+    assert off["choices"][0]["message"]["content"] and "reasoning" not in off["choices"][0]["message"], off
+
+
+def flags_say_how_answers_are_read(plain):
+    chat = greedy(messages=[{"role": "user", "content": "Hi"}], ignore_eos=True, chat_template=SHOWS_TOOLS,
+                  chat_template_kwargs={"enable_thinking": True})
+    unknown = {**chat, "tools": [CLOCK], "chat_template": "{{ tools }}{{ messages[0].content }}"}
+    refused(Http(plain).post("/v1/chat/completions", unknown), 400, "invalid_value", "tools")
+    server = Server(MOERING, "--reasoning-parser", "none", "--tool-call-parser", "mistral")
+    try:
+        message = good(Http(server).post("/v1/chat/completions", chat))["choices"][0]["message"]
+        assert message["content"] and "reasoning_content" not in message, message
+        assert good(Http(server).post("/v1/chat/completions", unknown))["choices"][0]["message"]["content"]
+    finally:
+        server.stop()
 
 
 def wrong_requests_are_named(server):
@@ -436,8 +570,10 @@ def main():
     server = Server(MOERING, "--served-model-name", "tiny")
     code = run_cases([
         a_question_is_answered, grpc_and_http_say_the_same, a_stream_is_the_answer_in_pieces,
-        several_choices_and_prompts, evaluation_tools_score_prompts, structure_is_kept,
-        wrong_requests_are_named, tokens_go_round, clients_that_go_free_their_seats,
+        several_choices_and_prompts, what_was_computed_is_not_computed_again,
+        evaluation_tools_score_prompts, structure_is_kept, demanded_tools_are_called,
+        thoughts_are_no_content, flags_say_how_answers_are_read, wrong_requests_are_named, tokens_go_round,
+        clients_that_go_free_their_seats,
         a_full_queue_says_when_to_come_again, a_drain_finishes_streams,
         only_health_is_open_without_a_key, tls_on_both_ports_and_a_new_certificate,
         proxies_pass_streams_on, the_load_generator_is_served,

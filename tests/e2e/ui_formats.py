@@ -29,7 +29,7 @@ ALWAYS = {
     "loading": Maybe({"phase": TEXT, "progress": SHARE}), "error": Maybe(TEXT),
     "requests": dict.fromkeys("running waiting finished cancelled failed rejected preemptions".split(),
                               INTEGER),
-    "tokens": {"prompt": INTEGER, "generation": INTEGER},
+    "tokens": dict.fromkeys("prompt generation prefix_queries prefix_hits".split(), INTEGER),
     "latency": dict.fromkeys("ttft itl tpot e2e queue".split(), HISTOGRAM),
 }
 ONCE_READY = {
@@ -40,7 +40,7 @@ ONCE_READY = {
     "engine": {"steps": INTEGER, "tokens": INTEGER, "step_ms": NUMBER, "stall_ms": NUMBER,
                "device_wait_ms": NUMBER, "host_experts_ms": NUMBER, "page_ms": Maybe(NUMBER),
                "layer_ms": Maybe(NUMBER)},
-    "kv": dict.fromkeys("blocks_used blocks block_tokens bytes".split(), INTEGER),
+    "kv": dict.fromkeys("blocks_used blocks_idle blocks block_tokens bytes".split(), INTEGER),
     "tiers": [TIER, TIER],
     "experts": dict.fromkeys("hits misses evictions".split(), INTEGER),
     "oracle": {"windows": INTEGER, "requests": INTEGER, "hit_rate": Maybe(SHARE),

@@ -94,7 +94,8 @@ class StandIn:
                "loading": {"phase": "experts", "progress": 0.41} if self.state == "loading" else None,
                "requests": {"running": 3, "waiting": 2, "finished": 10, "cancelled": 0, "failed": 1,
                             "rejected": 0, "preemptions": 0},
-               "tokens": {"prompt": 1000, "generation": self.generation}, "latency": latency}
+               "tokens": {"prompt": 1000, "generation": self.generation, "prefix_queries": 1000,
+                          "prefix_hits": 400}, "latency": latency}
         out.update(self.engine() if ready else dict.fromkeys(
             "model engine kv tiers experts oracle prefetch foresight placement stream links stalls "
             "layers".split()))
@@ -113,7 +114,7 @@ class StandIn:
                       "max_model_len": 4096, "max_num_seqs": 8, "pages": pages, "page_bytes": 1000000},
             "engine": {"steps": 100, "tokens": 1000, "step_ms": 1000.0, "stall_ms": 100.0,
                        "device_wait_ms": 0.0, "host_experts_ms": 0.0, "page_ms": None, "layer_ms": 0.4},
-            "kv": {"blocks_used": 16, "blocks": 64, "block_tokens": 16, "bytes": 1 << 20},
+            "kv": {"blocks_used": 16, "blocks_idle": 20, "blocks": 64, "block_tokens": 16, "bytes": 1 << 20},
             "tiers": [{"name": "device", "slots": pages // 3, "slot_bytes": 1, "resident_pages": sum(on[2]),
                        "resident_bytes": 1},
                       {"name": "host", "slots": pages // 3, "slot_bytes": 1, "resident_pages": sum(on[1]),

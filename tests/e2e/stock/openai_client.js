@@ -73,6 +73,28 @@ const cases = {
       assert.ok(Number.isInteger(value.n) && typeof value.ok === "boolean");
     }
   },
+  async tool_calls() {
+    const parameters = { type: "object", required: ["city", "days"], additionalProperties: false, properties: {
+      city: { type: "string", enum: ["Rome", "Oslo"] }, days: { type: "integer", minimum: 1, maximum: 7 } } };
+    const template = "{{ tools | tojson if tools }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n" +
+      "{% endfor %}{# <tool_call> #}";
+    const asked = chat({ max_tokens: 200, seed: 1, tool_choice: "required", parallel_tool_calls: false,
+      chat_template: template, tools: [{ type: "function", function: { name: "weather", parameters } }] });
+    const whole = (await client.chat.completions.create(asked)).choices[0];
+    const call = whole.message.tool_calls[0];
+    assert.equal(whole.finish_reason, "tool_calls");
+    assert.equal(whole.message.content, null);
+    assert.ok(["Rome", "Oslo"].includes(JSON.parse(call.function.arguments).city));
+    const last = (await client.chat.completions.stream(asked).finalChatCompletion()).choices[0];
+    assert.equal(last.finish_reason, "tool_calls");
+    assert.equal(last.message.tool_calls[0].function.arguments, call.function.arguments);
+    asked.messages = [...asked.messages, whole.message,
+      { role: "tool", tool_call_id: call.id, content: "3 degrees" }];
+    asked.tool_choice = { type: "function", function: { name: "weather" } };
+    const again = (await client.chat.completions.create(asked)).choices[0];
+    assert.equal(again.finish_reason, "stop");
+    assert.equal(again.message.tool_calls[0].function.name, "weather");
+  },
   async many_streams() {
     const count = async (i) => {
       let tokens = 0;

@@ -62,6 +62,30 @@ def structured_output():
         assert isinstance(value["n"], int) and isinstance(value["ok"], bool)
 
 
+def tool_calls():
+    parameters = {"type": "object", "required": ["city", "days"], "additionalProperties": False, "properties": {
+        "city": {"type": "string", "enum": ["Rome", "Oslo"]}, "days": {"type": "integer", "minimum": 1, "maximum": 7}}}
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": parameters, "strict": True}}]
+    template = ("{{ tools | tojson if tools }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+                "{# <tool_call> #}")
+    asked = chat(max_tokens=200, seed=1, tools=tools, tool_choice="required", parallel_tool_calls=False,
+                 extra_body={"chat_template": template})
+    whole = client.chat.completions.create(**asked).choices[0]
+    [call] = whole.message.tool_calls
+    assert whole.finish_reason == "tool_calls" and whole.message.content is None and call.type == "function"
+    assert json.loads(call.function.arguments)["city"] in ("Rome", "Oslo")
+    with client.chat.completions.stream(**asked) as stream:
+        pieces = "".join(e.arguments_delta for e in stream if e.type == "tool_calls.function.arguments.delta")
+        last = stream.get_final_completion().choices[0]
+    assert last.finish_reason == "tool_calls" and last.message.tool_calls[0].function.parsed_arguments
+    assert pieces == last.message.tool_calls[0].function.arguments == call.function.arguments
+    asked["messages"] = asked["messages"] + [whole.message.model_dump(exclude_none=True), {
+        "role": "tool", "tool_call_id": call.id, "content": "3 degrees"}]
+    asked["tool_choice"] = {"type": "function", "function": {"name": "weather"}}
+    again = client.chat.completions.create(**asked).choices[0]
+    assert again.finish_reason == "stop" and again.message.tool_calls[0].function.name == "weather"
+
+
 def many_streams():
     async def one(c, i):
         tokens = 0
@@ -99,7 +123,7 @@ def cancels():
 
 def main():
     failed = 0
-    for case in (models, completions, chats, structured_output, many_streams, errors, timeouts, cancels):
+    for case in (models, completions, chats, structured_output, tool_calls, many_streams, errors, timeouts, cancels):
         try:
             case()
             print("ok   python %s" % case.__name__)

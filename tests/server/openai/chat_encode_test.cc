@@ -55,13 +55,15 @@ TEST(ChatEncode, EveryChoiceSaysItsRole)
     EXPECT_EQ("\"assistant\"", Text(Parse(events[0]).get(), {"choices", "0", "delta", "role"}));
 }
 
-TEST(ChatEncode, TextHeldBackIsNoChunk)
+TEST(ChatEncode, TextHeldBackIsAChunkWithoutText)
 {
     Answer x(true, true);
     x.Open();
-    EXPECT_EQ(1u, Chunks(x, Event("", {x.a})).size()) << "the role";
-    EXPECT_EQ(0u, Chunks(x, Event("", {x.a})).size());
-    EXPECT_EQ(1u, Chunks(x, Event("").Finish(FINISH_LENGTH)).size());
+    EXPECT_EQ(2u, Chunks(x, Event("", {x.a})).size()) << "the role, and the token";
+    auto held = Chunks(x, Event("", {x.a}));
+    ASSERT_EQ(1u, held.size());
+    EXPECT_EQ("{\"content\":\"\"}", Text(Parse(held[0]).get(), {"choices", "0", "delta"}));
+    EXPECT_EQ(1u, Chunks(x, Event("", {x.a}).Finish(FINISH_LENGTH)).size()) << "the end alone";
 }
 
 TEST(ChatEncode, AnEmptyAnswerStillHasItsRole)
@@ -118,6 +120,164 @@ TEST(ChatEncode, TheWholeAnswer)
     EXPECT_EQ("\"\"", Text(json.get(), {"choices", "1", "message", "content"}));
     EXPECT_EQ("10", Text(json.get(), {"usage", "completion_tokens"}));
     EXPECT_EQ(nullptr, openai_test::At(json.get(), {"prompt_token_ids"}));
+}
+
+/* ---- calls and thoughts ---- */
+
+std::string Delta(const std::string &event)
+{
+    return Text(Parse(event).get(), {"choices", "0", "delta"});
+}
+std::string Id(const std::string &event)
+{
+    std::string id = Text(Parse(event).get(), {"choices", "0", "delta", "tool_calls", "0", "id"});
+    return id.substr(1, id.size() - 2);
+}
+
+void Hermes(Answer &x)
+{
+    x.asked.tools.choice = OPENAI_CHOICE_AUTO;
+    x.asked.reading.syntax = openai_syntax_find(OPENAI_TOOLS_HERMES, "");
+}
+
+TEST(ChatEncode, CallsComeInPieces)
+{
+    Answer x(true, true);
+    Hermes(x);
+    x.Open();
+    auto events = Chunks(x, Event("So\n<tool_call>\n{\"name\": \"f\", \"argum", {x.a}));
+    ASSERT_EQ(2u, events.size());
+    EXPECT_EQ(R"({"content":"So"})", Delta(events[1]));
+    events = Chunks(x, Event("ents\": {\"a\": ", {x.a}));
+    ASSERT_EQ(2u, events.size());
+    std::string id = Id(events[0]);
+    EXPECT_EQ(0u, id.find("call_")) << id;
+    EXPECT_EQ(29u, id.size());
+    EXPECT_EQ(R"({"tool_calls":[{"index":0,"id":")" + id +
+              R"(","type":"function","function":{"name":"f","arguments":""}}]})", Delta(events[0]));
+    EXPECT_EQ(R"({"tool_calls":[{"index":0,"function":{"arguments":"{\"a\": "}}]})", Delta(events[1]));
+    EXPECT_EQ("null", Text(Parse(events[1]).get(), {"choices", "0", "finish_reason"}));
+    events = Chunks(x, Event("\"\u00e9\"}}\n</tool_call>", {x.a}));
+    ASSERT_EQ(1u, events.size());
+    EXPECT_EQ("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"\\\"\u00e9\\\"}\"}}]}",
+              Delta(events[0]));
+    events = Chunks(x, Event("<tool_call>{\"name\":\"g\"}</tool_call>", {x.a}).Finish(FINISH_STOP), true);
+    ASSERT_EQ(3u, events.size());
+    EXPECT_EQ("1", Text(Parse(events[0]).get(), {"choices", "0", "delta", "tool_calls", "0", "index"}));
+    EXPECT_NE(id, Id(events[0]));
+    EXPECT_EQ(R"({"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]})", Delta(events[1]));
+    EXPECT_EQ("{}", Delta(events[2]));
+    EXPECT_EQ("\"tool_calls\"", Text(Parse(events[2]).get(), {"choices", "0", "finish_reason"}));
+}
+
+TEST(ChatEncode, CallsInTheWholeAnswer)
+{
+    Answer x(true, false);
+    Hermes(x);
+    x.Open(3);
+    x.Keep(0, Event(R"(<tool_call>{"name":"f","arguments":{"a":"\n"}}</tool_call>)", {x.a}));
+    x.Keep(0, Event(R"(<tool_call>{"name":"g"}</tool_call>)", {x.b}).Finish(FINISH_STOP));
+    x.Keep(1, Event(R"(Yes. <tool_call>{"name":"f","arguments":{"a)").Finish(FINISH_LENGTH));
+    x.Keep(2, Event("No.").Finish(FINISH_STOP));
+    chat_encode(&x.w, &x.answer, x.pointers().data(), 3, &x.totals);
+    auto json = Parse(Take(x.w));
+    auto calls = [&](const char *choice) {
+        return openai_test::At(json.get(), {"choices", choice, "message", "tool_calls"});
+    };
+    EXPECT_EQ("null", Text(json.get(), {"choices", "0", "message", "content"}));
+    ASSERT_EQ(2u, json_array_size(calls("0")));
+    EXPECT_EQ("\"function\"", Text(calls("0"), {"0", "type"}));
+    EXPECT_EQ(R"({"name":"f","arguments":"{\"a\":\"\\n\"}"})", Text(calls("0"), {"0", "function"}));
+    EXPECT_EQ(R"({"name":"g","arguments":"{}"})", Text(calls("0"), {"1", "function"}));
+    EXPECT_NE(Text(calls("0"), {"0", "id"}), Text(calls("0"), {"1", "id"}));
+    EXPECT_EQ("\"tool_calls\"", Text(json.get(), {"choices", "0", "finish_reason"}));
+    EXPECT_EQ("\"Yes.\"", Text(json.get(), {"choices", "1", "message", "content"}));
+    EXPECT_EQ(R"({"name":"f","arguments":"{\"a"})", Text(calls("1"), {"0", "function"}));
+    EXPECT_EQ("\"length\"", Text(json.get(), {"choices", "1", "finish_reason"}));
+    EXPECT_NE(Text(calls("0"), {"0", "id"}), Text(calls("1"), {"0", "id"}));
+    EXPECT_EQ(nullptr, calls("2"));
+    EXPECT_EQ("\"No.\"", Text(json.get(), {"choices", "2", "message", "content"}));
+    EXPECT_EQ("\"stop\"", Text(json.get(), {"choices", "2", "finish_reason"}));
+}
+
+/* The model had no choice, so it has not "called tools". */
+TEST(ChatEncode, ACallOfANamedToolStops)
+{
+    for (bool stream : {true, false}) {
+        Answer x(true, stream);
+        x.asked.tools.choice = OPENAI_CHOICE_NAMED;
+        x.asked.reading.named = "f";
+        x.Open();
+        if (stream) {
+            auto events = Chunks(x, Event("{}", {x.a}).Finish(FINISH_STOP), true);
+            ASSERT_EQ(4u, events.size());
+            EXPECT_EQ("\"stop\"", Text(Parse(events[3]).get(), {"choices", "0", "finish_reason"}));
+            continue;
+        }
+        x.Keep(0, Event("{}", {x.a}).Finish(FINISH_STOP));
+        chat_encode(&x.w, &x.answer, x.pointers().data(), 1, &x.totals);
+        auto json = Parse(Take(x.w));
+        EXPECT_EQ(R"({"name":"f","arguments":"{}"})",
+                  Text(json.get(), {"choices", "0", "message", "tool_calls", "0", "function"}));
+        EXPECT_EQ("\"stop\"", Text(json.get(), {"choices", "0", "finish_reason"}));
+    }
+}
+
+/* Templates of Mistral's models demand ids of nine letters and digits when calls come back. */
+TEST(ChatEncode, IdsAreAsTheFamilyWantsThem)
+{
+    Answer x(true, true);
+    x.asked.tools.choice = OPENAI_CHOICE_AUTO;
+    x.asked.reading.syntax = openai_syntax_find(OPENAI_TOOLS_MISTRAL, "");
+    x.Open();
+    auto events = Chunks(x, Event(R"([TOOL_CALLS] [{"name":"f","arguments":{}}])", {x.a}));
+    std::string id = Id(events[1]);
+    EXPECT_EQ(9u, id.size());
+    for (char c : id)
+        EXPECT_TRUE(isalnum(static_cast<unsigned char>(c))) << id;
+}
+
+TEST(ChatEncode, ThoughtsHaveNamesOfTheirOwn)
+{
+    Answer x(true, true), whole(true, false);
+    x.asked.reading.thinks = whole.asked.reading.thinks = true;
+    x.Open();
+    whole.Open();
+    auto events = Chunks(x, Event("<think>\nHm", {x.a}));
+    ASSERT_EQ(2u, events.size());
+    EXPECT_EQ(R"({"reasoning_content":"Hm","reasoning":"Hm"})", Delta(events[1]));
+    events = Chunks(x, Event(".\n</think>\n\nFour", {x.a}).Finish(FINISH_STOP), true);
+    ASSERT_EQ(3u, events.size());
+    EXPECT_EQ(R"({"reasoning_content":".","reasoning":"."})", Delta(events[0]));
+    EXPECT_EQ(R"({"content":"Four"})", Delta(events[1]));
+    whole.Keep(0, Event("<think>\nHm.\n</think>\n\nFour").Finish(FINISH_STOP));
+    chat_encode(&whole.w, &whole.answer, whole.pointers().data(), 1, &whole.totals);
+    EXPECT_EQ(R"({"role":"assistant","content":"Four","reasoning_content":"Hm.","reasoning":"Hm."})",
+              Text(Parse(Take(whole.w)).get(), {"choices", "0", "message"}));
+}
+
+/* Tokens are told once, with whatever part comes first, or with none. */
+TEST(ChatEncode, LogprobsOfPartsComeOnce)
+{
+    Answer x(true, true);
+    Hermes(x);
+    x.asked.sampling.logprobs = x.asked.return_token_ids = true;
+    x.Open();
+    size_t tokens = 0, ids = 0;
+    auto count = [&](const std::vector<std::string> &events) {
+        for (const auto &event : events) {
+            auto json = Parse(event);
+            tokens += json_array_size(openai_test::At(json.get(), {"choices", "0", "logprobs", "content"}));
+            ids += json_array_size(openai_test::At(json.get(), {"choices", "0", "token_ids"}));
+        }
+    };
+    count(Chunks(x, Event("a <tool", {x.a, x.b})));
+    EXPECT_EQ(2u, tokens);
+    count(Chunks(x, Event("_call>", {x.a})));
+    EXPECT_EQ(3u, tokens) << "its text waits";
+    count(Chunks(x, Event(R"({"name":"f","arguments":{}}</tool_call> b)", {x.a}).Finish(FINISH_STOP)));
+    EXPECT_EQ(4u, tokens);
+    EXPECT_EQ(4u, ids);
 }
 
 TEST(ChatEncode, TheWholeAnswerWithScoresAndIds)

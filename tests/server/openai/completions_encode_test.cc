@@ -32,11 +32,14 @@ TEST(CompletionsEncode, AChunkSaysAllOfIt)
               R"("stop_reason":null}]})", events[0]);
 }
 
-TEST(CompletionsEncode, TextHeldBackIsNoChunk)
+TEST(CompletionsEncode, TextHeldBackIsAChunkWithoutText)
 {
     Answer x(false, true);
     x.Open();
-    EXPECT_TRUE(Chunks(x, Event("", {x.a})).empty());
+    auto held = Chunks(x, Event("", {x.a}));
+    ASSERT_EQ(1u, held.size());
+    EXPECT_EQ("\"\"", Text(Parse(held[0]).get(), {"choices", "0", "text"}));
+    EXPECT_EQ("null", Text(Parse(held[0]).get(), {"choices", "0", "finish_reason"}));
     EXPECT_TRUE(Chunks(x, Event().Scores({x.b})).empty());
     auto events = Chunks(x, Event("").Finish(FINISH_LENGTH), true);
     ASSERT_EQ(1u, events.size());

@@ -24,9 +24,9 @@ TEST(OpenaiAnswer, UsageAndFiguresAreSums)
     EXPECT_EQ("1700000000", Text(json.get(), {"created"}));
     EXPECT_EQ("\"served\"", Text(json.get(), {"model"}));
     EXPECT_EQ(R"({"prompt_tokens":3,"completion_tokens":10,"total_tokens":13,)"
-              R"("prompt_tokens_details":{"cached_tokens":0}})", Text(json.get(), {"usage"}))
+              R"("prompt_tokens_details":{"cached_tokens":2}})", Text(json.get(), {"usage"}))
         << "the prompt counts once";
-    EXPECT_EQ(R"({"cache_n":0,"prompt_n":3,"prompt_ms":2.0,"prompt_per_second":1500.0,)"
+    EXPECT_EQ(R"({"cache_n":2,"prompt_n":1,"prompt_ms":2.0,"prompt_per_second":500.0,)"
               R"("predicted_n":10,"predicted_ms":4.0,"predicted_per_second":2000.0})",
               Text(json.get(), {"timings"}));
     EXPECT_EQ(R"({"hits":14,"misses":4,"bytes":8192,"stall_ms":3.0})", Text(json.get(), {"experts"}));
@@ -85,7 +85,7 @@ TEST(OpenaiAnswer, ErrorsInAStreamAreWhole)
 std::string Finish(Answer &x, Event event)
 {
     jsonw_object_open(&x.w);
-    openai_finish(&x.w, &x.answer, event.get());
+    openai_finish(&x.w, &x.answer, event.get(), "stop");
     jsonw_object_end(&x.w);
     return Take(x.w);
 }

@@ -58,6 +58,7 @@ struct Event {
     {
         e.finish = finish;
         e.usage.prompt_tokens = 3;
+        e.usage.cached_tokens = 2;
         e.usage.completion_tokens = 5;
         e.usage.prefill_ns = 2000000;
         e.usage.decode_ns = 4000000;

@@ -48,6 +48,7 @@ TEST(OpenaiAsked, ReadsEverySharedField)
     const struct openai_asked &x = a.asked;
     EXPECT_TRUE(x.stream && x.include_usage && x.continuous_usage);
     EXPECT_EQ(3u, x.n);
+    EXPECT_EQ(request_salt("s", 1), x.cache_salt);
     EXPECT_EQ(9007199254740993u, x.sampling.seed) << "a double would lose the last digit";
     EXPECT_EQ(0.5f, x.sampling.temperature);
     EXPECT_EQ(0.25f, x.sampling.top_p);
@@ -127,6 +128,8 @@ TEST(OpenaiAsked, RefusalsNameTheField)
         {"ignore_eos", R"({"ignore_eos":"yes"})"},
         {"priority", R"({"priority":2147483648})"},
         {"request_id", R"({"request_id":7})"},
+        {"cache_salt", R"({"cache_salt":7})"},
+        {"cache_salt", R"({"cache_salt":""})"},
         {"store", R"({"store":true})"},
         {"detokenize", R"({"detokenize":false})"},
         {"spaces_between_special_tokens", R"({"spaces_between_special_tokens":false})"},
@@ -248,7 +251,7 @@ TEST(OpenaiAsked, EachRequestOwnsWhatItNeeds)
         Asked a;
         ASSERT_TRUE(Read(a, R"({"n":2,"seed":7,"stop":["x","yy"],"stop_token_ids":[3],
                                 "logit_bias":{"4":5},"min_tokens":1,"ignore_eos":true,
-                                "skip_special_tokens":false,"priority":2})"));
+                                "skip_special_tokens":false,"priority":2,"cache_salt":"mine"})"));
         AddPrompts(a, 1, 3);
         a.asked.prompts[0].ids[2] = 9;
         a.asked.has_max_tokens = true;
@@ -262,6 +265,7 @@ TEST(OpenaiAsked, EachRequestOwnsWhatItNeeds)
         const struct request_asked &x = r[i]->asked;
         EXPECT_EQ(i == 0 ? 2u : 0u, x.choices); /* told once */
         EXPECT_EQ(7 + i, x.sampling.seed) << "choices differ";
+        EXPECT_EQ(request_salt("mine", 4), x.cache_salt) << "and share their prompt";
         EXPECT_TRUE(x.sampling.has_seed);
         ASSERT_EQ(3u, x.prompt_tokens);
         EXPECT_EQ(9u, x.prompt[2]);

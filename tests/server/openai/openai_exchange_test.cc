@@ -122,7 +122,11 @@ TEST_F(OpenaiExchange, AChatWholeAndInChunksIsTheSameText)
     EXPECT_EQ("{}", Text(end.get(), {"choices", "0", "delta"}));
     EXPECT_EQ("\"length\"", Text(end.get(), {"choices", "0", "finish_reason"}));
     EXPECT_EQ("[]", Text(usage.get(), {"choices"}));
-    EXPECT_EQ(Text(json.get(), {"usage"}), Text(usage.get(), {"usage"}));
+    for (const char *count : {"prompt_tokens", "completion_tokens", "total_tokens"})
+        EXPECT_EQ(Text(json.get(), {"usage", count}), Text(usage.get(), {"usage", count}));
+    EXPECT_EQ("0", Text(json.get(), {"usage", "prompt_tokens_details", "cached_tokens"}));
+    EXPECT_EQ("16", Text(usage.get(), {"usage", "prompt_tokens_details", "cached_tokens"}))
+        << "of 17 that were computed before";
 }
 
 TEST_F(OpenaiExchange, ChoicesDifferBySeedAndAreSummed)

@@ -54,6 +54,18 @@ TEST(OpenaiGrammar, ChoicesShareWhatWasCompiledOnce)
     grammar_close(again);
 }
 
+TEST(OpenaiGrammar, ASchemaOfTheServersOwn)
+{
+    Grammar g("{}");
+    openai_grammar_take(&g.grammar, "tools", json_pack("{s:s}", "type", "object"));
+    EXPECT_TRUE(g.Compile());
+    EXPECT_NE(nullptr, g.compiled);
+    Grammar bad("{}");
+    openai_grammar_take(&bad.grammar, "tools", json_pack("{s:{}}", "not"));
+    EXPECT_FALSE(openai_grammar_compile(&bad.grammar, &bad.compiled, &bad.refusal));
+    EXPECT_STREQ("tools", bad.refusal.param);
+}
+
 TEST(OpenaiGrammar, EveryFormCompiles)
 {
     const struct {

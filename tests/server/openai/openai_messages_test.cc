@@ -56,6 +56,26 @@ TEST(OpenaiMessages, ArgumentsOfToolCallsBecomeObjects)
                                                                "function", "arguments"}));
 }
 
+TEST(OpenaiMessages, NoToolCallsAreNone)
+{
+    Messages m(R"([{"role":"assistant","content":"a","tool_calls":null},
+                   {"role":"assistant","content":"b","tool_calls":[]}])");
+    EXPECT_EQ(R"([{"role":"assistant","content":"a"},{"role":"assistant","content":"b"}])", Dump(m.out.get()));
+}
+
+TEST(OpenaiMessages, ThoughtsComeUnderTheNameThatTemplatesRead)
+{
+    Messages m(R"([{"role":"assistant","content":"a","reasoning":"r"},
+                   {"role":"assistant","content":"b","reasoning":"r","reasoning_content":"s"},
+                   {"role":"assistant","content":"c","reasoning":"r","reasoning_content":null},
+                   {"role":"assistant","content":"d","reasoning":{}}])");
+    auto thoughts = [&](const char *i) { return openai_test::Text(m.out.get(), {i, "reasoning_content"}); };
+    EXPECT_EQ("\"r\"", thoughts("0"));
+    EXPECT_EQ("\"s\"", thoughts("1"));
+    EXPECT_EQ("\"r\"", thoughts("2"));
+    EXPECT_EQ("(nothing)", thoughts("3"));
+}
+
 TEST(OpenaiMessages, DevelopersAreTheSystemUnlessTheTemplateKnowsThem)
 {
     const char *list = R"([{"role":"developer","content":"x"}])";

@@ -125,6 +125,27 @@ TEST_F(OpenaiTemplate, ToolsOfACallAreText)
     EXPECT_EQ(0, std::count(ids_.begin(), ids_.end(), t_.id("<|im_end|>")));
 }
 
+TEST_F(OpenaiTemplate, AnswersAreReadAsItsModelWritesThem)
+{
+    bool searched = false;
+    Json plain = Parse("{}"), own = Parse(R"({"chat_template":"[TOOL_CALLS] </think>"})");
+    struct openai_fields f = {plain.get(), "", &refusal_}, with = {own.get(), "", &refusal_};
+    ASSERT_NO_FATAL_FAILURE(Open("chatml"));
+    EXPECT_EQ(openai_syntax_find(OPENAI_TOOLS_HERMES, ""), openai_template_syntax(chat_, &f, &searched));
+    EXPECT_TRUE(searched);
+    EXPECT_FALSE(openai_template_thinks(chat_, &f));
+    EXPECT_EQ(openai_syntax_find(OPENAI_TOOLS_MISTRAL, ""), openai_template_syntax(chat_, &with, &searched))
+        << "the client's template comes before the model's";
+    EXPECT_TRUE(openai_template_thinks(chat_, &with));
+    openai_template_choose(chat_, OPENAI_TOOLS_NONE, OPENAI_REASONING_NONE);
+    EXPECT_EQ(nullptr, openai_template_syntax(chat_, &with, &searched));
+    EXPECT_FALSE(searched);
+    EXPECT_FALSE(openai_template_thinks(chat_, &with));
+    openai_template_choose(chat_, OPENAI_TOOLS_LLAMA3, OPENAI_REASONING_THINK);
+    EXPECT_EQ(openai_syntax_find(OPENAI_TOOLS_LLAMA3, ""), openai_template_syntax(chat_, &with, &searched));
+    EXPECT_TRUE(openai_template_thinks(chat_, &f));
+}
+
 TEST_F(OpenaiTemplate, TheLastMessageCanBeContinued)
 {
     ASSERT_NO_FATAL_FAILURE(Open(nullptr));
