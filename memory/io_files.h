@@ -27,7 +27,7 @@ struct io_file {
 
 struct io_files {
     const struct store *store; /* lent */
-    struct io_file *at;
+    struct io_file *at;        /* NULL: none is open; runs are as if each were read directly */
     uint32_t count;
     uint32_t direct;           /* how many of them are read directly */
     char why_not[256];         /* one sentence about the first that is not; empty: all are, or

@@ -10,7 +10,6 @@
 #include "memory/io_open.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "memory/base/bytes.h"
@@ -105,15 +104,8 @@ static void describe(struct io_opened *out)
 
 uint64_t io_open_staging_bytes(const struct io_choice *choice)
 {
-    uint32_t count = store_files(choice->store);
-    struct io_files files = {.store = choice->store, .count = count};
-    files.at = calloc((size_t)count + 1, sizeof *files.at);
-    if (!files.at)
-        return 0;
-    for (uint32_t i = 0; i < count; i++)
-        files.at[i] = (struct io_file){.fd = -1, .align = IO_FILES_ALIGN};
+    struct io_files files = {.store = choice->store, .count = store_files(choice->store)};
     uint64_t longest = io_run_stage_bytes(&files);
-    free(files.at);
     uint32_t pieces = choice->queue_depth ? choice->queue_depth : IO_PROBE_DEPTH_MAX;
     uint32_t threads = choice->threads ? choice->threads : IO_OPEN_THREADS;
     uint32_t buffers = io_uring_buffers(longest, pieces);

@@ -29,7 +29,7 @@ struct io_opened {
 /* UNSUPPORTED: IO_URING or DIRECT_ON is refused. NO_MEMORY; IO: no thread could be started. */
 enum status io_open(struct io_opened *out, const struct io_choice *choice, struct error *error);
 /* The most that any kind would stage reads in, as if every file were read directly: for a budget
- * that is made before anything is opened. 0: no memory to tell, or no pages. */
+ * that is made before anything is opened. 0: no pages. */
 uint64_t io_open_staging_bytes(const struct io_choice *choice);
 /* Pages being read at once, where `asked` is 0: prefetch has half of the places (copy.c), so with
  * these either half keeps every thread, or every place in the ring, busy, also while all of the

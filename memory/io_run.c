@@ -63,6 +63,7 @@ static void sort_parts(const struct page *page, uint8_t order[PAGE_PARTS_MAX])
 void io_runs_of(const struct io_files *files, const struct page *page, const uint8_t *slot,
                 struct io_runs *out)
 {
+    static const struct io_file direct = {.fd = -1, .align = IO_FILES_ALIGN};
     bool lands = store_landing(files->store) != NULL;
     uint8_t order[PAGE_PARTS_MAX];
     struct io_run *run = NULL;
@@ -70,7 +71,7 @@ void io_runs_of(const struct io_files *files, const struct page *page, const uin
     out->count = 0;
     for (uint32_t i = 0; i < page->parts; i++) {
         const struct page_part *part = &page->part[order[i]];
-        const struct io_file *file = &files->at[part->file];
+        const struct io_file *file = files->at ? &files->at[part->file] : &direct;
         bool staged = lands || !goes_straight(file, part, slot);
         if (!run || !staged || !joins(run, part)) {
             run = &out->run[out->count++];

@@ -237,8 +237,11 @@ void gguf_writer_value(struct gguf_writer *writer, const struct gguf_value *valu
 
 /* ---- tensors ---- */
 
+/* NULL: no memory, now or for one before: numbers go on, and begin refuses. */
 static struct place *add_place(struct gguf_writer *writer)
 {
+    if (writer->no_places)
+        return NULL;
     if (writer->tensor_count == writer->tensor_capacity) {
         uint32_t capacity = writer->tensor_capacity ? 2 * writer->tensor_capacity : 64;
         struct place *places = realloc(writer->places, capacity * sizeof *places);

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "engine/backend/cpu/cpu_threads.h"
 #include "engine/load/crc32c.h"
 #include "engine/load/gguf_arch.h"
 #include "engine/load/gguf_writer.h"
+#include "engine/load/model_file.h"
 #include "engine/model/convert_header.h"
 #include "engine/model/expert_parts.h"
 #include "engine/model/landing.h"
@@ -192,16 +192,8 @@ static void land_part(void *arg, uint32_t part, uint32_t worker)
 
 static enum status read_bytes(struct converter *c, uint32_t file, uint64_t offset, uint64_t bytes)
 {
-    for (uint64_t have = 0; have < bytes;) {
-        ssize_t got = pread(store_fd(c->store, file), c->in + have, bytes - have,
-                            (off_t)(offset + have));
-        if (got <= 0)
-            return error_set(c->error, STATUS_IO, "%s: cannot read %llu bytes at offset %llu",
-                             store_path(c->store, file), (unsigned long long)bytes,
-                             (unsigned long long)offset);
-        have += (uint64_t)got;
-    }
-    return STATUS_OK;
+    const struct model_file from = {.fd = store_fd(c->store, file)};
+    return model_file_read(&from, store_path(c->store, file), offset, bytes, c->in, c->error);
 }
 
 /* Rows [first, first + rows) of a matrix. */

@@ -1,9 +1,9 @@
 /* Reads every expert page of a file that was written by expert and compares its checksum. */
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "engine/load/crc32c.h"
 #include "engine/load/gguf_value.h"
+#include "engine/load/model_file.h"
 #include "engine/model/convert.h"
 #include "engine/model/convert_header.h"
 #include "engine/model/model.h"
@@ -14,15 +14,11 @@ static enum status read_page(const struct store *store, const struct page *page,
     *crc = 0;
     for (uint32_t i = 0; i < page->parts; i++) {
         const struct page_part *part = &page->part[i];
-        for (uint64_t have = 0; have < part->bytes;) {
-            ssize_t got = pread(store_fd(store, part->file), to + have, part->bytes - have,
-                                (off_t)(part->offset + have));
-            if (got <= 0)
-                return error_set(error, STATUS_IO, "%s: cannot read %llu bytes at offset %llu",
-                                 store_path(store, part->file), (unsigned long long)part->bytes,
-                                 (unsigned long long)part->offset);
-            have += (uint64_t)got;
-        }
+        const struct model_file file = {.fd = store_fd(store, part->file)};
+        enum status status = model_file_read(&file, store_path(store, part->file), part->offset,
+                                             part->bytes, to, error);
+        if (status != STATUS_OK)
+            return status;
         *crc = crc32c(*crc, to, part->bytes);
     }
     return STATUS_OK;

@@ -143,14 +143,16 @@ bool grpc_call_message_compressed(const struct grpc_call *call);
 enum status grpc_call_send_metadata(struct grpc_call *call, bool trailing, const char *name,
                                     const void *value, size_t bytes);
 /* Sends the initial metadata now instead of with the first message, for calls whose first message
- * may be long in coming. Idempotent. CANCELLED: the call is over. */
+ * may be long in coming. Idempotent. CANCELLED: the call is over. NO_MEMORY: they go with the
+ * message. */
 enum status grpc_call_send_headers(struct grpc_call *call);
 /* Compress the messages of this call with gzip if the client accepts it. The headers promise gzip
  * only if this was asked for before they went out; then it may be switched for each message. A
  * message that gzip would not shrink goes plain. */
 void grpc_call_set_compression(struct grpc_call *call, bool gzip);
 /* Queues one message (copied). FULL: queued all the same, but more than output_bytes_high is
- * unsent: stop producing until `writable`. CANCELLED: the call is over, nothing was queued. */
+ * unsent: stop producing until `writable`. CANCELLED: the call is over, nothing was queued; where
+ * memory was lacking it has just been reset, so that nobody takes what came for the whole. */
 enum status grpc_call_send(struct grpc_call *call, const void *bytes, size_t size);
 /* Ends the call with a status after everything queued. `message` may be NULL. Idempotent. */
 void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const char *message);

@@ -373,9 +373,7 @@ enum status grpc_call_send(struct grpc_call *call, const void *bytes, size_t siz
     if (call->finished)
         return STATUS_CANCELLED;
     enum status status = grpc_call_send_headers(call);
-    if (status != STATUS_OK)
-        return status;
-    if (call->gzip && call->gzip_promised) {
+    if (status == STATUS_OK && call->gzip && call->gzip_promised) {
         size_t packed_bytes;
         if (grpc_message_deflate(bytes, size, &packed, &packed_bytes) == STATUS_OK) {
             bytes = packed;
@@ -383,11 +381,12 @@ enum status grpc_call_send(struct grpc_call *call, const void *bytes, size_t siz
         }
     }
     grpc_message_prefix(prefix, packed != NULL, size);
-    status = http2_stream_write(call->stream, prefix, sizeof prefix);
+    if (status == STATUS_OK)
+        status = http2_stream_write(call->stream, prefix, sizeof prefix);
     if (status == STATUS_OK)
         status = http2_stream_write(call->stream, bytes, size);
     free(packed);
-    if (status != STATUS_OK) { /* half a message is in the stream: nothing can follow it */
+    if (status != STATUS_OK) { /* half a message, or none, is in the stream: nothing can follow it */
         http2_stream_reset(call->stream, HTTP2_INTERNAL_ERROR);
         call->finished = true;
         return STATUS_CANCELLED;
