@@ -181,23 +181,32 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 /* ---- another budget ---- */
 
+/* What a SIGHUP reads again beside the settings file. True: there was something. */
+static bool reopen_files(struct front *f)
+{
+    struct error log = {0}, tls = {0};
+    if (log_reopen(&log) != STATUS_OK)
+        log_warn("SIGHUP: the log goes on in its old file: %s", log.text);
+    if (!f->config.tls)
+        return f->config.reload->started->log_file;
+    if (tls_reload(f->config.tls, &tls) != STATUS_OK)
+        log_warn("SIGHUP: the certificate stays as it is: %s", tls.text);
+    else
+        log_info("SIGHUP: the certificate was read again");
+    return true;
+}
+
 static void on_hangup(evutil_socket_t number, short what, void *arg)
 {
     struct front *f = arg;
     struct engine_budget asked;
     struct error error = {0};
     bool any = false;
+    front_status_end_bar(&f->status);
+    if (reopen_files(f) && !f->config.reload->started->config_file)
+        return;
     if (f->state == FRONT_DRAINING || f->state == FRONT_FLUSHING)
         return;
-    front_status_end_bar(&f->status);
-    if (f->config.tls) {
-        if (tls_reload(f->config.tls, &error) != STATUS_OK)
-            log_warn("SIGHUP: the certificate stays as it is: %s", error.text);
-        else
-            log_info("SIGHUP: the certificate was read again");
-        if (!f->config.reload->started->config_file)
-            return;
-    }
     if (reload_read(f->config.reload, &asked, &error) != STATUS_OK) {
         log_warn("SIGHUP: nothing is changed: %s", error.text);
         return;
@@ -295,6 +304,8 @@ static enum status open_http(struct front *f, struct error *error)
         .keys = f->config.keys,
         .tls = f->config.tls,
         .chat_template = f->config.chat_template,
+        .tool_call_parser = f->config.tool_call_parser,
+        .reasoning_parser = f->config.reasoning_parser,
         .ui = f->config.ui,
         .metrics = f->config.metrics,
         .metrics_public = f->config.metrics_public,
@@ -314,6 +325,8 @@ static enum status open_server(struct front *f, struct error *error)
         .served_name = f->config.served_name,
         .stall_timeout_s = f->config.stall_timeout_s,
         .metrics = &f->metrics,
+        .seeded = f->config.seeded,
+        .seed = f->config.seed,
     };
     enum status status = requests_open(&f->requests, &requests, error);
     if (status != STATUS_OK)

@@ -34,8 +34,11 @@ struct front_config {
     struct tls *tls;              /* of both doors, read again on SIGHUP; NULL: plain */
     bool ui;                      /* the dashboard at / */
     const char *chat_template;    /* a text or the name of a built-in one; NULL: the model's own */
+    uint32_t tool_call_parser, reasoning_parser; /* as enum openai_tool_parser, openai_reasoning_parser */
     bool metrics, metrics_public; /* /metrics is there; needs no key */
     const char *served_name;
+    bool seeded;                  /* as in struct requests_config */
+    uint64_t seed;
     uint32_t stall_timeout_s, shutdown_timeout_s;
     uint32_t status_interval_s; /* 0: no status lines */
     struct reload *reload;      /* what SIGHUP reads again; borrowed */

@@ -27,6 +27,8 @@ enum status front_http_open(struct front_http **out, const struct front_http_con
         return error_set(error, STATUS_NO_MEMORY, "out of memory for the HTTP port");
     struct openai_config openai = {
         .chat_template = config->chat_template,
+        .tool_parser = (enum openai_tool_parser)config->tool_call_parser,
+        .reasoning_parser = (enum openai_reasoning_parser)config->reasoning_parser,
         .start_s = time(NULL),
         .state = config->state,
         .arg = config->arg,

@@ -22,6 +22,7 @@ struct front_http_config {
     const struct api_keys *keys; /* NULL: everybody; borrowed, as what follows */
     struct tls *tls;              /* NULL: plain */
     const char *chat_template;    /* a text or the name of a built-in one; NULL: the model's */
+    uint32_t tool_call_parser, reasoning_parser; /* as enum openai_tool_parser, openai_reasoning_parser */
     bool ui;                      /* the dashboard is there */
     bool metrics, metrics_public; /* /metrics is there; needs no key */
     const char *served_name;      /* NULL: the model's own */

@@ -107,14 +107,15 @@ void front_status_format(char *out, size_t out_bytes, double seconds,
     uint64_t used = prefetch->used - then->used, wasted = prefetch->wasted - then->wasted;
     uint64_t generated = now->generation_tokens - last->generation_tokens;
     double stall_ms = (double)(is->stall_ns - was->stall_ns) / 1e6;
-    /* No prefix is shared between sequences yet, hence its rate of 0. */
+    uint64_t queries = now->prefix_queries - last->prefix_queries;
     snprintf(out, out_bytes,
              "Engine 000: Avg prompt throughput: %.1f tokens/s, Avg generation throughput: %.1f "
              "tokens/s, Running: %u reqs, Waiting: %u reqs, GPU KV cache usage: %.1f%%, Prefix "
              "cache hit rate: %.1f%%, Expert cache hit rate: %.1f%%, Expert stall: %.1f ms/tok",
              (double)(now->prompt_tokens - last->prompt_tokens) / seconds,
              (double)generated / seconds, now->now.running, now->now.waiting,
-             percent_of(now->now.kv_blocks_used, now->now.kv_blocks), 0.0,
+             percent_of(now->now.kv_blocks_used, now->now.kv_blocks),
+             percent_of(now->prefix_hits - last->prefix_hits, queries),
              percent_of(hits, hits + misses), generated ? stall_ms / (double)generated : 0.0);
     if (used + wasted)
         append(out, out_bytes, ", Prefetch precision: %.1f%%", percent_of(used, used + wasted));

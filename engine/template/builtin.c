@@ -5,13 +5,17 @@
 
 #include "engine/template/chat_template.h"
 
-static const char chatml[] =
-    "{%- macro text(content) -%}\n"
-    "{%- if content is string -%}{{ content }}\n"
-    "{%- elif content is iterable -%}{%- for part in content -%}{{ part.text if "
-    "part.type == 'text' }}{%- endfor -%}\n"
-    "{%- endif -%}\n"
+/* text(content): a content that is a string or a list of parts. */
+#define TEXT_OF_CONTENT \
+    "{%- macro text(content) -%}\n" \
+    "{%- if content is string -%}{{ content }}\n" \
+    "{%- elif content is iterable -%}{%- for part in content -%}{{ part.text if " \
+    "part.type == 'text' }}{%- endfor -%}\n" \
+    "{%- endif -%}\n" \
     "{%- endmacro -%}\n"
+
+static const char chatml[] =
+    TEXT_OF_CONTENT
     "{%- set first = messages[0] if messages else none -%}\n"
     "{%- set has_system = first and first.role == 'system' -%}\n"
     "{%- if tools -%}\n"
@@ -83,12 +87,7 @@ static const char llama3[] =
     "{%- if add_generation_prompt -%}{{ head('assistant') }}{%- endif -%}\n";
 
 static const char deepseek3[] =
-    "{%- macro text(content) -%}\n"
-    "{%- if content is string -%}{{ content }}\n"
-    "{%- elif content is iterable -%}{%- for part in content -%}{{ part.text if "
-    "part.type == 'text' }}{%- endfor -%}\n"
-    "{%- endif -%}\n"
-    "{%- endmacro -%}\n"
+    TEXT_OF_CONTENT
     "{%- set ns = namespace(system='', outputs=false, tail=false) -%}\n"
     "{%- for message in messages if message.role in ['system', 'developer'] -%}\n"
     "{%- set ns.system = ns.system ~ ('\\n\\n' if ns.system) ~ text(message.content) -%}\n"
@@ -137,12 +136,7 @@ static const char deepseek3[] =
     "{%- endif -%}\n";
 
 static const char gpt_oss[] =
-    "{%- macro text(content) -%}\n"
-    "{%- if content is string -%}{{ content }}\n"
-    "{%- elif content is iterable -%}{%- for part in content -%}{{ part.text if "
-    "part.type == 'text' }}{%- endfor -%}\n"
-    "{%- endif -%}\n"
-    "{%- endmacro -%}\n"
+    TEXT_OF_CONTENT
     "{%- macro type_of(schema) -%}\n"
     "{%- if schema.enum -%}{{ schema.enum | map('tojson') | join(' | ') }}\n"
     "{%- elif schema.type == 'array' -%}{{ (type_of(schema['items']) if "
@@ -230,12 +224,7 @@ static const char gpt_oss[] =
     "{%- if add_generation_prompt -%}<|start|>assistant{%- endif -%}\n";
 
 static const char kimi_k2[] =
-    "{%- macro text(content) -%}\n"
-    "{%- if content is string -%}{{ content }}\n"
-    "{%- elif content is iterable -%}{%- for part in content -%}{{ part.text if "
-    "part.type == 'text' }}{%- endfor -%}\n"
-    "{%- endif -%}\n"
-    "{%- endmacro -%}\n"
+    TEXT_OF_CONTENT
     "{%- if tools -%}\n"
     "{{- '<|im_system|>tool_declare<|im_middle|>' ~ (tools | tojson(separators=(',', "
     "':'))) ~ '<|im_end|>' -}}\n"
@@ -267,12 +256,7 @@ static const char kimi_k2[] =
     "{%- if add_generation_prompt -%}<|im_assistant|>assistant<|im_middle|>{%- endif -%}\n";
 
 static const char granite[] =
-    "{%- macro text(content) -%}\n"
-    "{%- if content is string -%}{{ content }}\n"
-    "{%- elif content is iterable -%}{%- for part in content -%}{{ part.text if "
-    "part.type == 'text' }}{%- endfor -%}\n"
-    "{%- endif -%}\n"
-    "{%- endmacro -%}\n"
+    TEXT_OF_CONTENT
     "{%- macro turn(role, content) -%}{{ '<|start_of_role|>' ~ role ~ "
     "'<|end_of_role|>' ~ content ~ '<|end_of_text|>\\n' }}{%- endmacro -%}\n"
     "{%- set rest = messages -%}\n"
@@ -310,12 +294,7 @@ static const char granite[] =
     "endif -%}\n";
 
 static const char glm[] =
-    "{%- macro text(content) -%}\n"
-    "{%- if content is string -%}{{ content }}\n"
-    "{%- elif content is iterable -%}{%- for part in content -%}{{ part.text if "
-    "part.type == 'text' }}{%- endfor -%}\n"
-    "{%- endif -%}\n"
-    "{%- endmacro -%}\n"
+    TEXT_OF_CONTENT
     "[gMASK]<sop>\n"
     "{%- if tools -%}\n"
     "{{- '<|system|>\\n# Tools\\n\\nA call is <tool_call>name, then for each argument "

@@ -4,7 +4,6 @@
  * is wrong with the flags themselves, and the file for the logits, is found before the model is
  * opened; lost output ends the run at once. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -289,7 +288,6 @@ int cmd_run(int argc, const char *const *argv)
         config_close(&config);
         return COMMAND_USAGE;
     }
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, not the end */
     struct run run = {.config = &config};
     front_status_init(&run.status, 0, isatty(STDERR_FILENO), 0);
     enum status status = command_model(&config, &error);

@@ -127,9 +127,13 @@ static int serve(struct config *c, struct reload *reload, struct entrance *entra
         .tls = entrance->tls,
         .ui = c->ui,
         .chat_template = entrance->chat_template ? entrance->chat_template : c->chat_template,
+        .tool_call_parser = c->tool_call_parser,
+        .reasoning_parser = c->reasoning_parser,
         .metrics = c->metrics,
         .metrics_public = c->metrics_public,
         .served_name = c->served_model_name,
+        .seeded = config_source_of(c, "seed") != CONFIG_DEFAULT,
+        .seed = c->seed,
         .stall_timeout_s = c->client_stall_timeout,
         .shutdown_timeout_s = c->shutdown_timeout,
         .status_interval_s = c->status_interval,
@@ -161,7 +165,6 @@ int cmd_serve(int argc, const char *const *argv)
     if (code != COMMAND_GO_ON)
         return code;
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, not the end */
     started = config; /* before the built-in model takes the place of none */
     reload_init(&reload, &started, argc, argv, environ);
     code = serve(&config, &reload, &entrance);

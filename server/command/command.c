@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,6 +85,7 @@ static int dispatch(int argc, char **argv)
 
 int command_main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, not the end */
     int code = dispatch(argc, argv);
     errno = 0;
     bool lost = fflush(stdout) != 0;
@@ -137,6 +139,12 @@ int command_config(struct config *config, enum config_command command, int argc,
         return COMMAND_USAGE;
     }
     log_set_level(levels[config->log_level]);
+    log_set_jsonl(config->log_jsonl);
+    if (config->log_file && log_open(config->log_file, &error) != STATUS_OK) {
+        fprintf(stderr, "moering: --log-file: %s\n", error.text);
+        config_close(config);
+        return COMMAND_FAILED;
+    }
     if (command & (CONFIG_SERVE | CONFIG_RUN | CONFIG_INSPECT | CONFIG_BENCH))
         warn_of_stray_variables();
     return COMMAND_GO_ON;
@@ -185,6 +193,7 @@ void command_engine_config(const struct config *c, struct engine_config *out)
     out->max_batch_tokens = c->max_num_batched_tokens;
     out->kv_bytes = c->kv_cache_bytes;
     out->kv_dtype = kv_dtypes[c->kv_cache_dtype];
+    out->prefix_caching = c->enable_prefix_caching;
     out->evict = (enum evict_kind)c->policy;
     out->foresight = (enum foresight)c->predictor;
     out->prefetch = (enum prefetch_mode)c->prefetch;

@@ -121,8 +121,9 @@ static json_t *ids_json(const uint32_t *ids, uint32_t count)
 static json_t *usage_json(const struct request_usage *u)
 {
     return json_pack(
-        "{s:I, s:I, s:{s:I, s:I, s:I, s:f}, s:f, s:f, s:I}", "prompt_tokens",
-        (json_int_t)u->prompt_tokens, "completion_tokens", (json_int_t)u->completion_tokens,
+        "{s:I, s:I, s:I, s:{s:I, s:I, s:I, s:f}, s:f, s:f, s:I}", "prompt_tokens",
+        (json_int_t)u->prompt_tokens, "cached_tokens", (json_int_t)u->cached_tokens,
+        "completion_tokens", (json_int_t)u->completion_tokens,
         "experts", "hits", (json_int_t)u->experts.hits, "misses", (json_int_t)u->experts.misses,
         "bytes", (json_int_t)u->experts.bytes, "stall_ms", (double)u->experts.stall_ns / 1e6,
         "prefill_ms", (double)u->prefill_ns / 1e6, "decode_ms", (double)u->decode_ns / 1e6,

@@ -73,20 +73,28 @@ const char *config_nearest(const char *wrong, const char *const *names)
     return nearest;
 }
 
+/* `argument` up to `bytes` is --NAME, or of a switch --no-NAME (*off). */
+static bool is_name(const struct config_flag *f, const char *argument, size_t bytes, bool *off)
+{
+    size_t name = strlen(f->name);
+    if (bytes < name || memcmp(argument + bytes - name, f->name, name) != 0)
+        return false;
+    *off = f->kind == KIND_SWITCH && bytes == name + 5 && memcmp(argument, "--no-", 5) == 0;
+    return *off || (bytes == name + 2 && memcmp(argument, "--", 2) == 0);
+}
+
 /* The flag spelled `argument` up to `bytes`, with its dashes; NULL: none of this command. */
 static const struct config_flag *find_flag(enum config_command command, const char *argument,
-                                           size_t bytes)
+                                           size_t bytes, bool *off)
 {
     uint32_t count;
     const struct config_flag *flags = config_flags(&count);
+    *off = false;
     for (uint32_t i = 0; i < count; i++) {
         const struct config_flag *f = &flags[i];
         if (!(f->commands & (unsigned)command))
             continue;
-        bool is_name = bytes > 2 && strncmp(argument, "--", 2) == 0 &&
-                       strlen(f->name) == bytes - 2 &&
-                       memcmp(argument + 2, f->name, bytes - 2) == 0;
-        if (is_name || config_has_word(f->aliases, argument, bytes, NULL))
+        if (is_name(f, argument, bytes, off) || config_has_word(f->aliases, argument, bytes, NULL))
             return f;
     }
     return NULL;
@@ -249,13 +257,20 @@ bool config_variable_stray(const char *entry, char *out, size_t out_bytes)
     return true;
 }
 
-/* The flag's value: after '=', or the next word; a switch may go without. */
-static enum status flag_value(const struct config_flag *f, const char *argument, size_t name_bytes,
-                              int argc, const char *const *argv, int *i, const char **value,
+/* The flag's value: after '=', or the next word; a switch may go without, and does when it is
+ * `off`. */
+static enum status flag_value(const struct config_flag *f, bool off, size_t name_bytes, int argc,
+                              const char *const *argv, int *i, const char **value,
                               struct error *error)
 {
+    const char *argument = argv[*i];
     bool state;
-    if (argument[name_bytes] == '=')
+    if (off && argument[name_bytes] == '=')
+        return error_set(error, STATUS_INVALID, "%.*s takes no value: it means --%s off",
+                         (int)name_bytes, argument, f->name);
+    if (off)
+        *value = "off";
+    else if (argument[name_bytes] == '=')
         *value = argument + name_bytes + 1;
     else if (f->kind == KIND_SWITCH &&
              (*i + 1 == argc || !config_parse_switch(argv[*i + 1], &state)))
@@ -323,13 +338,14 @@ static enum status read_flags(struct config *c, int argc, const char *const *arg
             continue;
         }
         size_t bytes = strcspn(argument, "=");
-        const struct config_flag *f = find_flag(c->command, argument, bytes);
+        bool off;
+        const struct config_flag *f = find_flag(c->command, argument, bytes, &off);
         if (!f)
             return error_set(error, STATUS_INVALID,
                              "unknown flag '%.*s' of moering %s; did you mean '--%s'?",
                              (int)(bytes < 100 ? bytes : 100), argument, command_name(c->command),
                              nearest_flag(c->command, argument));
-        status = flag_value(f, argument, bytes, argc, argv, &i, &value, error);
+        status = flag_value(f, off, bytes, argc, argv, &i, &value, error);
         if (status != STATUS_OK)
             return status;
         char where[NAME_MAX_BYTES];

@@ -69,6 +69,7 @@ struct config {
     struct room device_experts, host_experts;
     uint64_t kv_cache_bytes;
     uint32_t kv_cache_dtype; /* 0: auto, 1: f32, 2: f16 */
+    bool enable_prefix_caching;
     uint32_t policy, predictor, prefetch; /* as enum evict_kind, foresight, prefetch_mode */
     uint32_t stream_layers; /* layers, STREAM_AUTO or STREAM_OFF */
     uint32_t io, direct_io; /* as enum io_kind, direct_reads */
@@ -90,6 +91,8 @@ struct config {
     uint32_t port, grpc_port;
     const char *api_key, *api_key_file, *ssl_certfile, *ssl_keyfile;
     const char *chat_template, *chat_template_file;
+    uint32_t tool_call_parser; /* as enum openai_tool_parser */
+    uint32_t reasoning_parser; /* as enum openai_reasoning_parser */
     bool metrics, metrics_public, ui;
     uint64_t http_max_body_bytes;
     uint32_t http_max_connections, http_max_connections_per_ip, http_idle_timeout;
@@ -127,6 +130,8 @@ struct config {
     bool tls, insecure; /* health */
     const char *ca;
     uint32_t log_level, status_interval;
+    const char *log_file;
+    bool log_jsonl;
     const char *config_file;
 
     enum config_source source[CONFIG_FLAGS_MAX]; /* by index in the table */

@@ -36,6 +36,10 @@ static const struct config_flag flags[] = {
      "KV cache pool; 0: enough for max-num-seqs sequences, within reason"},
     {"kv-cache-dtype", "-ctk", KIND_CHOICE, ENGINE, AT(kv_cache_dtype), "auto", 0, 0,
      "auto f32 f16", NULL, "number format of the KV cache; auto: f32 on the CPU, f16 on a GPU"},
+    {"enable-prefix-caching", NULL, KIND_SWITCH, CONFIG_SERVE | CONFIG_RUN,
+     AT(enable_prefix_caching), "on", 0, 0, NULL, "on|off",
+     "a prompt that begins like an earlier one takes the KV blocks of that, while they are there; off "
+     "is also --no-enable-prefix-caching"},
     {"policy", NULL, KIND_CHOICE, ENGINE | REPLAYS, AT(policy), "learned", 0, 0,
      "learned round lru lfu forecast random", NULL, "which page leaves when room is needed"},
     {"predictor", NULL, KIND_CHOICE, ENGINE | REPLAYS, AT(predictor), "auto", 0, 0,
@@ -112,6 +116,14 @@ static const struct config_flag flags[] = {
      "granite glm"},
     {"chat-template-file", NULL, KIND_STRING, S, AT(chat_template_file), NULL, 0, 0, NULL, "FILE",
      "chat template (Jinja) in place of the model's own"},
+    {"tool-call-parser", NULL, KIND_CHOICE, S, AT(tool_call_parser), "auto", 0, 0,
+     "auto hermes mistral llama3 granite qwen3_coder glm none", NULL,
+     "how the model writes calls of tools; auto: as its chat template does; none: answers are not "
+     "searched for calls"},
+    {"reasoning-parser", NULL, KIND_CHOICE, S, AT(reasoning_parser), "auto", 0, 0, "auto think none",
+     NULL,
+     "think: text between <think> and </think> is not content but reasoning; auto: if the chat "
+     "template knows </think>"},
     {"metrics", NULL, KIND_SWITCH, S, AT(metrics), "on", 0, 0, NULL, "on|off",
      "serve /metrics for Prometheus"},
     {"metrics-public", NULL, KIND_SWITCH, S, AT(metrics_public), "off", 0, 0, NULL, "on|off",
@@ -169,8 +181,9 @@ static const struct config_flag flags[] = {
      "taken from the logits of tokens in the output"},
     {"frequency-penalty", NULL, KIND_REAL, R, AT(frequency_penalty), "0", -2, 2, NULL, "X",
      "the same, times their count"},
-    {"seed", NULL, KIND_U64, R | REPLAYS, AT(seed), NULL, 0, 0, NULL, "N",
-     "same seed, same text; default: a new one each time (a replay: 0)"},
+    {"seed", NULL, KIND_U64, S | R | REPLAYS, AT(seed), NULL, 0, 0, NULL, "N",
+     "same seed, same text; default: a new one each time (a replay: 0). A server counts on from it, one "
+     "for each request that brings none"},
     {"stop", NULL, KIND_TEXTS, R, AT(stop), NULL, 0, 0, NULL, "TEXT",
      "the output ends before this text"},
     {"ignore-eos", NULL, KIND_SWITCH, R, AT(ignore_eos), "off", 0, 0, NULL, "on|off",
@@ -256,6 +269,10 @@ static const struct config_flag flags[] = {
 
     {"log-level", "-lv", KIND_CHOICE, ALL, AT(log_level), "info", 0, 0, "error warn info debug",
      NULL, "how much is logged to standard error"},
+    {"log-file", NULL, KIND_STRING, S, AT(log_file), NULL, 0, 0, NULL, "FILE",
+     "log to the end of this file instead; opened by its name again on SIGHUP, for log rotation"},
+    {"log-jsonl", NULL, KIND_SWITCH, S, AT(log_jsonl), "off", 0, 0, NULL, "on|off",
+     "log lines as JSON: {\"ts\", \"level\", \"msg\"}"},
     {"config", NULL, KIND_STRING, ALL, AT(config_file), NULL, 0, 0, NULL, "FILE",
      "YAML file of these settings: `max-num-seqs: 16`"},
 };

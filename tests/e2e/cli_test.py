@@ -308,7 +308,7 @@ def who_computes_is_told_once(_):
     for device in ("cuda", "cuda:1"):
         r = run(MOERING, *one, "--device", device, env=blind, code=1)
         assert re.fullmatch(r"moering: --device %s: \w.+\n" % device, r.stderr) and not r.stdout, r
-    r = run(MOERING, "serve", TINY, "--grpc-port", 0, "--device", "cuda", env=blind, code=1)
+    r = run(MOERING, "serve", TINY, "--port", 0, "--grpc-port", 0, "--device", "cuda", env=blind, code=1)
     assert len(re.findall(r"^.*--device cuda: .*$", r.stderr, re.M)) == 1, r.stderr
     assert r.stderr.splitlines()[-1].startswith("moering: --device cuda: "), r.stderr
 

@@ -143,6 +143,18 @@ def seeds_repeat(server):
     assert draw(2 ** 64 - 1) == draw(2 ** 64 - 1)
 
 
+def a_seeded_server_repeats_itself(_):
+    def tell(seed):
+        other = Server(MOERING, "--seed", seed)
+        told = [ask(other, text=STORY, max_tokens=20, ignore_eos=True,
+                    sampling=pb.SamplingParams(temperature=3)).tokens for _ in range(3)]
+        other.stop()
+        return told
+    first = tell(5)
+    assert first == tell(5) and first != tell(6)
+    assert first[0] != first[1] != first[2], "each request draws its own"
+
+
 def echo_comes_first(server):
     a = ask(server, text=PROMPT, max_tokens=4, echo=True)
     assert a.text.startswith(PROMPT) and a.chunks[0].text == PROMPT
@@ -695,6 +707,29 @@ def hangup_reads_the_settings_again(server):
     other.stop()
 
 
+def log_lines_go_to_a_file_as_json(_):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "log")
+        other = Server(MOERING, "--log-file", path, "--log-jsonl")
+        ask(other, text=STORY, max_tokens=2)
+        os.rename(path, path + ".1")
+        other.process.send_signal(signal.SIGHUP)
+        until(lambda: os.path.exists(path), 30, "the log to be opened again")
+        other.stop()
+        lines = []
+        for name in (path + ".1", path):
+            with open(name, encoding="utf-8") as f:
+                lines.append([json.loads(line) for line in f])
+        assert all(set(line) == {"ts", "level", "msg"} for file in lines for line in file)
+        assert any(line["msg"].startswith("request 1 ") for line in lines[0])
+        assert lines[1], "the end is told in the new file"
+        assert not any("INFO" in line for line in other.log), other.log
+    missing = os.path.join(folder, "log")
+    r = subprocess.run([MOERING, "serve", "--log-file", missing], capture_output=True, text=True, timeout=60,
+                       check=False)
+    assert r.returncode == 1 and "--log-file" in r.stderr and missing in r.stderr, r
+
+
 # ---- moering-client ----
 
 def client_refuses_what_has_no_use(server):
@@ -847,8 +882,8 @@ def main():
     code = run_cases([
         text_in_text_out, ids_are_as_good_as_text, max_tokens_is_the_limit,
         the_context_is_the_limit, logprobs_are_of_the_chosen, stop_texts_end_the_output,
-        stop_tokens_end_the_output, min_tokens_forbids_the_end, seeds_repeat, echo_comes_first,
-        tokens_and_text_go_round, model_and_stats_tell, neighbours_do_not_matter,
+        stop_tokens_end_the_output, min_tokens_forbids_the_end, seeds_repeat,
+        a_seeded_server_repeats_itself, echo_comes_first, tokens_and_text_go_round, model_and_stats_tell, neighbours_do_not_matter,
         deadline_ends_and_frees, cancel_frees_at_once, killed_client_frees,
         client_killed_in_prefill_frees, client_killed_in_the_queue_frees, bad_requests_are_named,
         garbage_is_survived, reflection_lists_the_services, health_knows_the_service,
@@ -860,7 +895,7 @@ def main():
         new_work_is_refused_while_draining, second_signal_cuts_off, shutdown_timeout_cuts_off,
         loading_is_watched, a_broken_model_is_named, client_refuses_what_has_no_use,
         client_shows_pieces, budgets_change_under_load, bad_budgets_change_nothing,
-        hangup_reads_the_settings_again,
+        hangup_reads_the_settings_again, log_lines_go_to_a_file_as_json,
     ], server)
     server.wait_idle()
     server.stop()

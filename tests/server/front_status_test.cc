@@ -15,6 +15,10 @@ TEST(front_status, the_line_is_worded_as_tools_expect)
     now.prompt_tokens = 150;
     last.generation_tokens = 10;
     now.generation_tokens = 30;
+    last.prefix_queries = 100;
+    now.prefix_queries = 180;
+    last.prefix_hits = 90;
+    now.prefix_hits = 110;
     now.now.running = 3;
     now.now.waiting = 2;
     now.now.kv_blocks = 8;
@@ -27,7 +31,7 @@ TEST(front_status, the_line_is_worded_as_tools_expect)
     front_status_format(line, sizeof line, 10, &last, &now, &last_engine, &engine);
     EXPECT_STREQ("Engine 000: Avg prompt throughput: 5.0 tokens/s, Avg generation throughput: 2.0 "
                  "tokens/s, Running: 3 reqs, Waiting: 2 reqs, GPU KV cache usage: 25.0%, Prefix "
-                 "cache hit rate: 0.0%, Expert cache hit rate: 75.0%, Expert stall: 2.0 ms/tok",
+                 "cache hit rate: 25.0%, Expert cache hit rate: 75.0%, Expert stall: 2.0 ms/tok",
                  line);
     /* Prefetching and regret are told once there is something to tell, at the end. */
     std::string before = line;

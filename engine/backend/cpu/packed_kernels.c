@@ -20,7 +20,9 @@ static bool have_avx2(void)
 
 static bool have_avx_vnni(void)
 {
-    return have_avx2() && __builtin_cpu_supports("avxvnni");
+    const unsigned avx_vnni = 1u << 4; /* asked by cpuid: not every compiler knows the name */
+    unsigned a, b, c, d;
+    return have_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx_vnni);
 }
 
 static bool have_avx512(void)

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "server/openai/openai_syntax.h"
 
 namespace {
 
@@ -49,6 +50,31 @@ struct TempFile {
     }
     ~TempFile() { unlink(path.c_str()); }
 };
+
+TEST(config, switches_have_a_spelling_for_off)
+{
+    const struct {
+        std::vector<std::string> args;
+        bool on;
+    } cases[] = {
+        {{}, true},
+        {{"--enable-prefix-caching"}, true},
+        {{"--no-enable-prefix-caching"}, false},
+        {{"--enable-prefix-caching", "off"}, false},
+        {{"--enable-prefix-caching=off"}, false},
+        {{"--no-enable-prefix-caching", "--enable-prefix-caching"}, true}, /* the last one counts */
+        {{"--enable-prefix-caching", "--no-enable-prefix-caching"}, false},
+    };
+    for (const auto &c : cases) {
+        Parsed p(CONFIG_SERVE, c.args);
+        ASSERT_EQ(STATUS_OK, p.status) << p.error.text;
+        EXPECT_EQ(c.on, p.config.enable_prefix_caching);
+    }
+    Parsed model(CONFIG_SERVE, {"--no-ui", "on"}); /* takes no word: that is the model's */
+    ASSERT_EQ(STATUS_OK, model.status) << model.error.text;
+    EXPECT_FALSE(model.config.ui);
+    EXPECT_STREQ("on", model.config.model);
+}
 
 TEST(config, defaults)
 {
@@ -120,6 +146,23 @@ TEST(config, paging_flags_are_the_engines)
         EXPECT_EQ(STATUS_INVALID, p.status) << wrong;
         EXPECT_TRUE(p.says("neither auto, off nor a whole number from 1 to 65535")) << p.error.text;
     }
+}
+
+/* The words of how answers are read are the enums of server/openai/openai_syntax.h, in their order. */
+TEST(config, parsers_of_answers_are_the_services)
+{
+    const char *const tools[] = {"auto", "hermes", "mistral", "llama3", "granite", "qwen3_coder", "glm", "none"};
+    static_assert(OPENAI_TOOLS_NONE + 1 == sizeof tools / sizeof *tools, "one word for each");
+    for (uint32_t i = 0; i <= OPENAI_TOOLS_NONE; i++)
+        EXPECT_EQ(i, Parsed(CONFIG_SERVE, {"--tool-call-parser", tools[i]}).config.tool_call_parser);
+    EXPECT_EQ(OPENAI_TOOLS_AUTO, (int)Parsed(CONFIG_SERVE, {}).config.tool_call_parser);
+    EXPECT_EQ(OPENAI_REASONING_AUTO, (int)Parsed(CONFIG_SERVE, {}).config.reasoning_parser);
+    EXPECT_EQ(OPENAI_REASONING_THINK,
+              (int)Parsed(CONFIG_SERVE, {"--reasoning-parser", "think"}).config.reasoning_parser);
+    EXPECT_EQ(OPENAI_REASONING_NONE,
+              (int)Parsed(CONFIG_SERVE, {"--reasoning-parser", "none"}).config.reasoning_parser);
+    EXPECT_EQ(STATUS_INVALID, Parsed(CONFIG_SERVE, {"--tool-call-parser", "xlam"}).status);
+    EXPECT_EQ(STATUS_INVALID, Parsed(CONFIG_RUN, {"--reasoning-parser", "none"}).status);
 }
 
 TEST(config, load_weights_are_for_the_commands_that_compute)
@@ -234,6 +277,9 @@ TEST(config, bad_values_are_refused_with_what_would_do)
         {{"a", "b"}, "unexpected word 'b'"},
         {{"--max-num-seqs", "513", "--max-num-batched-tokens", "512"},
          "more than --max-num-batched-tokens 512"},
+        {{"--no-enable-prefix-caching=off"}, "--no-enable-prefix-caching takes no value"},
+        {{"--no-port"}, "unknown flag '--no-port'"},
+        {{"--no-"}, "unknown flag '--no-'"},
         {{"--device", "gpu"}, "'gpu' is none of: auto, cpu, cuda, cuda:N with N below 64"},
         {{"--device", "cuda:"}, "'cuda:' is none of"},
         {{"--device", "cuda:64"}, "'cuda:64' is none of"},
