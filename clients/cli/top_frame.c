@@ -185,9 +185,11 @@ static void put_memory(struct frame *f, const struct top_look *look)
             bar((double)t->resident_pages / t->slots, blocks), t->resident_pages, t->slots,
             bytes_text((double)t->resident_bytes, bytes), look->model->expert_pages);
     }
+    char cached[AMOUNT_BYTES];
     if (s->kv_blocks)
-        put(f, TINT_NONE, "%-9s [%s] %u of %u blocks", "KV cache",
-            bar((double)s->kv_blocks_used / s->kv_blocks, blocks), s->kv_blocks_used, s->kv_blocks);
+        put(f, TINT_NONE, "%-9s [%s] %u of %u blocks, prefix cache %s", "KV cache",
+            bar((double)s->kv_blocks_used / s->kv_blocks, blocks), s->kv_blocks_used, s->kv_blocks,
+            percent((double)s->prefix_hits, (double)s->prefix_queries, cached));
 }
 
 static void put_prefetch(struct frame *f, const struct top_look *look)

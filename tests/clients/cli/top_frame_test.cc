@@ -49,6 +49,8 @@ struct Stats {
         m.regret = &regret;
         m.kv_blocks = 10;
         m.kv_blocks_used = 10;
+        m.prefix_queries = 8;
+        m.prefix_hits = 3;
         m.uptime_s = 3725;
     }
     Stats(const Stats &) = delete;
@@ -149,7 +151,8 @@ TEST_F(TopFrame, TiersThatAreThereHaveBars)
     EXPECT_EQ("device    [############............] 50 of 100 pages, 3.0 MiB; the model has 128",
               Line("device"));
     EXPECT_EQ("(none)", Line("host"));
-    EXPECT_EQ("KV cache  [########################] 10 of 10 blocks", Line("KV cache"));
+    EXPECT_EQ("KV cache  [########################] 10 of 10 blocks, prefix cache 37.5 %",
+              Line("KV cache"));
 }
 
 TEST_F(TopFrame, LayersAreCutToTheWindowAndCounted)
