@@ -39,6 +39,8 @@ def make_messages():
 
 
 pb, health_pb, reflection_pb, reflection_alpha_pb = make_messages()
+STORY = b"One sunny day Ada went to the river."
+PAUSING = ("--grpc-max-unsent-bytes", "2KiB", "--client-stall-timeout")
 
 
 class Stub:
@@ -164,6 +166,23 @@ class Answer:
 def greedy(**kw):
     kw.setdefault("sampling", pb.SamplingParams(temperature=0))
     return pb.GenerateRequest(**kw)
+
+
+def ask(server, **kw):
+    return Answer(server.stub.generate(greedy(**kw), timeout=120))
+
+
+def endless(server, tokens=900, timeout=None, **kw):
+    return server.stub.generate(greedy(text=STORY, max_tokens=tokens, ignore_eos=True, **kw),
+                                timeout=timeout)
+
+
+def paused_stream(server):
+    """A stream that cannot end before its reader goes on (its call is paused, see PAUSING)."""
+    stub = Stub(server.address, [("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)])
+    call = stub.generate(greedy(text=STORY, max_tokens=900, ignore_eos=True, top_logprobs=20))
+    next(call)
+    return call
 
 
 def status_of(call):
