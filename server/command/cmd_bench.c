@@ -24,6 +24,8 @@
 #define FILL_TOKENS 512
 #define STORAGE_PIECE_BYTES ((size_t)1 << 20)
 
+enum { INFO_TEXTS = 8 };
+
 struct bench {
     const struct config *config;
     struct bench_plan plan;
@@ -31,7 +33,7 @@ struct bench {
     struct bench_rates rates;
     struct engine *engine;
     struct engine_info info;        /* kept when the engine is closed */
-    char *model_path, *model_name, *weight_dtype, *gpu; /* what the kept one points at */
+    char *texts[INFO_TEXTS];        /* what the kept one points at */
     struct bench_result *results;   /* [plan.count] */
 };
 
@@ -117,6 +119,25 @@ static void on_budget_line(const char *text, void *arg)
         fprintf(stderr, "%s\n", text);
 }
 
+/* All of its texts are the engine's. */
+static enum status keep_info(struct bench *b, struct error *error)
+{
+    struct engine_info *info = &b->info;
+    *info = *engine_info(b->engine);
+    const char **texts[INFO_TEXTS] = {&info->model_path, &info->model_name, &info->architecture,
+                                      &info->backend,    &info->isa,        &info->io,
+                                      &info->weight_dtype, &info->device};
+    for (uint32_t i = 0; i < INFO_TEXTS; i++) {
+        if (!*texts[i])
+            continue;
+        b->texts[i] = strdup(*texts[i]);
+        if (!b->texts[i])
+            return error_set(error, STATUS_NO_MEMORY, "out of memory");
+        *texts[i] = b->texts[i];
+    }
+    return STATUS_OK;
+}
+
 /* Room for the largest test, unless flags say otherwise. */
 static enum status open_engine(struct bench *b, struct error *error)
 {
@@ -137,20 +158,9 @@ static enum status open_engine(struct bench *b, struct error *error)
     enum status status = engine_open(&b->engine, &config, error);
     if (status != STATUS_OK)
         return status;
-    b->info = *engine_info(b->engine);
-    b->route.experts = b->info.experts;
-    b->route.top_k = b->info.top_k;
-    b->model_path = strdup(b->info.model_path);
-    b->model_name = strdup(b->info.model_name);
-    b->weight_dtype = strdup(b->info.weight_dtype);
-    b->gpu = b->info.device ? strdup(b->info.device) : NULL;
-    if (!b->model_path || !b->model_name || !b->weight_dtype || (b->info.device && !b->gpu))
-        return error_set(error, STATUS_NO_MEMORY, "out of memory");
-    b->info.model_path = b->model_path;
-    b->info.model_name = b->model_name;
-    b->info.weight_dtype = b->weight_dtype;
-    b->info.device = b->gpu;
-    return STATUS_OK;
+    b->route.experts = engine_info(b->engine)->experts;
+    b->route.top_k = engine_info(b->engine)->top_k;
+    return keep_info(b, error);
 }
 
 /* Where every page has a slot, first touches are no part of what is measured: prompts run until
@@ -267,10 +277,8 @@ static void bench_close(struct bench *b)
     for (uint32_t i = 0; b->results && i < b->plan.count; i++)
         free(b->results[i].samples_ns);
     free(b->results);
-    free(b->model_path);
-    free(b->model_name);
-    free(b->weight_dtype);
-    free(b->gpu);
+    for (uint32_t i = 0; i < INFO_TEXTS; i++)
+        free(b->texts[i]);
 }
 
 /* ---- the command ---- */
