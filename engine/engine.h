@@ -43,34 +43,34 @@ struct engine_config {
     const char *model;            /* folder or .gguf file */
     enum engine_device device;    /* AUTO: a CUDA device if one can be used, else the CPU */
     uint32_t device_ordinal;      /* which of them */
-    bool deterministic;           /* the same bits on every run: no expert's place may depend on time */
+    bool deterministic; /* the same bits on every run: no expert's place may depend on time */
     enum placement_mode placement; /* where experts run whose pages lie on the host; default AUTO */
     struct room device_experts;   /* slots that compute reads from */
     struct room host_experts;     /* slots behind them; no GPU: 0 pages unless asked for */
     uint32_t threads;             /* 0: all that the process may use */
     enum cpu_isa isa;
-    bool exact_activations;       /* on the CPU, matrices in block formats are multiplied with f32
-                                     activations and not with 8 bits: as exact as plain ones, slower */
-    enum dtype quantize;          /* plain matrices become this format (one that dtype_encodes) while they
-                                     are read; DTYPE_COUNT, the default: they stay what they are */
+    bool exact_activations; /* on the CPU, matrices in block formats are multiplied with f32
+                               activations and not with 8 bits: as exact as plain ones, slower */
+    enum dtype quantize;    /* plain matrices become this format (one that dtype_encodes) while they
+                               are read; DTYPE_COUNT, the default: they stay what they are */
     uint32_t max_model_len;       /* 0: the model's own; longest prompt + output */
     uint32_t max_num_seqs;        /* sequences in one step */
     uint32_t max_batch_tokens;    /* tokens in one step; 0: chosen for the device */
     uint64_t kv_bytes;            /* KV pool; 0: enough for max_num_seqs sequences, within reason */
     bool prefix_caching;          /* sequences may take what others computed of the same tokens
                                      (engine_sequence_take); default on */
-    enum dtype kv_dtype;          /* F32, F16, or ENGINE_KV_DTYPE_AUTO: F32 on the CPU, F16 on a GPU */
+    enum dtype kv_dtype; /* F32, F16, or ENGINE_KV_DTYPE_AUTO: F32 on the CPU, F16 on a GPU */
     enum evict_kind evict;        /* which page leaves; default EVICT_LEARNED */
-    enum foresight foresight;     /* who foretells the next layers' experts; default FORESIGHT_AUTO */
+    enum foresight foresight; /* who foretells the next layers' experts; default FORESIGHT_AUTO */
     enum prefetch_mode prefetch;  /* default PREFETCH_AUTO: while its measured profit is positive */
-    uint32_t stream_layers;       /* whole layers for large batches: STREAM_AUTO, STREAM_OFF or slots */
+    uint32_t stream_layers; /* whole layers for large batches: STREAM_AUTO, STREAM_OFF or slots */
     bool stream_always;           /* every step streams; for tests */
     enum io_kind io;              /* default IO_AUTO */
     uint32_t io_threads;
     uint32_t io_queue_depth;      /* read calls under way at once; 0: found by a probe at open */
-    enum direct_reads direct;     /* past the page cache; AUTO: unless the pages fit there beside us */
-    const char *load_lstm;        /* weights that forecast loads (predict/lstm_file.h), beside the other
-                                     predictors; NULL: none */
+    enum direct_reads direct; /* past the page cache; AUTO: unless the pages fit there beside us */
+    const char *load_lstm;    /* weights that forecast loads (predict/lstm_file.h), beside the other
+                                 predictors; NULL: none */
     const char *trace_out;        /* record every routing decision there; NULL: nothing. See
                                      engine/replay/trace_writer.h */
     struct routing_script routing; /* for measuring; `choices` NULL: the router chooses */
@@ -115,8 +115,8 @@ struct engine_info {
     uint64_t parameters, active_parameters; /* all; used by one token */
     const char *weight_dtype;     /* of the experts in memory, "BF16", "Q4_K+Q6_K" */
     const char *device;           /* "NVIDIA H200"; NULL: the memory of this machine */
-    double link_idle_bytes_per_s, link_loaded_bytes_per_s; /* measured at open, as device_rates; 0: no
-                                                              link */
+    double link_idle_bytes_per_s, link_loaded_bytes_per_s; /* measured at open, as device_rates; 0:
+                                                              no link */
     enum placement_mode placement;
     bool deterministic;
     bool prefix_caching;

@@ -1,5 +1,5 @@
-/* What an open engine is made of, for the files that are its methods: engine.c runs it, engine_stats.c
- * tells of it. Nobody else includes this. */
+/* What an open engine is made of, for the files that are its methods: engine.c runs it,
+ * engine_stats.c tells of it. Nobody else includes this. */
 #ifndef MOERING_ENGINE_ENGINE_STATE_H
 #define MOERING_ENGINE_ENGINE_STATE_H
 

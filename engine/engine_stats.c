@@ -1,6 +1,6 @@
-/* Totals live with the parts that count and are gathered after each step; readers get the copy, under a
- * lock that the engine thread holds for a few memcpys. The map of experts is not copied: it is made to
- * be read while it is written (paging/expert_map.h). */
+/* Totals live with the parts that count and are gathered after each step; readers get the copy,
+ * under a lock that the engine thread holds for a few memcpys. The map of experts is not copied: it
+ * is made to be read while it is written (paging/expert_map.h). */
 #include "engine/engine_stats.h"
 
 #include <string.h>
@@ -67,7 +67,8 @@ void engine_publish(struct engine *e)
     t->storage_bytes = memory.storage_bytes;
     t->device_bytes = memory.device_bytes;
     bool by_host = memory_has_host(e->parts.memory);
-    t->way_bytes[by_host ? ENGINE_STORAGE_TO_HOST : ENGINE_STORAGE_TO_DEVICE] = memory.storage_bytes;
+    t->way_bytes[by_host ? ENGINE_STORAGE_TO_HOST : ENGINE_STORAGE_TO_DEVICE] =
+        memory.storage_bytes;
     t->way_bytes[ENGINE_HOST_TO_DEVICE] = memory.device_bytes;
     t->resident_pages = memory.ready[MEMORY_DEVICE];
     t->host_pages = memory.ready[MEMORY_HOST];

@@ -1,5 +1,5 @@
-/* What an open engine tells of itself while it works: totals, layers, loads, the map of its experts.
- * Everything here may be called by any thread; engine.h is the rest of the front door.
+/* What an open engine tells of itself while it works: totals, layers, loads, the map of its
+ * experts. Everything here may be called by any thread; engine.h is the rest of the front door.
  *
  * Totals are copied under a lock after each step, so that they belong together. The map is read off
  * while the engine works and has no lock: each cell is right by itself (paging/expert_map.h). */
@@ -27,11 +27,18 @@ struct engine_sizes {
     uint64_t kv_bytes;
 };
 
-/* Bytes of pages by the way they took. Reads from storage end in the host tier where there is one. */
-enum engine_way { ENGINE_STORAGE_TO_HOST, ENGINE_STORAGE_TO_DEVICE, ENGINE_HOST_TO_DEVICE, ENGINE_WAYS };
+/* Bytes of pages by the way they took. Reads from storage end in the host tier where there is
+ * one. */
+enum engine_way {
+    ENGINE_STORAGE_TO_HOST,
+    ENGINE_STORAGE_TO_DEVICE,
+    ENGINE_HOST_TO_DEVICE,
+    ENGINE_WAYS
+};
 
 /* How long steps stood still for pages: steps[i] waited longer than bound i - 1 and not longer than
- * bound i; the last has no upper bound. Steps that did not wait are in none. Sum: experts.stall_ns. */
+ * bound i; the last has no upper bound. Steps that did not wait are in none. Sum:
+ * experts.stall_ns. */
 #define ENGINE_STALL_BOUNDS 16
 struct engine_stalls {
     uint64_t steps[ENGINE_STALL_BOUNDS + 1];
@@ -57,7 +64,7 @@ struct engine_stats {
     struct placement_figures placement;
     uint64_t device_wait_ns;        /* of step_ns: waiting for the GPU; 0 on the CPU */
     uint64_t host_experts_ns;       /* of step_ns: computing experts where they lie, on the host */
-    bool host_compute;              /* experts can be computed where they lie; else placement is zeros */
+    bool host_compute; /* experts can be computed where they lie; else placement is zeros */
     uint64_t page_ns, layer_ns;     /* measured: as pager_counters; 0: not yet */
     struct engine_stalls stalls;
     struct regret_figures regret;
@@ -80,14 +87,15 @@ void engine_stats_read(const struct engine *engine, struct engine_stats *out,
 struct engine_layer_stats {
     struct expert_tier_usage tier[MEMORY_TIERS];
 };
-/* out[layers], consistent at some step boundary. Sums over layers: hits and misses of the device tier
- * are those of engine_stats.experts, `resident` of a tier its resident_pages and host_pages, evictions
- * those that made room (a tier that engine_resize makes smaller loses pages besides). */
+/* out[layers], consistent at some step boundary. Sums over layers: hits and misses of the device
+ * tier are those of engine_stats.experts, `resident` of a tier its resident_pages and host_pages,
+ * evictions those that made room (a tier that engine_resize makes smaller loses pages besides). */
 void engine_layer_stats_read(const struct engine *engine, struct engine_layer_stats *out);
 
-/* cells[layers * experts], layer by layer: in each the tier it is in (EXPERT_CELL_TIER: 0 storage, 1
- * host, 2 device) and how much it was routed to lately (EXPERT_CELL_HEAT, 0..63). paging/expert_map.h
- * says what heat is. Costs the caller some nanoseconds a cell and the engine nothing. */
+/* cells[layers * experts], layer by layer: in each the tier it is in (EXPERT_CELL_TIER: 0 storage,
+ * 1 host, 2 device) and how much it was routed to lately (EXPERT_CELL_HEAT, 0..63).
+ * paging/expert_map.h says what heat is. Costs the caller some nanoseconds a cell and the engine
+ * nothing. */
 void engine_expert_map(const struct engine *engine, uint8_t *cells);
 
 #ifdef __cplusplus

@@ -46,7 +46,8 @@ static enum status open_lstm(struct engine_parts *parts, const struct plan *plan
     return status;
 }
 
-/* The processors, which say how weights are to lie, and with that what becomes of pages that are read. */
+/* The processors, which say how weights are to lie, and with that what becomes of pages that are
+ * read. */
 static enum status open_cpu(struct engine_parts *parts, struct plan *plan, struct error *error)
 {
     struct cpu_backend_config cpu = plan_cpu(plan);

@@ -18,7 +18,7 @@ struct engine_parts {
     struct backend *host_backend;  /* the CPU, beside a GPU; NULL: none */
     struct memory *memory;         /* owns store and device */
     struct landing *landing;       /* of pages, on the CPU; the store in memory borrows it */
-    struct device *gpu;            /* memory's device, if layers are computed on it; NULL: the CPU */
+    struct device *gpu; /* memory's device, if layers are computed on it; NULL: the CPU */
     char gpu_name[128];
     char model_name[256];
     char weight_dtype[128];

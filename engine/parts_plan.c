@@ -20,8 +20,8 @@ enum {
     LIBRARIES_SHARE = 64,        /* and at most one part in so many of a small device */
 };
 
-/* What a multiprocessor sustains in large 16-bit matrix products, operations a second: about half of
- * the peak. Only sizes a default. */
+/* What a multiprocessor sustains in large 16-bit matrix products, operations a second: about half
+ * of the peak. Only sizes a default. */
 static double sustained_flops(const struct device_cuda_info *gpu)
 {
     return gpu->processors * (gpu->major >= 9 ? 3.5e12 : 1.4e12);
@@ -96,8 +96,8 @@ static enum status plan_batch(struct plan *plan, struct error *error)
     return STATUS_OK;
 }
 
-/* From the header alone, so that its budget is known and what does not fit is refused before anything
- * large is read. */
+/* From the header alone, so that its budget is known and what does not fit is refused before
+ * anything large is read. */
 static enum status plan_lstm(struct plan *plan, struct error *error)
 {
     const char *path = plan->config->load_lstm;
@@ -140,8 +140,10 @@ static bool cuda_can(const struct plan *plan, struct error *why)
         enum weight_layout layout;
         if (!(plan->model.dtypes >> d & 1) || cuda_backend_layout((enum dtype)d, &layout))
             continue;
-        error_set(why, STATUS_UNSUPPORTED, "the model has weights of type %s, which the CUDA kernels "
-                  "do not read", dtype_info((enum dtype)d)->name);
+        error_set(why, STATUS_UNSUPPORTED,
+                  "the model has weights of type %s, which the CUDA kernels "
+                  "do not read",
+                  dtype_info((enum dtype)d)->name);
         return false;
     }
     return true;
@@ -163,7 +165,8 @@ static enum status settle_on_cpu(const struct engine_config *config, const char 
         return refuse_device(config, STATUS_UNSUPPORTED, why, error);
     if (config->placement != PLACEMENT_AUTO)
         return error_set(error, STATUS_INVALID,
-                         "--placement: without effect where layers are computed on the CPU: %s", why);
+                         "--placement: without effect where layers are computed on the CPU: %s",
+                         why);
     log_info("computing on the CPU: %s", why);
     return STATUS_OK;
 }

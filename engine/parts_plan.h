@@ -15,9 +15,9 @@
 extern "C" {
 #endif
 
-/* Of what is available after the fixed terms: one part in so many. The KV pool that nobody asked for
- * takes up to KV; left alone are HOST for stacks, sockets, page tables and the rest of the machine,
- * DEVICE for the driver and its modules. */
+/* Of what is available after the fixed terms: one part in so many. The KV pool that nobody asked
+ * for takes up to KV; left alone are HOST for stacks, sockets, page tables and the rest of the
+ * machine, DEVICE for the driver and its modules. */
 enum { PLAN_SHARE_KV = 4, PLAN_SHARE_HOST = 10, PLAN_SHARE_DEVICE = 32 };
 
 struct plan {
@@ -41,8 +41,9 @@ struct plan {
     struct budget device_budget; /* of the device's; no terms on the CPU */
 };
 
-/* Reads no tensor, allocates nothing large, opens the device. INVALID, UNSUPPORTED, NO_MEMORY: names
- * the flag. The caller closes what is left in `plan` (store, device), also after a failure. */
+/* Reads no tensor, allocates nothing large, opens the device. INVALID, UNSUPPORTED, NO_MEMORY:
+ * names the flag. The caller closes what is left in `plan` (store, device), also after a
+ * failure. */
 enum status plan_make(struct plan *plan, struct error *error);
 
 /* How pages are to be read and where they will be; the device is left out. */

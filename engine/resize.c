@@ -1,8 +1,9 @@
 /* Three rooms change: host tier, device tier, KV pool. First everything is decided (sizes, budget,
- * whether the KV blocks in use fit), then what shrinks is changed, then what grows, so that what one
- * gives another can take. A step that fails takes those before it back, in reverse: rooms that had
- * grown shrink first, so the way back needs no more memory than was held at the beginning. Pages that
- * were thrown out meanwhile stay away until they are asked for; nothing else can be seen of it. */
+ * whether the KV blocks in use fit), then what shrinks is changed, then what grows, so that what
+ * one gives another can take. A step that fails takes those before it back, in reverse: rooms that
+ * had grown shrink first, so the way back needs no more memory than was held at the beginning.
+ * Pages that were thrown out meanwhile stay away until they are asked for; nothing else can be seen
+ * of it. */
 #include "engine/resize.h"
 
 #include <string.h>
@@ -101,14 +102,15 @@ static enum status plan_kv(const struct resize *r, const struct engine_budget *a
                          r->max_model_len, (unsigned long long)(one * block));
     if (blocks > UINT32_MAX)
         return error_set(error, STATUS_NO_MEMORY,
-                         "%s %llu: more than the %u blocks that can be counted", flags[ENGINE_ROOM_KV],
-                         (unsigned long long)asked->kv_bytes, UINT32_MAX);
+                         "%s %llu: more than the %u blocks that can be counted",
+                         flags[ENGINE_ROOM_KV], (unsigned long long)asked->kv_bytes, UINT32_MAX);
     out->kv_blocks = (uint32_t)blocks;
     out->bytes[ENGINE_ROOM_KV] = blocks * block;
     return STATUS_OK;
 }
 
-/* What auto means: all that is left in its memory beside the other rooms, less some for the machine. */
+/* What auto means: all that is left in its memory beside the other rooms, less some for the
+ * machine. */
 static uint64_t auto_bytes(const struct resize *r, enum engine_room room, const struct rooms *held,
                            const struct rooms *planned)
 {
@@ -124,17 +126,21 @@ static uint64_t auto_bytes(const struct resize *r, enum engine_room room, const 
     return left - left / (of_device ? PLAN_SHARE_DEVICE : PLAN_SHARE_HOST);
 }
 
-static enum status plan_tier(const struct resize *r, enum engine_room room, const struct room *asked,
-                             const struct rooms *held, struct rooms *out, struct error *error)
+static enum status plan_tier(const struct resize *r, enum engine_room room,
+                             const struct room *asked, const struct rooms *held, struct rooms *out,
+                             struct error *error)
 {
     const struct store *store = store_of(r);
     if (held->bytes[room] == 0)
         return error_set(error, STATUS_INVALID,
-                         "%s: the tier was not there at start and cannot be added later", flags[room]);
+                         "%s: the tier was not there at start and cannot be added later",
+                         flags[room]);
     if (room == ENGINE_ROOM_HOST && r->one_memory && asked->kind == ROOM_AUTO)
-        return error_set(error, STATUS_INVALID,
-                         "%s auto: means none on this machine, and the tier cannot be removed; name a "
-                         "size", flags[room]);
+        return error_set(
+            error, STATUS_INVALID,
+            "%s auto: means none on this machine, and the tier cannot be removed; name a "
+            "size",
+            flags[room]);
     enum status status = budget_slots(store, asked, auto_bytes(r, room, held, out), 1, flags[room],
                                       &out->slots[room], error);
     if (status == STATUS_OK)

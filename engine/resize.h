@@ -1,6 +1,7 @@
-/* Another budget for an engine that is running: sizes are derived from what is asked for as at open,
- * held against what the machine has, and put in force between two steps. engine_resize (engine.h) is
- * its public face; this is apart from engine.c because it needs memory, pager and KV pool alone. */
+/* Another budget for an engine that is running: sizes are derived from what is asked for as at
+ * open, held against what the machine has, and put in force between two steps. engine_resize
+ * (engine.h) is its public face; this is apart from engine.c because it needs memory, pager and KV
+ * pool alone. */
 #ifndef MOERING_ENGINE_RESIZE_H
 #define MOERING_ENGINE_RESIZE_H
 
@@ -19,7 +20,7 @@ struct resize {
     struct kv_cache *kv;
     struct backend *backend;
     uint32_t max_model_len, max_num_seqs;
-    bool one_memory;           /* the device's memory is this machine's: one budget for everything */
+    bool one_memory; /* the device's memory is this machine's: one budget for everything */
     uint64_t host_available;   /* bytes that may be taken on top of what is held; 0: not known */
     uint64_t device_available; /* the same on the device, unless one_memory */
 };

@@ -6,12 +6,12 @@
  * walked in an order that depends on values and ids alone, and weights and their sums have the same
  * bits everywhere (sampler_row.h).
  *
- * Cost: one pass finds the highest logit and anything that is no number; biases, penalties, bans and
- * masks are written into the row. Greedy is done then. A draw from everything weighs the row once and walks a
- * small part of it again; top-k and top-p first select what they need (sampler_select.h). Values
- * stay the penalised logits throughout (the order is the same at every temperature, and dividing
- * first would round neighbours into ties); a weight is exp((value - max) / temperature), so the
- * best one is 1 and -inf is 0.
+ * Cost: one pass finds the highest logit and anything that is no number; biases, penalties, bans
+ * and masks are written into the row. Greedy is done then. A draw from everything weighs the row
+ * once and walks a small part of it again; top-k and top-p first select what they need
+ * (sampler_select.h). Values stay the penalised logits throughout (the order is the same at every
+ * temperature, and dividing first would round neighbours into ties); a weight is
+ * exp((value - max) / temperature), so the best one is 1 and -inf is 0.
  *
  * Tokens of equal value: the lower id comes first, everywhere. */
 #include "engine/sampler.h"
@@ -223,7 +223,8 @@ static void mask(float *logits, uint32_t vocab, const uint32_t *allowed)
     }
 }
 
-/* Writes biases, penalties and the rule into the row. A bias is part of the opinion that is penalised. */
+/* Writes biases, penalties and the rule into the row. A bias is part of the opinion that is
+ * penalised. */
 static void edit(struct sampler *sampler, float *logits, const struct sampler_rule *rule)
 {
     for (uint32_t i = 0; i < sampler->params.bias_count; i++) {
@@ -245,8 +246,8 @@ static void edit(struct sampler *sampler, float *logits, const struct sampler_ru
         mask(logits, sampler->vocab, rule->allowed);
 }
 
-/* The model's own logit of a token, which `edit` may have changed: what the first of its biases saw,
- * else what its penalty saw. */
+/* The model's own logit of a token, which `edit` may have changed: what the first of its biases
+ * saw, else what its penalty saw. */
 static float original_logit(const struct sampler *sampler, const float *logits, uint32_t token)
 {
     for (uint32_t i = 0; i < sampler->params.bias_count; i++)

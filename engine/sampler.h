@@ -3,10 +3,10 @@
  *
  * Pure: no clock, no threads; its randomness is the sequence's own, so the same seed, prompt and
  * parameters give the same tokens whoever else is in the batch. Order of the steps, as the servers
- * our clients come from do it: biases of single tokens, repetition, presence and frequency penalties,
- * what may not be drawn taken out, then temperature 0 = argmax (ties to the lowest id), else
- * temperature, top-k, top-p, min-p, draw. What is reported as a log-probability is the model's own
- * opinion, before any of this. */
+ * our clients come from do it: biases of single tokens, repetition, presence and frequency
+ * penalties, what may not be drawn taken out, then temperature 0 = argmax (ties to the lowest id),
+ * else temperature, top-k, top-p, min-p, draw. What is reported as a log-probability is the model's
+ * own opinion, before any of this. */
 #ifndef MOERING_ENGINE_SAMPLER_H
 #define MOERING_ENGINE_SAMPLER_H
 
@@ -23,8 +23,8 @@ extern "C" {
 #define SAMPLER_TOP_LOGPROBS_MAX 20
 
 #define SAMPLER_BIAS_MAX 1024
-/* Added to the logit of one token. At 100 it is drawn whenever it may be drawn, at -100 never, for all
- * models whose logits differ by less. */
+/* Added to the logit of one token. At 100 it is drawn whenever it may be drawn, at -100 never, for
+ * all models whose logits differ by less. */
 struct sampler_bias {
     uint32_t token;
     float bias; /* [-100, 100] */
@@ -83,7 +83,7 @@ struct sampler_candidate {
 struct sampler_rule {
     const uint32_t *banned;   /* [banned_count] ids that may not (end tokens before min_tokens) */
     uint32_t banned_count;
-    const uint32_t *allowed;  /* bit t % 32 of word t / 32 is set where token t may; NULL: all may */
+    const uint32_t *allowed; /* bit t % 32 of word t / 32 is set where token t may; NULL: all may */
 };
 /* Draws from logits[vocab], which it may overwrite. `rule` NULL: everything may be drawn. `scratch`
  * belongs to the caller: vocab entries. A logit of -inf is a token that cannot be drawn. INTERNAL:
@@ -91,9 +91,9 @@ struct sampler_rule {
 enum status sampler_sample(struct sampler *sampler, float *logits, const struct sampler_rule *rule,
                            struct sampler_candidate *scratch, struct sampled *out,
                            struct error *error);
-/* What the model says of a token that is known already: its log-probability among logits[vocab], which
- * stay as they are, and the alternatives that top_logprobs asks for. Nothing is drawn and nothing of
- * the sampler changes. INTERNAL: a NaN or +inf among the logits, or all of them -inf. */
+/* What the model says of a token that is known already: its log-probability among logits[vocab],
+ * which stay as they are, and the alternatives that top_logprobs asks for. Nothing is drawn and
+ * nothing of the sampler changes. INTERNAL: a NaN or +inf among the logits, or all of them -inf. */
 enum status sampler_score(const struct sampler *sampler, const float *logits, uint32_t token,
                           struct sampled *out, struct error *error);
 /* True: the next token needs nothing but the logits and *out (backend.h: a device can draw it), and

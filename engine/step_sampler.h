@@ -1,7 +1,7 @@
 /* From the hidden states of a step to tokens: logits of the rows that are wanted, drawn from on the
  * device where it can (a number each comes over) and by sampler.h here where it cannot (biases,
- * penalties, log-probabilities, ids that are banned or masked). And from them to what the model says of
- * tokens that are known already. Engine thread. */
+ * penalties, log-probabilities, ids that are banned or masked). And from them to what the model
+ * says of tokens that are known already. Engine thread. */
 #ifndef MOERING_ENGINE_STEP_SAMPLER_H
 #define MOERING_ENGINE_STEP_SAMPLER_H
 
@@ -29,8 +29,8 @@ void step_sampler_close(struct step_sampler *s); /* accepts a zeroed one */
 
 /* All positions of one item, whose rows begin at first_row, to item->logits. */
 void step_sampler_logits(struct step_sampler *s, const struct step_item *item, uint32_t first_row);
-/* What one item, whose rows begin at first_row, asked to have scored, to item->scored. INTERNAL: the
- * model's logits are no numbers. */
+/* What one item, whose rows begin at first_row, asked to have scored, to item->scored. INTERNAL:
+ * the model's logits are no numbers. */
 enum status step_sampler_score(struct step_sampler *s, const struct step_item *item,
                                uint32_t first_row, struct error *error);
 /* One draw for every item that has caught up, wants a token and has not failed: its token, or why

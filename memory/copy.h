@@ -96,10 +96,10 @@ enum status copy_cancel(struct copies *copies, struct transfer transfer);
 uint32_t copy_poll(struct copies *copies, uint64_t wait_ns, struct memory_event *events,
                    uint32_t max);
 
-/* Empties every slot of a tier that it has no more once it has these numbers of slots: journeys that
- * need such a slot end as CANCELLED (those that wait at once, those that are under way when storage
- * or the device is done with the slot), READY pages are evicted after the fence. NO_MEMORY: for the
- * events; nothing has changed. */
+/* Empties every slot of a tier that it has no more once it has these numbers of slots: journeys
+ * that need such a slot end as CANCELLED (those that wait at once, those that are under way when
+ * storage or the device is done with the slot), READY pages are evicted after the fence. NO_MEMORY:
+ * for the events; nothing has changed. */
 enum status copy_clear(struct copies *copies, enum memory_tier tier,
                        const struct tier_slots *slots, uint64_t fence, struct error *error);
 

@@ -1,7 +1,8 @@
 /* CUDA_CALL(call): a CUDA call that must succeed. A failure there means that results are already
  * wrong or that the device is lost, and every later call would fail too, so the process says which
  * call, where, why and what to do, and stops. Failures that an operator can cause by asking for too
- * much (memory while opening) are returned as a status by who calls, without this. For .cu files. */
+ * much (memory while opening) are returned as a status by who calls, without this. For .cu
+ * files. */
 #ifndef MOERING_MEMORY_CUDA_CALL_CUH
 #define MOERING_MEMORY_CUDA_CALL_CUH
 

@@ -80,9 +80,10 @@ void extent_tell(struct extent_place *place)
     char text[32];
     if (place->staged_bytes > 0 && !place->told_staged) {
         place->told_staged = true;
-        log_warn("memory: %s of the host tier cannot be page-locked for the %s device: copies from "
-                 "there are staged and slower (raise 'ulimit -l', or the container's memlock limit)",
-                 bytes_format(place->staged_bytes, text, sizeof text), place->device->ops->name);
+        log_warn(
+            "memory: %s of the host tier cannot be page-locked for the %s device: copies from "
+            "there are staged and slower (raise 'ulimit -l', or the container's memlock limit)",
+            bytes_format(place->staged_bytes, text, sizeof text), place->device->ops->name);
     }
     if (place->unlocked_bytes > 0 && !place->told_unlocked) {
         place->told_unlocked = true;

@@ -1,9 +1,9 @@
 /* Slots change state here and only by the table of slot.h.
  *
  * Free slots form a list through the slots themselves (claim is O(1)); the hand is a plain index
- * that goes round in slot order. One thread, the engine's. Invariant (ring_check): each present slot
- * is in one state, counted; the list holds those that are FREE exactly; pins only on READY slots;
- * the slots behind the present ones are FREE. */
+ * that goes round in slot order. One thread, the engine's. Invariant (ring_check): each present
+ * slot is in one state, counted; the list holds those that are FREE exactly; pins only on READY
+ * slots; the slots behind the present ones are FREE. */
 #include "memory/ring.h"
 
 #include "memory/base/check.h"

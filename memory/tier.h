@@ -21,8 +21,8 @@ extern "C" {
  * that is no longer his, or not yet, gets NaN instead of almost the right answer. */
 #define TIER_POISON 0xFF
 
-/* The allocations that one ring's slots lie in, in slot order. The last may have more slots than the
- * ring: then the ring shrank, and growing uses those first. */
+/* The allocations that one ring's slots lie in, in slot order. The last may have more slots than
+ * the ring: then the ring shrank, and growing uses those first. */
 struct tier_extents {
     struct extent *at;
     uint32_t count, room;

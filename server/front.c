@@ -83,7 +83,8 @@ static void look_at_engine(struct front *f)
         break;
     case ENGINE_READY:
         front_status_ready(&f->status, engine_info(engine_thread_engine(f->engine)));
-        request_metrics_init(&f->metrics, engine_info(engine_thread_engine(f->engine))->max_model_len);
+        request_metrics_init(&f->metrics,
+                             engine_info(engine_thread_engine(f->engine))->max_model_len);
         f->state = FRONT_SERVING;
         set_health(f, HEALTH_SERVING);
         notify_text(&f->notify, "serving %s", requests_model_name(f->requests));
@@ -112,8 +113,8 @@ bool front_loading(const struct front *f)
     return engine_thread_state(f->engine) == ENGINE_LOADING;
 }
 
-/* The HTTP door stays open while requests finish: it tells those who ask that the server is going, with a time
- * to come again, which a closed port could not. */
+/* The HTTP door stays open while requests finish: it tells those who ask that the server is going,
+ * with a time to come again, which a closed port could not. */
 static void drain_http_when_idle(struct front *f)
 {
     bool leaving = f->state == FRONT_DRAINING || f->state == FRONT_FLUSHING;

@@ -1,5 +1,5 @@
-/* The front thread: one event loop with the gRPC server, the HTTP server, the engine thread's news, signals and
- * timers. Owns the life of the process from the open port to the clean exit.
+/* The front thread: one event loop with the gRPC server, the HTTP server, the engine thread's news,
+ * signals and timers. Owns the life of the process from the open port to the clean exit.
  *
  *     LOADING --model open--> SERVING --SIGTERM, SIGINT--> DRAINING --> exit
  *        +-- failed: exit 1                                second signal, timeout: cut off, exit 1
@@ -30,11 +30,13 @@ struct front_config {
     uint16_t port, http_port;
     struct grpc_limits limits;
     struct http_limits http_limits;
-    const struct api_keys *keys; /* of both doors; NULL: everybody may come in; borrowed, as what follows */
+    const struct api_keys *keys; /* of both doors; NULL: everybody may come in; borrowed, as what
+                                    follows */
     struct tls *tls;              /* of both doors, read again on SIGHUP; NULL: plain */
     bool ui;                      /* the dashboard at / */
     const char *chat_template;    /* a text or the name of a built-in one; NULL: the model's own */
-    uint32_t tool_call_parser, reasoning_parser; /* as enum openai_tool_parser, openai_reasoning_parser */
+    uint32_t tool_call_parser,
+        reasoning_parser;         /* as enum openai_tool_parser, openai_reasoning_parser */
     bool metrics, metrics_public; /* /metrics is there; needs no key */
     const char *served_name;
     bool seeded;                  /* as in struct requests_config */

@@ -52,8 +52,8 @@ void front_status_backend(char *out, size_t out_bytes, const struct engine_info 
     if (!info->threads)
         snprintf(out, out_bytes, "%s", info->backend);
     else
-        snprintf(out, out_bytes, "%s%s %s, %u threads", info->backend, info->device ? " and cpu" : "",
-                 info->isa, info->threads);
+        snprintf(out, out_bytes, "%s%s %s, %u threads", info->backend,
+                 info->device ? " and cpu" : "", info->isa, info->threads);
 }
 
 void front_status_ready(struct front_status *s, const struct engine_info *info)

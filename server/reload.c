@@ -15,7 +15,8 @@ static const char *const rooms[ENGINE_ROOMS] = {
 void reload_init(struct reload *r, const struct config *started, int argc, const char *const *argv,
                  char *const *environment)
 {
-    *r = (struct reload){.started = started, .argc = argc, .argv = argv, .environment = environment};
+    *r =
+        (struct reload){.started = started, .argc = argc, .argv = argv, .environment = environment};
     r->in_force.device_experts = started->device_experts;
     r->in_force.host_experts = started->host_experts;
     r->in_force.kv_bytes = started->kv_cache_bytes;
@@ -62,7 +63,8 @@ enum status reload_read(struct reload *r, struct engine_budget *out, struct erro
     bool any = false;
     *out = (struct engine_budget){0};
     if (!r->started->config_file)
-        return error_set(error, STATUS_INVALID, "there is no settings file (--config) to read again");
+        return error_set(error, STATUS_INVALID,
+                         "there is no settings file (--config) to read again");
     enum status status = config_parse(&now, r->started->command, r->argc, r->argv, r->environment,
                                       error);
     if (status != STATUS_OK)

@@ -180,8 +180,9 @@ static void print_requests(const Moering__V1__GetStatsResponse *s)
     printf("%-20s %u of %u blocks, %" PRIu64 " preemptions\n", "KV cache", s->kv_blocks_used,
            s->kv_blocks, s->preemptions);
     if (s->prefix_queries)
-        printf("%-20s %" PRIu64 " of %" PRIu64 " tokens (%.1f %%)\n", "prefix cache", s->prefix_hits,
-               s->prefix_queries, 100 * (double)s->prefix_hits / (double)s->prefix_queries);
+        printf("%-20s %" PRIu64 " of %" PRIu64 " tokens (%.1f %%)\n", "prefix cache",
+               s->prefix_hits, s->prefix_queries,
+               100 * (double)s->prefix_hits / (double)s->prefix_queries);
 }
 
 static void print_regret(const Moering__V1__RegretStats *r)

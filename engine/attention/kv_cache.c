@@ -1,8 +1,8 @@
 /* Each layer has arrays of its own, keys before values, so that a resize needs room for one layer
  * twice and not for the whole pool. It never leaves half a pool behind: blocks move down inside the
- * old arrays before anything is allocated, which is a state like any other, and a layer whose arrays
- * are larger than the pool counts is merely wasteful. So a pool that grows is given up at the first
- * layer that gets no memory, and one that shrinks goes on. */
+ * old arrays before anything is allocated, which is a state like any other, and a layer whose
+ * arrays are larger than the pool counts is merely wasteful. So a pool that grows is given up at
+ * the first layer that gets no memory, and one that shrinks goes on. */
 #include "engine/attention/kv_cache.h"
 
 #include <stdlib.h>
@@ -143,7 +143,8 @@ struct kv_layer kv_cache_layer(const struct kv_cache *cache, uint32_t layer)
 
 /* ---- resizing ---- */
 
-/* Within backend memory, bit for bit: a block is a whole number of f32 values whatever its format. */
+/* Within backend memory, bit for bit: a block is a whole number of f32 values whatever its
+ * format. */
 static void copy(struct backend *b, uint8_t *to, const uint8_t *from, uint64_t bytes)
 {
     static const uint32_t first = 0;
@@ -185,7 +186,8 @@ static void move_down(struct kv_cache *cache, uint32_t end, const uint32_t *move
     move_blocks(cache, run_to, run_from, run);
 }
 
-/* New arrays for one layer with the first `kept` blocks of the old. False: no memory, it is as before. */
+/* New arrays for one layer with the first `kept` blocks of the old. False: no memory, it is as
+ * before. */
 static bool change_layer(struct kv_cache *cache, uint32_t l, uint32_t blocks, uint32_t kept)
 {
     struct backend *b = cache->config.backend;
@@ -223,8 +225,10 @@ static void shrink_layers(struct kv_cache *cache, uint32_t blocks)
     for (uint32_t l = 0; l < cache->config.layers; l++)
         stayed += !change_layer(cache, l, blocks, blocks);
     if (stayed)
-        log_warn("KV cache: %u of %u layers keep their larger arrays, there is no memory to move them "
-                 "to smaller ones", stayed, cache->config.layers);
+        log_warn(
+            "KV cache: %u of %u layers keep their larger arrays, there is no memory to move them "
+            "to smaller ones",
+            stayed, cache->config.layers);
 }
 
 enum status kv_cache_resize(struct kv_cache *cache, uint32_t blocks, struct error *error)

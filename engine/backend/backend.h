@@ -27,8 +27,8 @@ extern "C" {
 
 struct backend;
 
-/* How a matrix lies in memory. A backend says which it wants (`layout`); who brings weights into its
- * memory or into a slot brings them so. Both take the same bytes. */
+/* How a matrix lies in memory. A backend says which it wants (`layout`); who brings weights into
+ * its memory or into a slot brings them so. Both take the same bytes. */
 enum weight_layout {
     LAYOUT_ROWS,   /* row after row, as in the file */
     LAYOUT_PACKED, /* sixteen rows side by side (engine/quant/packed.h) */
@@ -108,7 +108,8 @@ struct draw {
     float min_p;       /* 0: off */
     double uniform;    /* in [0, 1): decides */
 };
-#define DRAW_NONE UINT32_MAX /* nothing could be drawn: a NaN or +inf among the logits, or all -inf */
+#define DRAW_NONE                                                                                  \
+    UINT32_MAX /* nothing could be drawn: a NaN or +inf among the logits, or all -inf */
 
 /* A run of operations that is repeated with the very same arguments: same key, same calls. */
 struct segment_key {
@@ -128,7 +129,8 @@ struct resident_args {
     struct tensor gate, up, down; /* shapes and formats; data: NULL */
     uint32_t offset[3];     /* of gate, up, down in a slot */
     uint32_t *stopped;      /* out, one word: 0, or 1 + the layer that lacks a page (this or an
-                               earlier one); where not 0, x is as it was before that layer's experts */
+                               earlier one); where not 0, x is as it was before that layer's
+                               experts */
 };
 
 /* Running layers before the host has seen their routing. A table in device memory tells where each
@@ -215,7 +217,8 @@ struct backend_ops {
     uint64_t (*fence)(struct backend *b);
     bool (*reached)(struct backend *b, uint64_t fence, bool wait);
     void (*sync)(struct backend *b); /* until everything asked for is done */
-    /* Time that the operations above have waited for the machine since open; NULL: they never do. */
+    /* Time that the operations above have waited for the machine since open; NULL: they never
+     * do. */
     uint64_t (*waited_ns)(struct backend *b);
     const struct resident_ops *resident; /* NULL: layers wait for the host */
     uint32_t experts_at_once; /* in one call of `experts` that pay; 1: give slots back one by one */

@@ -1,8 +1,8 @@
 /* From router logits to experts and weights: the routing functions of the architectures we serve.
  *
  * Pure arithmetic on one token. Names of the functions are those of the golden vectors (A, B, C in
- * tests/engine/backend/router_test.cc). Choices come in descending logit, ties to the lowest index, and
- * that order is the order in which combine sums them. */
+ * tests/engine/backend/router_test.cc). Choices come in descending logit, ties to the lowest index,
+ * and that order is the order in which combine sums them. */
 #ifndef MOERING_ENGINE_BACKEND_ROUTER_H
 #define MOERING_ENGINE_BACKEND_ROUTER_H
 

@@ -25,7 +25,7 @@ struct loop {
     uint64_t ascii[2];   /* characters that lead to `next` */
     uint64_t leads;      /* first bytes with which all do, as in a subtree */
     uint32_t next;       /* CONFIGS_DEAD: no loop */
-    uint32_t length;     /* of the chain as far as it is known, with this one; UINT32_MAX: endless */
+    uint32_t length; /* of the chain as far as it is known, with this one; UINT32_MAX: endless */
     uint32_t behind;     /* the configuration that the chain may go on with */
     bool whole;          /* the chain does not go on */
 };

@@ -31,8 +31,8 @@ struct reach_found {
     uint32_t *bits;   /* [words] of tokens; NULL: in the list */
     uint32_t *tokens; /* [token_count], then the exits */
     uint32_t token_count, exit_count;
-    const struct string_table
-        *table; /* of a string: its tokens belong to the answer, too; or NULL */
+    const struct string_table *table; /* of a string: its tokens belong to the answer, too; or
+                                         NULL */
 };
 
 struct reach {
@@ -45,7 +45,7 @@ struct reach {
     bool wants_exits;                  /* there is a stack below */
     uint32_t *path;                    /* [depth_max + 1] configurations of a walk */
     uint32_t *scratch;                 /* [words] */
-    struct reach_list stretches;       /* what the latest walks found: [first, end) of trie->tokens, */
+    struct reach_list stretches; /* what the latest walks found: [first, end) of trie->tokens, */
     uint32_t token_count;              /* and how many those are */
     struct reach_list exits;           /* in the trie's order, each once */
     struct reach_list from;            /* exits of the cell before */

@@ -1,5 +1,5 @@
-/* Eight bytes an instruction where the processor has one (SSE 4.2: some 7 GB/s, beside which storage is
- * slow), a table of 256 entries elsewhere. Both are the same function. Pure. */
+/* Eight bytes an instruction where the processor has one (SSE 4.2: some 7 GB/s, beside which
+ * storage is slow), a table of 256 entries elsewhere. Both are the same function. Pure. */
 #include "engine/load/crc32c.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
-/* Carries a model's weights over, piece by piece: a piece is some rows of one matrix, read, turned into
- * its new format by the landing that loading uses, and put where it belongs. Owns the list of what goes
- * where; convert_header.c writes the metadata. */
+/* Carries a model's weights over, piece by piece: a piece is some rows of one matrix, read, turned
+ * into its new format by the landing that loading uses, and put where it belongs. Owns the list of
+ * what goes where; convert_header.c writes the metadata. */
 #include "engine/model/convert.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* What a GGUF file says before its weights. Keys of a GGUF source go over as they are, but for those
- * that speak of the file itself; for a folder they are made from the numbers that the model was
- * planned with, so that what was checked is what is written. */
+/* What a GGUF file says before its weights. Keys of a GGUF source go over as they are, but for
+ * those that speak of the file itself; for a folder they are made from the numbers that the model
+ * was planned with, so that what was checked is what is written. */
 #include "engine/model/convert_header.h"
 
 #include <stdio.h>

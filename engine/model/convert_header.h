@@ -1,5 +1,5 @@
-/* The metadata of a file that convert.c writes, and the order of rows that GGUF files have where it is
- * not that of Hugging Face. For convert.c alone. */
+/* The metadata of a file that convert.c writes, and the order of rows that GGUF files have where it
+ * is not that of Hugging Face. For convert.c alone. */
 #ifndef MOERING_ENGINE_MODEL_CONVERT_HEADER_H
 #define MOERING_ENGINE_MODEL_CONVERT_HEADER_H
 
@@ -18,8 +18,8 @@ enum status convert_header(struct gguf_writer *writer, const struct checkpoint *
 
 /* Of q's and k's weights and biases: rows of a head; 0: another tensor. */
 uint32_t convert_head_rows(const struct hparams *hparams, const char *name);
-/* to's row 2i of a head is from's row i, row 2i + 1 its row i + head_rows / 2: what a reader that turns
- * neighbours wants. rows: a multiple of head_rows. */
+/* to's row 2i of a head is from's row i, row 2i + 1 its row i + head_rows / 2: what a reader that
+ * turns neighbours wants. rows: a multiple of head_rows. */
 void convert_interleave(uint8_t *to, const uint8_t *from, uint32_t rows, uint32_t head_rows,
                         uint64_t row_bytes);
 

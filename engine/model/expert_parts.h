@@ -25,7 +25,8 @@ struct expert_parts {
     const char *name;                    /* of the tensor that gate lies in, for sentences */
 };
 
-/* NOT_FOUND, UNSUPPORTED, INVALID: as checkpoint_need, or a matrix whose rows are no whole blocks. */
+/* NOT_FOUND, UNSUPPORTED, INVALID: as checkpoint_need, or a matrix whose rows are no whole
+ * blocks. */
 enum status expert_parts_find(const struct checkpoint *checkpoint, const struct arch *arch,
                               const struct hparams *hparams, uint32_t layer, uint32_t expert,
                               struct expert_parts *out, struct error *error);

@@ -1,7 +1,8 @@
-/* GraniteMoE: grouped-query attention without q/k norms, routing C (top-k of the logits, softmax over
- * these), and four numbers: the embedding times embedding_multiplier, q.k times attention_multiplier in
- * the place of 1/sqrt(head_dim), both branches times residual_multiplier before they are added, the
- * logits divided by logits_scaling. Experts are stored fused, gate half first. */
+/* GraniteMoE: grouped-query attention without q/k norms, routing C (top-k of the logits, softmax
+ * over these), and four numbers: the embedding times embedding_multiplier, q.k times
+ * attention_multiplier in the place of 1/sqrt(head_dim), both branches times residual_multiplier
+ * before they are added, the logits divided by logits_scaling. Experts are stored fused, gate half
+ * first. */
 #include "engine/model/arch.h"
 
 static enum status read_multipliers(const struct checkpoint *c, struct hparams *out,

@@ -56,8 +56,9 @@ static enum status refuse_unless(const struct checkpoint *c, const char *key, co
     const char *value = NULL;
     TRY(checkpoint_string(c, key, true, &value, error));
     if (strcmp(value, want) != 0)
-        return error_set(error, STATUS_UNSUPPORTED, "%s: %s \"%s\" is not supported (only \"%s\" is)",
-                         checkpoint_path(c), checkpoint_key_shown(c, key, shown), value, want);
+        return error_set(error, STATUS_UNSUPPORTED,
+                         "%s: %s \"%s\" is not supported (only \"%s\" is)", checkpoint_path(c),
+                         checkpoint_key_shown(c, key, shown), value, want);
     return STATUS_OK;
 }
 

@@ -39,8 +39,8 @@ struct hparams {
     enum qk_norm qk_norm;
     float embedding_scale; /* of what embed gives; 1 for most */
     float attention_scale; /* of q.k before softmax; 1 / sqrt(head_dim) for most */
-    float residual_scale;  /* of both branches before they are added; 1 for most. That of the experts is
-                              in the router's weights */
+    float residual_scale; /* of both branches before they are added; 1 for most. That of the experts
+                             is in the router's weights */
     float logits_scale;    /* 1 for most */
     struct router router;
 };

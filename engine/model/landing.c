@@ -64,8 +64,9 @@ static void encode_rows(const struct landing_form *form, uint8_t *to, const uint
         }
 }
 
-/* A packed group is, field by field, what its pieces are, one behind the other: each piece is packed
- * as if it were a matrix of its own, and its fields are copied to where the whole group's begin. */
+/* A packed group is, field by field, what its pieces are, one behind the other: each piece is
+ * packed as if it were a matrix of its own, and its fields are copied to where the whole group's
+ * begin. */
 static void encode_group(const struct landing_form *form, uint32_t rows, uint8_t *to,
                          const uint8_t *from)
 {
@@ -80,7 +81,8 @@ static void encode_group(const struct landing_form *form, uint32_t rows, uint8_t
             encode_piece(form, pieces + r * piece_bytes, from + r * row_bytes, at, n);
         packed_pack(form->to, pieces, packed, rows, n);
         for (uint32_t f = 0; f < fields; f++) {
-            size_t each = (size_t)field[f].units * field[f].unit_bytes * rows; /* of a block column */
+            size_t each =
+                (size_t)field[f].units * field[f].unit_bytes * rows; /* of a block column */
             memcpy(to + packed_field_offset(form->to, f, rows, form->cols) + at / block * each,
                    packed + packed_field_offset(form->to, f, rows, n), n / block * each);
         }

@@ -1,12 +1,12 @@
-/* Weights on their way from a file into memory: encoded in another format, put into the order that the
- * backend wants (backend.h: layout), or copied.
+/* Weights on their way from a file into memory: encoded in another format, put into the order that
+ * the backend wants (backend.h: layout), or copied.
  *
  *     file bytes ──► [numbers ──► blocks of --quantize] ──► [sixteen rows side by side] ──► to
  *
- * Dense matrices land while they are loaded; expert pages land part by part on the thread that reads
- * them (memory/page.h), so that a page is in its final form when it becomes ready and no computing
- * waits for it. Encoding needs no room of its own: a few blocks of sixteen rows at a time, on the
- * stack. Immutable once settled; landing itself is pure, on any thread. */
+ * Dense matrices land while they are loaded; expert pages land part by part on the thread that
+ * reads them (memory/page.h), so that a page is in its final form when it becomes ready and no
+ * computing waits for it. Encoding needs no room of its own: a few blocks of sixteen rows at a
+ * time, on the stack. Immutable once settled; landing itself is pure, on any thread. */
 #ifndef MOERING_ENGINE_MODEL_LANDING_H
 #define MOERING_ENGINE_MODEL_LANDING_H
 
@@ -26,8 +26,8 @@ struct landing_form {
 /* What a matrix of plain numbers becomes: `quantize` where its rows are whole blocks of it. */
 enum dtype landing_dtype(enum dtype from, uint32_t cols, enum dtype quantize);
 bool landing_copies(const struct landing_form *form);
-/* All rows; or, given only some, rows that begin at a multiple of PACKED_ROWS and end there or at the
- * last row. `from` needs no alignment; the two do not overlap. */
+/* All rows; or, given only some, rows that begin at a multiple of PACKED_ROWS and end there or at
+ * the last row. `from` needs no alignment; the two do not overlap. */
 void landing_matrix(const struct landing_form *form, void *to, const void *from);
 
 struct landing;

@@ -50,8 +50,8 @@ static enum status allocate(struct loader *l, const char *name, uint64_t bytes, 
     return STATUS_OK;
 }
 
-/* Rows of `bytes` each, heads of `head` rows: in the file row 2i of a head is its row i, and row 2i + 1
- * its row i + head / 2. */
+/* Rows of `bytes` each, heads of `head` rows: in the file row 2i of a head is its row i, and
+ * row 2i + 1 its row i + head / 2. */
 static void put_halves_back(uint8_t *to, const uint8_t *from, uint32_t rows, uint32_t head,
                             size_t bytes)
 {
@@ -236,8 +236,10 @@ void model_lock(const struct model *model)
 {
     for (uint32_t i = 0; i < model->owned_count; i++)
         if (mlock(model->owned[i].data, model->owned[i].bytes) != 0) {
-            log_info("dense weights are not locked in memory: %s; raise 'ulimit -l' if this machine "
-                     "swaps", strerror(errno));
+            log_info(
+                "dense weights are not locked in memory: %s; raise 'ulimit -l' if this machine "
+                "swaps",
+                strerror(errno));
             return;
         }
 }

@@ -49,17 +49,19 @@ struct model_plan {
     struct hparams hparams;
     uint64_t dense_bytes;
     uint64_t parameters, active_parameters;
-    enum dtype quantize;         /* what plain matrices become while they are read; DTYPE_COUNT: what
-                                    they are */
+    enum dtype quantize; /* what plain matrices become while they are read; DTYPE_COUNT: what
+                            they are */
     uint64_t encoded, kept;      /* matrices that do; plain ones that do not, for their rows are no
                                     whole blocks of it */
-    uint32_t dtypes, expert_dtypes; /* bit d: matrices of format d will be in memory; experts' alone */
+    uint32_t dtypes,
+        expert_dtypes;           /* bit d: matrices of format d will be in memory; experts' alone */
     uint32_t cols_max;           /* longest row of a matrix */
 };
-/* Reads the configuration and finds every tensor with its right shape; loads nothing. Adds the expert
- * pages to `store` (files too) in the order layer * experts + expert, parts gate, up, down, with the
- * bytes that they will take in a slot, and seals it. `quantize`: a format that dtype_encodes, or
- * DTYPE_COUNT. INVALID, NOT_FOUND, UNSUPPORTED: names file and field or tensor. */
+/* Reads the configuration and finds every tensor with its right shape; loads nothing. Adds the
+ * expert pages to `store` (files too) in the order layer * experts + expert, parts gate, up, down,
+ * with the bytes that they will take in a slot, and seals it. `quantize`: a format that
+ * dtype_encodes, or DTYPE_COUNT. INVALID, NOT_FOUND, UNSUPPORTED: names file and field or
+ * tensor. */
 #ifdef __cplusplus /* a struct and a function of one name: C++ warns, and means well */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"
@@ -76,8 +78,8 @@ enum status model_open(struct model **out, const struct checkpoint *checkpoint,
                        void (*progress)(void *arg, double fraction), void *arg,
                        struct error *error);
 void model_close(struct model *model); /* accepts NULL */
-/* Dense weights in the memory of this machine are kept from being swapped out, if the process may lock so
- * much; one line in the log if not. */
+/* Dense weights in the memory of this machine are kept from being swapped out, if the process may
+ * lock so much; one line in the log if not. */
 void model_lock(const struct model *model);
 
 #ifdef __cplusplus

@@ -59,7 +59,8 @@ static enum status count_dense(struct planner *p, const struct dense_tensor *ten
     return STATUS_OK;
 }
 
-/* More in the file than the configuration says: fewer layers or experts would compute fluent nonsense. */
+/* More in the file than the configuration says: fewer layers or experts would compute fluent
+ * nonsense. */
 static enum status refuse_leftovers(struct planner *p)
 {
     const struct hparams *h = &p->plan->hparams;
@@ -80,8 +81,8 @@ static enum status refuse_leftovers(struct planner *p)
 }
 
 /* All experts of a layer are computed by the same kernels. */
-static enum status compare_types(struct planner *p, uint32_t layer, const struct expert_parts *first,
-                                 const struct expert_parts *parts)
+static enum status compare_types(struct planner *p, uint32_t layer,
+                                 const struct expert_parts *first, const struct expert_parts *parts)
 {
     for (int i = 0; i < EXPERT_PARTS; i++)
         if (parts->dtype[i] != first->dtype[i])

@@ -1,6 +1,6 @@
-/* Qwen1.5-MoE and Qwen2-MoE: biases on q, k and v and none on o, no q/k norms; routing A (softmax over
- * all experts, top-k, weights as they are) unless norm_topk_prob; beside the routed experts one that
- * every token passes through, weighted by the sigmoid of a gate of its own. */
+/* Qwen1.5-MoE and Qwen2-MoE: biases on q, k and v and none on o, no q/k norms; routing A (softmax
+ * over all experts, top-k, weights as they are) unless norm_topk_prob; beside the routed experts
+ * one that every token passes through, weighted by the sigmoid of a gate of its own. */
 #include "engine/model/arch.h"
 
 static bool failed(enum status status)
@@ -8,8 +8,8 @@ static bool failed(enum status status)
     return status != STATUS_OK && status != STATUS_NOT_FOUND;
 }
 
-/* Published files say nothing of the bias: it is there. Newer ones have qkv_bias, a GGUF file is asked
- * for the tensors themselves. */
+/* Published files say nothing of the bias: it is there. Newer ones have qkv_bias, a GGUF file is
+ * asked for the tensors themselves. */
 static enum status read_bias(const struct checkpoint *c, struct hparams *out, struct error *error)
 {
     enum status status = STATUS_OK;

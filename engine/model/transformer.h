@@ -4,8 +4,8 @@
  *     each layer:  x += o(attention(rope(norm(q x)), rope(norm(k x)), v x)) ; x += experts(norm(x))
  *     logits = head(norm(x))
  *
- * with what an architecture multiplies on the way (hparams.h: embedding_scale and its like), at no cost
- * for those that do not.
+ * with what an architecture multiplies on the way (hparams.h: embedding_scale and its like), at no
+ * cost for those that do not.
  *
  * Engine thread. */
 #ifndef MOERING_ENGINE_MODEL_TRANSFORMER_H

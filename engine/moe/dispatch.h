@@ -7,8 +7,8 @@
  *     expert e    has places  expert_offsets[e] .. expert_offsets[e+1]-1: gather[place] = its row
  *     choice c    finds its result at row place[c] of the experts' grouped output
  *
- * What a device needs of it, the offsets of rows and three words for each choice, lies together at the
- * front of `block`, packed for the rows at hand: one copy takes it there.
+ * What a device needs of it, the offsets of rows and three words for each choice, lies together at
+ * the front of `block`, packed for the rows at hand: one copy takes it there.
  *
  * Arrays are sized once. Engine thread. */
 #ifndef MOERING_ENGINE_MOE_DISPATCH_H
@@ -35,7 +35,7 @@ struct dispatch {
     uint32_t *expert_offsets; /* [experts + 1] */
     uint32_t *touched;        /* [touched_count] experts with at least one row, ascending */
     uint32_t touched_count;
-    uint32_t *block;          /* owns all arrays; row_offsets, weight, place, gather are its front */
+    uint32_t *block; /* owns all arrays; row_offsets, weight, place, gather are its front */
 };
 
 enum status dispatch_open(struct dispatch *d, uint32_t rows_max, uint32_t choices_max,

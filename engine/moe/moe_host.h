@@ -1,4 +1,5 @@
-/* Experts of a layer that run where their pages lie, in host memory, while the device computes others.
+/* Experts of a layer that run where their pages lie, in host memory, while the device computes
+ * others.
  *
  *     begin: the rows come over once, for all of them
  *     run:   one expert over its rows; results wait here

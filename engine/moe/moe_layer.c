@@ -59,8 +59,8 @@ static enum status open_arrays(struct moe *moe, const struct moe_config *c, stru
     moe->args = malloc(moe->at_once * sizeof *moe->args);
     moe->taken = malloc(moe->at_once * sizeof *moe->taken);
     bool shared = open_shared(moe, c);
-    if (shared && moe->scores && moe->routed && moe->grouped && moe->front && moe->chosen && moe->hit &&
-        moe->rows_of && moe->args && moe->taken) {
+    if (shared && moe->scores && moe->routed && moe->grouped && moe->front && moe->chosen &&
+        moe->hit && moe->rows_of && moe->args && moe->taken) {
         moe->weights = (float *)(moe->chosen + choices);
         return STATUS_OK;
     }
@@ -115,7 +115,8 @@ void moe_route(struct moe *moe, uint32_t layer, const struct moe_weights *weight
     struct backend *b = moe->backend;
     size_t choices = (size_t)rows * moe->router.top_k;
     b->ops->matmul(b, moe->scores, normed, weights->router, NULL, rows, false);
-    b->ops->route(b, &moe->router, moe->scores, rows, moe->routed, (float *)(moe->routed + choices));
+    b->ops->route(b, &moe->router, moe->scores, rows, moe->routed,
+                  (float *)(moe->routed + choices));
     if (moe->scripted)
         scripted_routing_apply(moe->scripted, layer, rows, moe->routed);
     b->ops->download(b, moe->chosen, moe->routed, 2 * choices * sizeof *moe->chosen);
@@ -137,7 +138,8 @@ static void sort(struct moe *moe, uint32_t layer, const struct batch *batch,
         uint32_t e = d->touched[i];
         moe->rows_of[i] = d->expert_offsets[e + 1] - d->expert_offsets[e];
     }
-    /* Most rows are prompt tokens where they are more than items: an item of one row is decoding. */
+    /* Most rows are prompt tokens where they are more than items: an item of one row is
+     * decoding. */
     *run = (struct layer_run){.layer = layer, .rows = batch->rows, .count = d->touched_count,
                               .experts = d->touched, .tokens = moe->rows_of,
                               .prefill = batch->rows > 2 * batch->items};
@@ -235,8 +237,8 @@ static void run_at_host(struct moe *moe, const struct moe_call *call, const stru
     pager_release(moe->pager, e->index, 0);
 }
 
-/* Takes what is ready on the device beside `e`, which is, as far as it pays in one call, and runs it.
- * The status of the last that was asked for: `e` is that one where it failed. */
+/* Takes what is ready on the device beside `e`, which is, as far as it pays in one call, and runs
+ * it. The status of the last that was asked for: `e` is that one where it failed. */
 static enum status run_batch(struct moe *moe, const struct moe_call *call, struct pager_expert *e,
                              struct error *error)
 {

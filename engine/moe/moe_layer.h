@@ -9,8 +9,8 @@
  * The order in which experts become ready changes nothing in the result: outputs wait in `grouped`
  * until all are there, and each row sums its own choices in the order of its router.
  *
- * The device is never waited for but where routing comes back. What it was asked to compute is given
- * back to the pager at once, with the fence behind it. Engine thread. */
+ * The device is never waited for but where routing comes back. What it was asked to compute is
+ * given back to the pager at once, with the fence behind it. Engine thread. */
 #ifndef MOERING_ENGINE_MOE_MOE_LAYER_H
 #define MOERING_ENGINE_MOE_MOE_LAYER_H
 
@@ -46,7 +46,7 @@ struct moe {
     float *scores;               /* [rows][E], backend memory */
     uint32_t *routed;            /* [rows][top_k] chosen, then as many weights, backend memory */
     float *grouped;              /* [rows * top_k][h], backend memory */
-    float *shared;               /* [rows][h] of the shared expert; backend memory; NULL: there is none */
+    float *shared; /* [rows][h] of the shared expert; backend memory; NULL: there is none */
     float *shared_gate;          /* [rows] its gate, before the sigmoid; backend memory */
     uint32_t *every_row;         /* [rows] 0, 1, 2 ...; backend memory */
     uint32_t *chosen;            /* the same in host memory */
@@ -87,7 +87,8 @@ struct moe_routing {
     const uint32_t *chosen;
     const float *weights;
 };
-/* Lets the device choose for rows of normed, and waits; *routing is in force until the next call. */
+/* Lets the device choose for rows of normed, and waits; *routing is in force until the next
+ * call. */
 void moe_route(struct moe *moe, uint32_t layer, const struct moe_weights *weights,
                const float *normed, uint32_t rows, struct moe_routing *routing);
 
@@ -111,7 +112,8 @@ void moe_ran(struct moe *moe, uint32_t layer, struct batch *batch,
 /* Where gate, up and down lie in a slot that holds a page of this layer. */
 void moe_part_offsets(const struct moe *moe, uint32_t layer, uint32_t offset[3]);
 
-/* Computes the shared expert for rows of normed, if these weights have one; x is not touched yet. */
+/* Computes the shared expert for rows of normed, if these weights have one; x is not touched
+ * yet. */
 void moe_shared_compute(struct moe *moe, const struct moe_weights *weights, const float *normed,
                         uint32_t rows);
 /* x += what it computed. */

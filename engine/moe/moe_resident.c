@@ -119,7 +119,8 @@ void moe_resident_ask(struct moe_resident *r, uint32_t layer, const struct moe_w
     router_lookahead_ask(&moe->lookahead, layer, posted->reach, x, rows, answers);
     r->ops->experts(b, &args);
     moe_shared_compute(moe, weights, normed, rows);
-    moe_shared_add(moe, weights, x, rows); /* where the layer stopped, as little as its experts did */
+    moe_shared_add(moe, weights, x,
+                   rows); /* where the layer stopped, as little as its experts did */
     r->ops->post(b, posted->words, r->record,
                  record_words(moe, rows, posted->reach) * sizeof *r->record);
 }

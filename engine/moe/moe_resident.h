@@ -1,7 +1,8 @@
 /* Decoding ahead of the host: layers are asked for before the routing of those in front of them is
  * known, on backends that can stop by themselves at a page that is not there (struct resident_ops).
  *
- *     ask(n), ask(n + 1), ask(n + 2)      route, look slots up, compute, post the routing to the host
+ *     ask(n), ask(n + 1), ask(n + 2)      route, look slots up, compute, post the routing to the
+ *                                         host
  *     confirm(n)                          wait for the posted routing: the layer ran, or it stopped
  *
  * What is confirmed is told to the pager as if it had been asked. Where the device stopped, the

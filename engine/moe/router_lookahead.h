@@ -1,9 +1,10 @@
 /* Asks the next layers' routers about the present hidden state, to foretell their experts.
  *
- * A layer adds little to the residual stream, so the router of layer l + d, applied (behind its own norm)
- * to the stream as it is when layer l routes, ranks the experts nearly as it will when its turn comes.
- * The pager's predictors learn how far to trust each rank. Done while the misses of the present layer
- * are on their way, for small batches only: large ones touch most experts anyway. Engine thread. */
+ * A layer adds little to the residual stream, so the router of layer l + d, applied (behind its own
+ * norm) to the stream as it is when layer l routes, ranks the experts nearly as it will when its
+ * turn comes. The pager's predictors learn how far to trust each rank. Done while the misses of the
+ * present layer are on their way, for small batches only: large ones touch most experts anyway.
+ * Engine thread. */
 #ifndef MOERING_ENGINE_MOE_ROUTER_LOOKAHEAD_H
 #define MOERING_ENGINE_MOE_ROUTER_LOOKAHEAD_H
 
@@ -23,7 +24,8 @@ struct layer_router {
     const float *norm;    /* [h] in front of it */
 };
 
-/* Told what was asked, row by row, whether the pager wants to know or not. `scores` NULL: nobody listens. */
+/* Told what was asked, row by row, whether the pager wants to know or not. `scores` NULL: nobody
+ * listens. */
 struct lookahead_listener {
     void *self;
     uint32_t distances; /* 1 .. this many layers ahead */

@@ -1,5 +1,5 @@
-/* For so many rows a layer's choices lie at one address in backend memory, so that a captured segment
- * copies what the step at hand has put there. */
+/* For so many rows a layer's choices lie at one address in backend memory, so that a captured
+ * segment copies what the step at hand has put there. */
 #include "engine/moe/routing_script.h"
 
 #include <stdlib.h>

@@ -30,7 +30,7 @@ struct evict {
     uint64_t *runs;           /* [layers] */
     uint64_t *used_run;       /* [pages] runs[layer] when it was last used or brought; 0: never */
     uint64_t *used_clock;     /* [pages] */
-    double *uses;             /* [pages] LFU, scaled up by 1 / beta at each ageing instead of all down */
+    double *uses; /* [pages] LFU, scaled up by 1 / beta at each ageing instead of all down */
     double use_weight;
     uint64_t random;
     const float **forecast;   /* [layers] lent by evict_forecast */
@@ -103,8 +103,8 @@ enum status evict_open(struct evict **out, const struct evict_config *config, st
     e->expected = calloc(e->layers, sizeof *e->expected);
     e->forecast = calloc(e->layers, sizeof *e->forecast);
     e->fade = calloc(e->layers + 1, sizeof *e->fade);
-    if (!e->runs || !e->used_run || !e->used_clock || !e->uses || !e->expected || !e->forecast || !e->fade ||
-        copy_classes(e, config->page_class) != STATUS_OK)
+    if (!e->runs || !e->used_run || !e->used_clock || !e->uses || !e->expected || !e->forecast ||
+        !e->fade || copy_classes(e, config->page_class) != STATUS_OK)
         goto fail;
     for (int t = 0; t < MEMORY_TIERS; t++)
         if (shelf_open(&e->shelf[t], e->layers, pages) != STATUS_OK)
@@ -229,8 +229,8 @@ static inline uint32_t layers_until(const struct evict *e, uint32_t layer)
     return layer > e->now ? layer - e->now : layer + e->layers - e->now;
 }
 
-/* Rounds until a page is used, negative so that the furthest is the lowest: as many as it has sat out
- * (transient), or as its chance of use in each lets expect (stable). */
+/* Rounds until a page is used, negative so that the furthest is the lowest: as many as it has sat
+ * out (transient), or as its chance of use in each lets expect (stable). */
 static double rank_by_rounds(const struct evict *e, page_id page)
 {
     uint32_t layer = page / e->experts;
@@ -240,7 +240,8 @@ static double rank_by_rounds(const struct evict *e, page_id page)
     return -(double)(e->runs[layer] - e->used_run[page]);
 }
 
-/* The order inside a layer; lower leaves sooner. The same for all pages of a layer between its runs. */
+/* The order inside a layer; lower leaves sooner. The same for all pages of a layer between its
+ * runs. */
 static double rank_in_layer(const struct evict *e, enum memory_tier tier, page_id page)
 {
     uint32_t layer = page / e->experts, expert = page % e->experts;
@@ -300,7 +301,8 @@ static page_id scan_values(const struct evict *e, uint32_t layer, evict_allowed_
     float best_rank = 2.0f; /* above any */
     for (uint32_t i = 0; i < e->experts; i++) {
         float rank = soon && soon[i] > value[i] ? soon[i] : value[i];
-        if (resident[i] && rank < best_rank && (!allowed || allowed(arg, MEMORY_DEVICE, first + i))) {
+        if (resident[i] && rank < best_rank &&
+            (!allowed || allowed(arg, MEMORY_DEVICE, first + i))) {
             best = first + i;
             best_rank = rank;
         }
@@ -321,7 +323,8 @@ static page_id scan_layer(const struct evict *e, enum memory_tier tier, uint32_t
         if (!resident[i] || (e->page_class && e->page_class[first + i] != size_class))
             continue;
         double rank = rank_in_layer(e, tier, first + i);
-        if ((best == PAGE_NONE || rank < best_rank) && (!allowed || allowed(arg, tier, first + i))) {
+        if ((best == PAGE_NONE || rank < best_rank) &&
+            (!allowed || allowed(arg, tier, first + i))) {
             best = first + i;
             best_rank = rank;
         }
@@ -330,8 +333,8 @@ static page_id scan_layer(const struct evict *e, enum memory_tier tier, uint32_t
 }
 
 /* The same, remembered where it can be. */
-static page_id lowest_of(struct evict *e, enum memory_tier tier, uint32_t layer, uint32_t size_class,
-                         evict_allowed_fn *allowed, void *arg)
+static page_id lowest_of(struct evict *e, enum memory_tier tier, uint32_t layer,
+                         uint32_t size_class, evict_allowed_fn *allowed, void *arg)
 {
     struct shelf *s = &e->shelf[tier];
     bool mixed = e->layer_class[layer] == CLASS_MIXED;
@@ -374,8 +377,8 @@ static uint32_t draw_below(struct evict *e, uint32_t limit)
     return (uint32_t)((e->random >> 32) * limit >> 32);
 }
 
-/* Drawn anew each time, from all that may leave: draws kept with the pages would leave the high ones
- * behind, and then the newest page is always the lowest. */
+/* Drawn anew each time, from all that may leave: draws kept with the pages would leave the high
+ * ones behind, and then the newest page is always the lowest. */
 static page_id random_victim(struct evict *e, enum memory_tier tier, uint32_t size_class,
                              bool doubles, evict_allowed_fn *allowed, void *arg)
 {
@@ -413,7 +416,7 @@ page_id evict_victim(struct evict *e, enum memory_tier tier, uint32_t size_class
 {
     page_id best = PAGE_NONE;
     for (int doubles = tier == MEMORY_HOST; doubles >= 0 && best == PAGE_NONE; doubles--)
-        best = (e->kind == EVICT_RANDOM ? random_victim : ranked_victim)(e, tier, size_class, doubles,
-                                                                         allowed, arg);
+        best = (e->kind == EVICT_RANDOM ? random_victim : ranked_victim)(e, tier, size_class,
+                                                                         doubles, allowed, arg);
     return best;
 }

@@ -1,19 +1,19 @@
 /* Which page leaves a tier when room is needed.
  *
- * Each rule gives every resident page a rank, and the lowest rank leaves. What all rules share makes
- * the choice cheap: inside one layer the order of ranks changes only when that layer runs or a page
- * comes or goes, so the lowest page of each layer is remembered and a choice compares one page per
- * layer instead of sweeping the ring.
+ * Each rule gives every resident page a rank, and the lowest rank leaves. What all rules share
+ * makes the choice cheap: inside one layer the order of ranks changes only when that layer runs or
+ * a page comes or goes, so the lowest page of each layer is remembered and a choice compares one
+ * page per layer instead of sweeping the ring.
  *
- *   learned  the discounted use to be expected of a page (predict/use_value.h), discounted further by
- *            the layers until its own runs again; pages that a predictor expects in one of the next
- *            layers rank by that probability if it is higher
+ *   learned  the discounted use to be expected of a page (predict/use_value.h), discounted further
+ *            by the layers until its own runs again; pages that a predictor expects in one of the
+ *            next layers rank by that probability if it is higher
  *   round    layers until its layer runs again + a full round for each run that did without it
  *   lru      least recently used
- *   lfu      fewest uses, counts multiplied by a factor below 1 every so many runs (SE-MoE's rule); counts
- *            are kept for pages that are not resident, newcomers are spared for a round
- *   forecast where a layer's loads are stable: by the chance of use that its load forecast gives (the
- *            slow clock, predict/loads.h); where they are transient: as `round`
+ *   lfu      fewest uses, counts multiplied by a factor below 1 every so many runs (SE-MoE's rule);
+ *            counts are kept for pages that are not resident, newcomers are spared for a round
+ *   forecast where a layer's loads are stable: by the chance of use that its load forecast gives
+ *            (the slow clock, predict/loads.h); where they are transient: as `round`
  *   random   any, drawn evenly; for comparison
  *
  * The host tier's horizon is long: there `learned` ranks by the chance of use in one run, from the
@@ -64,19 +64,19 @@ void evict_resized(struct evict *evict);
 
 /* A layer runs now, with these experts. */
 void evict_run(struct evict *evict, const struct layer_run *run);
-/* What a predictor says of a layer ahead: probability[experts], lent until that layer runs or the next
- * call for it; NULL: nothing. Only LEARNED listens. */
+/* What a predictor says of a layer ahead: probability[experts], lent until that layer runs or the
+ * next call for it; NULL: nothing. Only LEARNED listens. */
 void evict_expect(struct evict *evict, uint32_t layer, const float *probability);
-/* What the slow clock says of a stable layer: chance[experts] > 0 of being used in one run of it, lent
- * until the next call for it; NULL: the layer is transient. */
+/* What the slow clock says of a stable layer: chance[experts] > 0 of being used in one run of it,
+ * lent until the next call for it; NULL: the layer is transient. */
 void evict_forecast(struct evict *evict, uint32_t layer, const float *chance);
 /* A page came into a tier or left it. Telling what is so already changes nothing. */
 void evict_resident(struct evict *evict, enum memory_tier tier, page_id page, bool resident);
 
 /* May this resident page be evicted now (no pins, no copy from it)? */
 typedef bool evict_allowed_fn(void *arg, enum memory_tier tier, page_id page);
-/* The page to evict from a tier's ring of one size class. In the host tier pages that are also in the
- * device tier go first: losing them costs nothing now. PAGE_NONE: nothing there can be evicted.
+/* The page to evict from a tier's ring of one size class. In the host tier pages that are also in
+ * the device tier go first: losing them costs nothing now. PAGE_NONE: nothing there can be evicted.
  * Cost: O(layers) + O(experts) for each layer whose lowest page may not leave; RANDOM: O(pages). */
 page_id evict_victim(struct evict *evict, enum memory_tier tier, uint32_t size_class,
                      evict_allowed_fn *allowed, void *arg);

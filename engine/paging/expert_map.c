@@ -8,8 +8,8 @@
 
 #include "memory/base/check.h"
 
-/* A page's heat: the tick of its last change above HEAT_BITS bits of h, which has FRACTION_BITS after
- * the point. A tick is 2^20 ns, and 2^10 ticks, 1.07 s, are what halves it. */
+/* A page's heat: the tick of its last change above HEAT_BITS bits of h, which has FRACTION_BITS
+ * after the point. A tick is 2^20 ns, and 2^10 ticks, 1.07 s, are what halves it. */
 enum { HEAT_BITS = 24, FRACTION_BITS = 10, TICK_SHIFT = 20, HALF_BITS = 10, FACTOR_BITS = 16 };
 #define HEAT_ONE (UINT64_C(1) << FRACTION_BITS)
 #define HEAT_MAX ((UINT64_C(1) << HEAT_BITS) - 1)
@@ -70,8 +70,8 @@ uint32_t expert_map_count(const struct expert_map *map, enum memory_tier tier, u
     return map->resident[layer * MEMORY_TIERS + tier];
 }
 
-/* h after so many ticks. 2^-f for f in [0, 1) is 1 - f (0.69316 - 0.19316 f), exact at both ends and at
- * most 0.8 % low between. */
+/* h after so many ticks. 2^-f for f in [0, 1) is 1 - f (0.69316 - 0.19316 f), exact at both ends
+ * and at most 0.8 % low between. */
 static uint64_t cool(uint64_t heat, uint64_t ticks)
 {
     const uint64_t slope = 45427, bend = 12659; /* in 2^-FACTOR_BITS; their difference is a half */

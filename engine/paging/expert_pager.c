@@ -1,4 +1,5 @@
-/* See expert_pager.h; other numbers of slots are pager_resize.c's affair, figures pager_figures.c's. The state of a wanted expert only moves forward:
+/* See expert_pager.h; other numbers of slots are pager_resize.c's affair, figures
+ * pager_figures.c's. The state of a wanted expert only moves forward:
  *
  *     WAITING (no slot yet) -> LOADING -> READY (pinned, not yet given) -> GIVEN -> DONE
  *     AT_HOST (pinned there) ------------------------------------------> GIVEN -> DONE
@@ -114,9 +115,9 @@ void pager_close(struct expert_pager *pager)
 }
 
 /* A layer that wants more than there are slots would wash through the whole ring and leave nothing
- * for the layers after it. So its misses on their way or waiting to be computed may push out pages that
- * other layers used in their last runs only up to a share of the ring; the rest of them pass through
- * the slots of those already computed. */
+ * for the layers after it. So its misses on their way or waiting to be computed may push out pages
+ * that other layers used in their last runs only up to a share of the ring; the rest of them pass
+ * through the slots of those already computed. */
 static bool may_take_live(const struct expert_pager *p, page_id page)
 {
     uint32_t size_class = store_page(memory_store(p->memory), page)->size_class;
@@ -203,15 +204,16 @@ static void measure_page(struct expert_pager *p)
 /* The want that this event is about; NULL: none that waits for it. */
 static struct want *want_for(const struct expert_pager *p, const struct memory_event *event)
 {
-    bool ours = event->tier == MEMORY_DEVICE && event->page / p->experts == p->layer && p->undone > 0;
+    bool ours =
+        event->tier == MEMORY_DEVICE && event->page / p->experts == p->layer && p->undone > 0;
     uint32_t index = ours ? p->want_of[event->page % p->experts] : 0;
     struct want *want = index ? &p->wants[index - 1] : NULL;
     return want && want->state == WANT_LOADING ? want : NULL;
 }
 
-/* A page that was waited for is not there after all. It was taken away by memory_resize, or its read
- * failed in a time gone by: once more in earnest. Else the request has failed, and its first failure
- * is what is told. */
+/* A page that was waited for is not there after all. It was taken away by memory_resize, or its
+ * read failed in a time gone by: once more in earnest. Else the request has failed, and its first
+ * failure is what is told. */
 static enum status not_there(struct expert_pager *p, struct want *want,
                              const struct memory_event *event, struct error *error)
 {
@@ -227,8 +229,8 @@ static enum status not_there(struct expert_pager *p, struct want *want,
                      event->page % p->experts, memory_error(p->memory));
 }
 
-/* What a page's arrival, or its failure to arrive, means for the request at hand. What counts is where
- * the page is now: since the event was noted it may have left, or be on its way anew. */
+/* What a page's arrival, or its failure to arrive, means for the request at hand. What counts is
+ * where the page is now: since the event was noted it may have left, or be on its way anew. */
 static enum status take_event(struct expert_pager *p, const struct memory_event *event,
                               struct error *error)
 {
@@ -265,7 +267,8 @@ enum status pager_settle(struct expert_pager *p, uint64_t wait_ns, struct error 
     struct memory_event events[EVENTS_PER_POLL];
     enum status worst = STATUS_OK;
     uint32_t n;
-    do { /* to the last, so that no event outlives the slot it tells of: a failure ends a poll early */
+    /* To the last, so that no event outlives the slot it tells of: a failure ends a poll early. */
+    do {
         n = memory_poll(p->memory, wait_ns, events, EVENTS_PER_POLL);
         for (uint32_t i = 0; i < n; i++) {
             enum status status = take_event(p, &events[i], error);

@@ -138,13 +138,14 @@ void mover_drop_late(struct mover *m)
     }
 }
 
-/* Is the page in the host tier, or can a page there leave for it, or is there no such tier? A free slot
- * is not asked for: then nothing has left that tier yet, and that is soon over. */
+/* Is the page in the host tier, or can a page there leave for it, or is there no such tier? A free
+ * slot is not asked for: then nothing has left that tier yet, and that is soon over. */
 static bool host_has_room(struct mover *m, const struct prefetch_pick *pick, uint32_t size_class)
 {
     return !memory_has_host(m->memory) ||
            memory_where(m->memory, MEMORY_HOST, pick->page) != SLOT_FREE ||
-           policy_prefetch_victim(m->policy, pick, MEMORY_HOST, size_class, allowed, m) != PAGE_NONE;
+           policy_prefetch_victim(m->policy, pick, MEMORY_HOST, size_class, allowed, m) !=
+               PAGE_NONE;
 }
 
 /* Room in every tier on the way, by displacing only what is worth less. */
@@ -161,7 +162,8 @@ static bool start_guess(struct mover *m, const struct prefetch_pick *pick)
         if (lacking == MEMORY_TIERS)
             return false;
         page_id victim = policy_prefetch_victim(m->policy, pick, lacking, size_class, rule(m), m);
-        if (victim == PAGE_NONE || (lacking == MEMORY_DEVICE && !host_has_room(m, pick, size_class)))
+        if (victim == PAGE_NONE ||
+            (lacking == MEMORY_DEVICE && !host_has_room(m, pick, size_class)))
             return false; /* a page is not given up for a guess that cannot be had */
         drop(m, lacking, victim);
         if (lacking == MEMORY_DEVICE)

@@ -35,8 +35,8 @@ struct mover_config {
     struct expert_map *map; /* told what the policy is told; NULL: nobody looks */
     uint32_t layers, experts;
     uint64_t *fence;       /* [layers] work up to here may read pages of the layer */
-    uint64_t *evictions;   /* [layers][MEMORY_TIERS] counts pages that left to make room; NULL: nobody
-                              counts */
+    uint64_t *evictions; /* [layers][MEMORY_TIERS] counts pages that left to make room; NULL: nobody
+                            counts */
 };
 
 struct mover {
@@ -57,12 +57,12 @@ struct mover {
 
 void mover_init(struct mover *mover, const struct mover_config *config);
 /* A tier has other numbers of slots, and `stream` has given its layer slots back: what was noted of
- * rings that are full and of layers half loaded holds no more. Guesses on their way go on; those that
- * were cancelled are told of by events. */
+ * rings that are full and of layers half loaded holds no more. Guesses on their way go on; those
+ * that were cancelled are told of by events. */
 void mover_resized(struct mover *mover);
-/* Starts the copy of a page that the layer at hand waits for. `spare_live`: where the ring is full of
- * pages that their layers used in their last runs, give up instead of evicting one. False: no room
- * can be had now. */
+/* Starts the copy of a page that the layer at hand waits for. `spare_live`: where the ring is full
+ * of pages that their layers used in their last runs, give up instead of evicting one. False: no
+ * room can be had now. */
 bool mover_demand(struct mover *mover, page_id page, bool spare_live);
 /* Work given to the device's processor up to this fence (memory/device.h) may read any page of the
  * layer: none that leaves is overwritten before. */
@@ -85,8 +85,8 @@ void mover_drop_late(struct mover *mover);
 void mover_stream(struct mover *mover);
 /* Whether a page is READY in a tier, for everybody who keeps books of it. */
 void mover_resident(struct mover *mover, enum memory_tier tier, page_id page, bool resident);
-/* A journey has ended, well, by failing or CANCELLED by a resize: tells the policy where the page is
- * now, which need not be where the event left it. */
+/* A journey has ended, well, by failing or CANCELLED by a resize: tells the policy where the page
+ * is now, which need not be where the event left it. */
 void mover_event(struct mover *mover, const struct memory_event *event);
 
 #ifdef __cplusplus

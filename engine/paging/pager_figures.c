@@ -1,5 +1,5 @@
-/* What a pager tells of its work: its own counters and those of whom it asks, put together when somebody
- * looks. Nothing here changes anything. See expert_pager.h. */
+/* What a pager tells of its work: its own counters and those of whom it asks, put together when
+ * somebody looks. Nothing here changes anything. See expert_pager.h. */
 #include "engine/paging/pager_state.h"
 
 void pager_counters(const struct expert_pager *pager, struct pager_counters *out)

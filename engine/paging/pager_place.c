@@ -133,7 +133,8 @@ void pager_place_begin(struct pager_place *p, const struct layer_run *run, bool 
         p->unsampled++;
 }
 
-/* A page whose copy is on its way, as a guess, still lies on the host and need not be waited for. */
+/* A page whose copy is on its way, as a guess, still lies on the host and need not be waited
+ * for. */
 void pager_place_add(struct pager_place *p, page_id page)
 {
     CHECK(p->count < p->experts);
@@ -267,8 +268,8 @@ bool pager_place_samples(const struct pager_place *p)
     return p->mode == PLACEMENT_AUTO && p->unsampled == PLACE_SAMPLE_RUNS;
 }
 
-/* A batch's time grows nearly in a straight line with its tokens, so its mean belongs to the mean of
- * their numbers. Batches of several sizes of page are not taken apart. */
+/* A batch's time grows nearly in a straight line with its tokens, so its mean belongs to the mean
+ * of their numbers. Batches of several sizes of page are not taken apart. */
 void pager_place_ran_on_device(struct pager_place *p, const uint32_t *index, uint32_t count,
                                uint64_t ns)
 {

@@ -50,12 +50,14 @@ void pager_place_add(struct pager_place *place, page_id page);
 void pager_place_split(struct pager_place *place, uint64_t now_ns);
 bool pager_place_at_host(const struct pager_place *place, uint32_t index);
 
-/* A page that a request waited for has come; `joined`: it was on its way before it was asked for. */
+/* A page that a request waited for has come; `joined`: it was on its way before it was asked
+ * for. */
 void pager_place_arrived(struct pager_place *place, uint32_t index, bool joined);
 /* The caller goes off to compute something. */
 void pager_place_gave(struct pager_place *place);
 /* Arrivals have been taken in; `waited`: the caller did nothing but wait for them; `idle`: nothing
- * that was asked for is on its way any more. Returns what a page took, 0 where that is not known. */
+ * that was asked for is on its way any more. Returns what a page took, 0 where that is not
+ * known. */
 uint64_t pager_place_settled(struct pager_place *place, uint64_t now_ns, bool waited, bool idle);
 
 /* An expert of the request at hand was computed on the host. */

@@ -1,7 +1,7 @@
 /* A pager and the number of slots it works with: read off at open, and again between two steps when
  * memory_resize has changed it. Pages left then without the pager's doing, and journeys ended, so
- * everybody who keeps books is told the whole state anew instead of each difference: it is O(pages),
- * and a resize is rare. What was learned stays. See expert_pager.h. */
+ * everybody who keeps books is told the whole state anew instead of each difference: it is
+ * O(pages), and a resize is rare. What was learned stays. See expert_pager.h. */
 #include "engine/paging/pager_state.h"
 #include "memory/base/check.h"
 

@@ -1,5 +1,6 @@
 /* What a pager is made of, for the files that are its methods: expert_pager.c serves requests,
- * pager_resize.c follows the numbers of slots, pager_figures.c tells of it. Nobody else includes this. */
+ * pager_resize.c follows the numbers of slots, pager_figures.c tells of it. Nobody else includes
+ * this. */
 #ifndef MOERING_ENGINE_PAGING_PAGER_STATE_H
 #define MOERING_ENGINE_PAGING_PAGER_STATE_H
 
@@ -71,10 +72,11 @@ struct pager_room pager_room_of(const struct memory *memory);
 /* Sets `place`, by the room there is: opened when host computing is of use for the first time, put
  * aside with what it has learned while it is not. NO_MEMORY: the pager works on without it. */
 enum status pager_choose_place(struct expert_pager *pager, struct error *error);
-/* Tells everybody who keeps books of it where each page is; one on its way is told of when it comes. */
+/* Tells everybody who keeps books of it where each page is; one on its way is told of when it
+ * comes. */
 void pager_tell_residency(struct expert_pager *pager);
-/* Takes in arrivals, waiting up to wait_ns for one, and starts what can be started. IO: a page of the
- * request at hand could not be read. */
+/* Takes in arrivals, waiting up to wait_ns for one, and starts what can be started. IO: a page of
+ * the request at hand could not be read. */
 enum status pager_settle(struct expert_pager *pager, uint64_t wait_ns, struct error *error);
 
 #ifdef __cplusplus

@@ -510,7 +510,8 @@ static void try_other_side(struct placement *p, enum placement_phase phase,
     }
 }
 
-/* What its copy saves later: each further use a hit that would have been a miss, the cheaper way. */
+/* What its copy saves later: each further use a hit that would have been a miss, the cheaper
+ * way. */
 static int64_t later(const struct placement *p, const struct placement_want *want,
                      uint64_t fetch_ns, double host_ns)
 {

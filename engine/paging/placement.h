@@ -13,10 +13,11 @@
  * least. Misses are ordered by what they gain from the link, which for one size class is the order
  * of their tokens, and cut where the maximum is least; few misses are split exactly.
  *
- * A page that was fetched is there for the next tokens too. So what a want is expected to save later
- * is taken off the split that fetches it: (further uses of its page - those of the page that leaves
- * for it) x what a miss costs more than a hit. A page used again and again by one token comes in
- * although this one use would be cheaper where it lies, and one that is used once does not.
+ * A page that was fetched is there for the next tokens too. So what a want is expected to save
+ * later is taken off the split that fetches it: (further uses of its page - those of the page that
+ * leaves for it) x what a miss costs more than a hit. A page used again and again by one token
+ * comes in although this one use would be cheaper where it lies, and one that is used once does
+ * not.
  *
  * It refuses to know what a page is, to measure (times are told), and to run anything. Pure,
  * deterministic, allocates nothing after open. Engine thread. */

@@ -22,7 +22,8 @@ enum {
     /* Of one page, for the budget. */
     EVICT_PAGE_BYTES = 27,
     LOADS_PAGE_BYTES = 909, /* predict/loads.h, without the LSTM */
-    GUESS_PAGE_BYTES = 30,  /* rows of the planner, of the mixture's three members, ranks told ahead */
+    GUESS_PAGE_BYTES =
+        30, /* rows of the planner, of the mixture's three members, ranks told ahead */
 };
 
 struct policy {
@@ -47,7 +48,8 @@ struct policy {
 
 const char *foresight_name(enum foresight kind)
 {
-    static const char *const names[FORESIGHT_KINDS] = {"auto", "transition", "previous", "lookahead"};
+    static const char *const names[FORESIGHT_KINDS] = {"auto", "transition", "previous",
+                                                       "lookahead"};
     return names[kind];
 }
 
@@ -117,7 +119,8 @@ uint64_t policy_bytes(const struct policy_config *c)
     if (c->prefetch == PREFETCH_OFF)
         return bytes;
     return bytes + pages * GUESS_PAGE_BYTES +
-           pages * sizeof(float) * weight_rows_fit(c->layers, c->experts, c->experts, PREVIOUS_BYTES) +
+           pages * sizeof(float) *
+               weight_rows_fit(c->layers, c->experts, c->experts, PREVIOUS_BYTES) +
            transition_bytes(c->layers, c->experts, layers_ahead(c), TRANSITION_BYTES);
 }
 
@@ -142,8 +145,12 @@ enum status policy_open(struct policy **out, const struct policy_config *c, stru
     status = history_open(&p->history, c->layers, c->experts, c->top_k, error);
     if (status == STATUS_OK)
         status = use_value_open(&p->value, &value, &p->history, error);
-    struct evict_config evict = {.layers = c->layers, .experts = c->experts, .kind = c->evict,
-                                 .page_class = c->page_class, .value = p->value, .history = &p->history,
+    struct evict_config evict = {.layers = c->layers,
+                                 .experts = c->experts,
+                                 .kind = c->evict,
+                                 .page_class = c->page_class,
+                                 .value = p->value,
+                                 .history = &p->history,
                                  .seed = c->seed};
     if (status == STATUS_OK)
         status = evict_open(&p->evict, &evict, error);
@@ -214,7 +221,8 @@ static bool foretelling(const struct policy *p)
     return p->prefetch && !p->idle && prefetch_active(p->prefetch);
 }
 
-/* Asks what the layers ahead will use and tells eviction and the planner: once they want to know. */
+/* Asks what the layers ahead will use and tells eviction and the planner: once they want to
+ * know. */
 static void look_ahead(struct policy *p)
 {
     if (!p->unasked)
@@ -232,8 +240,8 @@ static void look_ahead(struct policy *p)
     }
 }
 
-/* A tick of decoding closed: pages of a stable layer are placed by forecast, those of a transient one as
- * they come. */
+/* A tick of decoding closed: pages of a stable layer are placed by forecast, those of a transient
+ * one as they come. */
 static void place_by_forecast(struct policy *p, uint32_t layer)
 {
     float *chance = p->chance + (size_t)layer * p->experts;
@@ -322,8 +330,9 @@ bool policy_live(const struct policy *p, page_id page)
     return evict_live(p->evict, page);
 }
 
-/* With a worth of w = E[gamma^(N - 1)], N runs until its next use, a page used in the same manner ever
- * after has w / (1 - gamma w) discounted uses; the horizon of gamma is 1 / (1 - gamma) runs. */
+/* With a worth of w = E[gamma^(N - 1)], N runs until its next use, a page used in the same manner
+ * ever after has w / (1 - gamma w) discounted uses; the horizon of gamma is 1 / (1 - gamma)
+ * runs. */
 double policy_uses(const struct policy *p, page_id page, double rounds)
 {
     double worth = evict_worth(p->evict, page);

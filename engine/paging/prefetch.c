@@ -101,8 +101,9 @@ enum status prefetch_open(struct prefetch **out, const struct prefetch_config *c
     return STATUS_OK;
 fail:
     prefetch_close(p);
-    return error_set(error, STATUS_NO_MEMORY, "no memory for the prefetch planner of %u x %u experts",
-                     c->layers, c->experts);
+    return error_set(error, STATUS_NO_MEMORY,
+                     "no memory for the prefetch planner of %u x %u experts", c->layers,
+                     c->experts);
 }
 
 void prefetch_resized(struct prefetch *p, uint32_t slots)
@@ -206,8 +207,8 @@ static void begin_block(struct prefetch *p, uint32_t block)
     p->trial.told = 0;
 }
 
-/* A block is over: remember its mean, and after each second one the pair. Blocks of which too little was
- * told (prompts in between) are run again. */
+/* A block is over: remember its mean, and after each second one the pair. Blocks of which too
+ * little was told (prompts in between) are run again. */
 static void end_block(struct prefetch *p)
 {
     struct trial *t = &p->trial;
@@ -237,7 +238,8 @@ void prefetch_spent(struct prefetch *p, double ns)
         t->running = true;
         begin_block(p, 0);
     }
-    uint64_t counted = t->block_end - (uint64_t)(TRIAL_BLOCK_ROUNDS - TRIAL_SETTLE_ROUNDS) * p->layers;
+    uint64_t counted =
+        t->block_end - (uint64_t)(TRIAL_BLOCK_ROUNDS - TRIAL_SETTLE_ROUNDS) * p->layers;
     if (p->runs >= counted) {
         t->ns += ns;
         t->told++;

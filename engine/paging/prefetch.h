@@ -1,19 +1,19 @@
 /* The prefetch planner: which pages to bring before they are asked for, if any.
  *
- * Candidates are pages that are expected in one of the next layers with probability p. A copy pays if
- * what it saves on average, p x the part of a stall that it can still hide, is more than what the page
- * it displaces is worth. Bytes are guarded apart from time: a copy that is not used is waste, and
- * waste is held below a share of what demand reads by a budget that demand refills and each copy
- * draws on by its expected waste, settled when its layer has run. The threshold on p follows the
- * budget, so that it is spent on the surest candidates.
+ * Candidates are pages that are expected in one of the next layers with probability p. A copy pays
+ * if what it saves on average, p x the part of a stall that it can still hide, is more than what
+ * the page it displaces is worth. Bytes are guarded apart from time: a copy that is not used is
+ * waste, and waste is held below a share of what demand reads by a budget that demand refills and
+ * each copy draws on by its expected waste, settled when its layer has run. The threshold on p
+ * follows the budget, so that it is spent on the surest candidates.
  *
- * What counts in the end is time. In PREFETCH_AUTO, when the caller tells what runs of layers take, blocks
- * of rounds with and without prefetching alternate now and then, and it stays on only if the median
- * pair says that it saves more than it costs, planning included.
+ * What counts in the end is time. In PREFETCH_AUTO, when the caller tells what runs of layers take,
+ * blocks of rounds with and without prefetching alternate now and then, and it stays on only if the
+ * median pair says that it saves more than it costs, planning included.
  *
- * Outcomes are also measured in pages of stall: a page used before its layer stalled on it +1, one that came
- * half way +1/2, one displaced and then missed -1. Where the sum is not positive, PREFETCH_AUTO turns
- * itself off for a while and tries again.
+ * Outcomes are also measured in pages of stall: a page used before its layer stalled on it +1, one
+ * that came half way +1/2, one displaced and then missed -1. Where the sum is not positive,
+ * PREFETCH_AUTO turns itself off for a while and tries again.
  *
  * Pure; time is the count of layer runs. Nothing is allocated after open. */
 #ifndef MOERING_ENGINE_PAGING_PREFETCH_H
@@ -30,7 +30,7 @@ enum prefetch_mode { PREFETCH_OFF, PREFETCH_AUTO, PREFETCH_ON }; /* ON: never tu
 
 struct prefetch_config {
     uint32_t layers, experts;
-    uint32_t slots;      /* of the device tier; guesses not used yet take a quarter of them at most */
+    uint32_t slots; /* of the device tier; guesses not used yet take a quarter of them at most */
     uint32_t ahead;      /* layers */
     enum prefetch_mode mode;
     float waste_share;   /* wasted bytes / demand bytes, > 0 */
@@ -61,8 +61,8 @@ bool prefetch_active(const struct prefetch *prefetch);
 
 /* A page came into the device tier or left it. */
 void prefetch_resident(struct prefetch *prefetch, page_id page, bool resident);
-/* What the run before this one took in all, computing, waiting and planning; before prefetch_run. Runs
- * that are not told of (the first of a step, prompts) are left out of the comparison. */
+/* What the run before this one took in all, computing, waiting and planning; before prefetch_run.
+ * Runs that are not told of (the first of a step, prompts) are left out of the comparison. */
 void prefetch_spent(struct prefetch *prefetch, double ns);
 /* Costs as measured: of one copy and of computing one layer. */
 void prefetch_measured(struct prefetch *prefetch, double page_ns, double layer_ns);

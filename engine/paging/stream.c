@@ -119,7 +119,8 @@ static void check_config(const struct stream_config *c)
         CHECK(c->layer_class[i] < c->classes);
 }
 
-/* How many layer slots there may be; the most that fit is returned, and a fixed number may be more. */
+/* How many layer slots there may be; the most that fit is returned, and a fixed number may be
+ * more. */
 static uint32_t share_room(struct stream *s, const uint32_t *class_slots)
 {
     struct stream_config room = {.layers = s->layers, .experts = s->experts, .classes = s->classes,

@@ -81,8 +81,9 @@ struct stream_figures {
 enum status stream_open(struct stream **out, const struct stream_config *config,
                         struct error *error);
 void stream_close(struct stream *stream); /* accepts NULL */
-/* Each class has another number of slots, between steps: all layer slots are given back. A fixed K that
- * does not fit any more becomes the most that does, until it fits again. What was measured stays. */
+/* Each class has another number of slots, between steps: all layer slots are given back. A fixed K
+ * that does not fit any more becomes the most that does, until it fits again. What was measured
+ * stays. */
 void stream_resized(struct stream *stream, const uint32_t *class_slots);
 
 /* True: this step streams whole layers. False: it fetches what it touches, on demand; every layer

@@ -16,9 +16,10 @@ struct expert_usage {
     uint64_t stall_ns; /* time that compute stood still waiting for pages */
 };
 
-/* What one layer asked of one tier, and what came of guesses for it. In the host tier a hit is a page
- * that lay there when the device tier lacked it. Guesses all aim at the device tier and are counted
- * there alone; those under way or waiting for their layer are neither used nor wasted yet. */
+/* What one layer asked of one tier, and what came of guesses for it. In the host tier a hit is a
+ * page that lay there when the device tier lacked it. Guesses all aim at the device tier and are
+ * counted there alone; those under way or waiting for their layer are neither used nor wasted
+ * yet. */
 struct expert_tier_usage {
     uint64_t hits, misses;
     uint64_t evictions;   /* pages that left to make room */

@@ -9,8 +9,8 @@
 #define BETTER_BY 0.97f /* of the believed one's loss */
 enum { ASK_EVERY = 7, SCORED_LEAST = 8, TOTAL_LEAST = 32 };
 
-/* A period that comes round to every layer: were it a divisor of their number, those not believed would
- * be scored on the same few layers for ever, and some layers are easier than others. */
+/* A period that comes round to every layer: were it a divisor of their number, those not believed
+ * would be scored on the same few layers for ever, and some layers are easier than others. */
 static uint32_t ask_every(uint32_t layers)
 {
     static const uint32_t primes[] = {ASK_EVERY, 11, 13, 17};
@@ -115,8 +115,8 @@ void expert_mixture_score(struct expert_mixture *m, const struct layer_run *run,
     choose(m, run->layer);
 }
 
-/* Does member a come before b when both can say something of this layer? The believed one, then by loss;
- * who has not been measured comes last, cheap ones first. */
+/* Does member a come before b when both can say something of this layer? The believed one, then by
+ * loss; who has not been measured comes last, cheap ones first. */
 static bool before(const struct expert_mixture *m, uint32_t layer, uint32_t a, uint32_t b)
 {
     const struct expert_mixture_loss *of_a = at(m, a, layer), *of_b = at(m, b, layer);

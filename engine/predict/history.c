@@ -6,7 +6,8 @@
 
 #include "engine/predict/logistic.h"
 
-/* Rates found best on measured traces within a factor of two either way; the result hardly moves. */
+/* Rates found best on measured traces within a factor of two either way; the result hardly
+ * moves. */
 #define FAST_STEP 0.1f
 #define SLOW_STEP 0.015f
 #define SLOW_PRIOR_RUNS 10.0f /* while fewer than 1 / SLOW_STEP were seen the rate is their mean */

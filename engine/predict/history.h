@@ -1,12 +1,13 @@
 /* When and how often each expert was used: what recency and frequency tell of its next use.
  *
- * For every (layer, expert), resident or not: runs of the layer since its last use, a fast and a slow
- * moving average of its use. The three together fall into one of some thousand cells, and a table
- * over cells learns how often an expert in that state is used in the next run of its layer (the
- * hazard). The table is shared by all layers, so it is learned within some hundred runs.
+ * For every (layer, expert), resident or not: runs of the layer since its last use, a fast and a
+ * slow moving average of its use. The three together fall into one of some thousand cells, and a
+ * table over cells learns how often an expert in that state is used in the next run of its layer
+ * (the hazard). The table is shared by all layers, so it is learned within some hundred runs.
  *
- * In a decode run each expert counts as used or not, whatever the batch. A prefill run tells of many
- * tokens at once: rates move towards the share of rows, as far as so many tokens would move them. */
+ * In a decode run each expert counts as used or not, whatever the batch. A prefill run tells of
+ * many tokens at once: rates move towards the share of rows, as far as so many tokens would move
+ * them. */
 #ifndef MOERING_ENGINE_PREDICT_HISTORY_H
 #define MOERING_ENGINE_PREDICT_HISTORY_H
 

@@ -1,5 +1,6 @@
 /* Fast exp and log for probabilities, written so that loops over them become vector code. Relative
- * errors below 3e-5: far under what an online estimate is worth. Used by learners in this folder. */
+ * errors below 3e-5: far under what an online estimate is worth. Used by learners in this
+ * folder. */
 #ifndef MOERING_ENGINE_PREDICT_LOGISTIC_H
 #define MOERING_ENGINE_PREDICT_LOGISTIC_H
 
@@ -40,8 +41,9 @@ static inline float logistic_exp(float x)
     float shifted = t + 12582912.0f; /* 1.5 * 2^23: rounds to an integer in the low bits */
     float f = t - (shifted - 12582912.0f);
     int32_t i = logistic_float_bits(shifted) - 0x4B400000;
-    float p = 1.0f + f * (0.69314718f +
-                          f * (0.24022651f + f * (0.05550411f + f * (0.00961813f + f * 0.0013333f))));
+    float p =
+        1.0f + f * (0.69314718f +
+                    f * (0.24022651f + f * (0.05550411f + f * (0.00961813f + f * 0.0013333f))));
     return p * logistic_bits_float((i + 127) * (1 << 23));
 }
 
@@ -60,7 +62,8 @@ static inline float logistic_log(float x)
     int32_t e = ((bits - 0x3F3504F3) >> 23); /* so that the mantissa lies in [sqrt(1/2), sqrt 2) */
     float m = logistic_bits_float(bits - e * (1 << 23));
     float r = (m - 1.0f) / (m + 1.0f), s = r * r;
-    return (float)e * 0.69314718f + 2.0f * r * (1.0f + s * (0.33333333f + s * (0.2f + s * 0.142857f)));
+    return (float)e * 0.69314718f +
+           2.0f * r * (1.0f + s * (0.33333333f + s * (0.2f + s * 0.142857f)));
 }
 
 /* ln(p / (1 - p)), p clamped. */

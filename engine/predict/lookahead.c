@@ -13,7 +13,7 @@ struct lookahead {
     uint32_t layers, experts, present;
     uint64_t observed;       /* runs so far */
     uint64_t *told;          /* [distances][layers] `observed` + 1 when it was told; 0: never */
-    uint16_t *rank;          /* [distances][layers][experts] place of each expert in the order told */
+    uint16_t *rank; /* [distances][layers][experts] place of each expert in the order told */
     float *uses, *runs;      /* [distances][experts] by rank */
     uint32_t *key;           /* [experts] scratch, as the next two */
     uint16_t *order, *spare;
@@ -60,8 +60,8 @@ static uint32_t key_of(float score)
     return bits & 0x80000000u ? bits : ~(bits | 0x80000000u);
 }
 
-/* The order of the scores, highest first, ties by number: a radix sort, a byte at a time, since it runs
- * for each layer and distance and a sort by comparing takes ten times as long for 512. */
+/* The order of the scores, highest first, ties by number: a radix sort, a byte at a time, since it
+ * runs for each layer and distance and a sort by comparing takes ten times as long for 512. */
 static void sort_by_score(struct lookahead *l, const float *score)
 {
     uint32_t count[4][256] = {{0}}, n = l->experts;
@@ -156,7 +156,8 @@ enum status lookahead_open(struct predictor **out, uint32_t layers, uint32_t cou
         return error_set(error, STATUS_NO_MEMORY, "no memory for a predictor of %u x %u experts",
                          layers, count);
     }
-    for (size_t r = 0; r < ranks; r++) { /* before anything is measured: likelier towards the front */
+    for (size_t r = 0; r < ranks;
+         r++) { /* before anything is measured: likelier towards the front */
         l->runs[r] = PRIOR;
         l->uses[r] = PRIOR / (2.0f + (float)(r % count));
     }

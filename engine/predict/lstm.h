@@ -22,7 +22,8 @@ struct lstm_config {
     uint32_t layers, experts;
     const char *weights_path;   /* NULL: none, `loads` is always false */
     const struct lstm_net *net; /* used instead of reading the file if not NULL, several may share
-                                 * one; outlives the predictor. A path beside it names it in errors */
+                                   one; outlives the predictor. A path beside it names it in
+                                   errors */
 };
 
 /* What lstm_open takes for a network of these (checked) sizes, without its weights. */

@@ -30,8 +30,9 @@ enum status lstm_file_parse(struct lstm_net **out, const char *file, const void 
                             size_t count, struct error *error);
 /* The same from a file. Also NOT_FOUND, IO. */
 enum status lstm_file_read(struct lstm_net **out, const char *path, struct error *error);
-/* The sizes alone, from the header of a file that is as long as they say: what the weights will take
- * is known before they are read. Errors as lstm_file_read, but for the checksum and the weights. */
+/* The sizes alone, from the header of a file that is as long as they say: what the weights will
+ * take is known before they are read. Errors as lstm_file_read, but for the checksum and the
+ * weights. */
 enum status lstm_file_sizes(struct lstm_sizes *out, const char *path, struct error *error);
 /* Whole or not at all: written beside the path and renamed. IO. */
 enum status lstm_file_write(const struct lstm_net *net, const char *path, struct error *error);

@@ -2,10 +2,11 @@
  *
  * Two kinds of question, on two clocks. *Loads*: what share of a layer's routed tokens each expert
  * will get, some ticks from now (window, ewma, arima, lstm); a tick is some thousand routed tokens.
- * *Experts*: with which probability each expert is used when a layer runs next, asked layer by layer
- * while a step is under way (transition, previous, lookahead). A predictor answers the questions it
- * can; a member it lacks is NULL. Which answer is believed is not decided here: the mixtures score
- * every answer when the truth comes in and believe the one with the smallest measured error.
+ * *Experts*: with which probability each expert is used when a layer runs next, asked layer by
+ * layer while a step is under way (transition, previous, lookahead). A predictor answers the
+ * questions it can; a member it lacks is NULL. Which answer is believed is not decided here: the
+ * mixtures score every answer when the truth comes in and believe the one with the smallest
+ * measured error.
  *
  * Pure: no IO, no threads, no clock. Nothing is allocated after open. Engine thread. */
 #ifndef MOERING_ENGINE_PREDICT_PREDICTOR_H

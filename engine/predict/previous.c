@@ -109,6 +109,6 @@ enum status previous_open(struct predictor **out, const struct history *history,
         return STATUS_OK;
     }
     close_previous(&p->base);
-    return error_set(error, STATUS_NO_MEMORY, "no memory for a predictor of %u x %u experts", layers,
-                     count);
+    return error_set(error, STATUS_NO_MEMORY, "no memory for a predictor of %u x %u experts",
+                     layers, count);
 }

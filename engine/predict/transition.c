@@ -38,8 +38,8 @@ struct transition {
     struct weight_rows rows[TRANSITION_AHEAD_MAX + 1]; /* [distance] */
     struct recent *recent;     /* [layers] */
     struct features now;       /* of the present layer and those before it */
-    struct features *told_by;  /* [ahead][layers] the features that a foretelling was made from; count 0:
-                                  none was made */
+    struct features *told_by;  /* [ahead][layers] the features that a foretelling was made from;
+                                  count 0:  none was made */
     float *told;               /* [ahead][layers][experts] */
     float *error;              /* [experts] */
 };

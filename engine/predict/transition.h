@@ -1,9 +1,10 @@
 /* Foretells a layer's experts from those that the layers before it used for the same token.
  *
- * Transition tables count how often expert y of layer l + d follows expert x of layer l. Multiplying
- * such tables treats their tellings as independent, which they are not: a token is routed alike by
- * many layers. So the tables here hold the weights of a logistic regression, learned online by
- * gradient steps: for each distance d and layer, a row of weights to its experts from
+ * Transition tables count how often expert y of layer l + d follows expert x of layer l.
+ * Multiplying such tables treats their tellings as independent, which they are not: a token is
+ * routed alike by many layers. So the tables here hold the weights of a logistic regression,
+ * learned online by gradient steps: for each distance d and layer, a row of weights to its experts
+ * from
  *
  *   each expert that the present layer and the seven before it used,
  *   each expert that the layer itself used in its last run,
@@ -29,8 +30,8 @@ extern "C" {
 /* Bytes that transition_open takes. */
 uint64_t transition_bytes(uint32_t layers, uint32_t experts, uint32_t ahead, uint64_t weight_bytes);
 
-/* `history` is borrowed and told of each run before this predictor. `ahead`: largest distance, 1..4.
- * `weight_bytes` bounds the weights of all distances together. */
+/* `history` is borrowed and told of each run before this predictor. `ahead`: largest
+ * distance, 1..4. `weight_bytes` bounds the weights of all distances together. */
 enum status transition_open(struct predictor **out, const struct history *history, uint32_t ahead,
                             uint64_t weight_bytes, struct error *error);
 

@@ -14,7 +14,8 @@
 #define FIRST_STEPS 4.0f     /* the first steps are larger by this, ... */
 #define FIRST_RUNS 400.0f    /* ... fading over so many runs of a layer */
 #define LOSS_STEP 0.01f      /* of the running errors, per run of a layer */
-#define GAIN_FULL 0.005f     /* share of the table's error that the rows must save to be fully believed */
+#define GAIN_FULL                                                                                  \
+    0.005f /* share of the table's error that the rows must save to be fully believed */
 #define COMPANY_LEAST 0.05f  /* rates below are no company */
 #define DEFAULT_BYTES (32ull << 20)
 enum {
@@ -40,7 +41,7 @@ struct use_value {
     struct weight_rows last_rows, company_rows;
     float *trust;            /* [layers] in the rows, 0..1 */
     float *loss, *table_loss; /* [layers] mean squared error with them, and of the table alone */
-    float *full;             /* [layers][experts] the value with the rows fully trusted: what learns */
+    float *full; /* [layers][experts] the value with the rows fully trusted: what learns */
     float *learned;          /* [layers] runs that it has learned from */
     struct features *last;   /* [layers] what its newest run used */
     float *value;            /* [layers][experts] */
@@ -145,7 +146,8 @@ void use_value_close(struct use_value *v)
     free(v);
 }
 
-/* The experts of a run, together as heavy as those of a few tokens; more than LAST_MAX say nothing. */
+/* The experts of a run, together as heavy as those of a few tokens; more than LAST_MAX say
+ * nothing. */
 static void take_last(struct features *f, const struct layer_run *run)
 {
     f->count = run->prefill || run->count > LAST_MAX ? 0 : run->count;
@@ -156,8 +158,8 @@ static void take_last(struct features *f, const struct layer_run *run)
     }
 }
 
-/* The moving average of what the layer used, small entries left out; what is small rises until the rest
- * fits, so that what is left out never hangs on the numbers that experts bear. */
+/* The moving average of what the layer used, small entries left out; what is small rises until the
+ * rest fits, so that what is left out never hangs on the numbers that experts bear. */
 static void take_company(const struct use_value *v, struct features *f, const float *rate)
 {
     float least = COMPANY_LEAST;
@@ -221,8 +223,8 @@ static void learn_table(struct use_value *v, uint64_t first)
     }
 }
 
-/* The rows are believed as far as they have lately lowered the squared error of the table: where there
- * is nothing to learn their noise would only stir the order of equals. */
+/* The rows are believed as far as they have lately lowered the squared error of the table: where
+ * there is nothing to learn their noise would only stir the order of equals. */
 static void weigh(struct use_value *v, uint32_t layer)
 {
     float with = 0.0f, without = 0.0f;
@@ -245,7 +247,8 @@ void use_value_after(struct use_value *v, const struct layer_run *run)
     uint64_t first = (uint64_t)run->layer * v->experts;
     const uint16_t *cell = v->history->cell + first;
     const float *restrict used = v->history->used;
-    float *restrict value = v->value + first, *restrict logit = v->logit, *restrict error = v->error;
+    float *restrict value = v->value + first, *restrict logit = v->logit,
+                    *restrict error = v->error;
     float *restrict full = v->full + first;
     const float *restrict old = v->old_value;
     float gamma = v->gamma;

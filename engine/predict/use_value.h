@@ -18,11 +18,11 @@
  *   of them, to each expert: experts are used in company. These are rows hashed into a bounded
  *   table.
  *
- * The second part is believed, layer by layer, as far as it has lately lowered the squared error of the
- * first: where routing is noise there is nothing in it but noise.
+ * The second part is believed, layer by layer, as far as it has lately lowered the squared error of
+ * the first: where routing is noise there is nothing in it but noise.
  *
- * Cost per run of a layer: O(experts x (distinct experts + experts of the moving average)), of which the
- * latter are limited to the heaviest 16 to 96. */
+ * Cost per run of a layer: O(experts x (distinct experts + experts of the moving average)), of
+ * which the latter are limited to the heaviest 16 to 96. */
 #ifndef MOERING_ENGINE_PREDICT_USE_VALUE_H
 #define MOERING_ENGINE_PREDICT_USE_VALUE_H
 
@@ -47,10 +47,12 @@ void use_value_close(struct use_value *value); /* accepts NULL */
 
 /* gamma for a ring that holds `slots` of `pages`. */
 float use_value_gamma(uint32_t slots, uint32_t pages);
-/* Another horizon from now on. What was learned stays, and is drawn to the new one as it goes on. */
+/* Another horizon from now on. What was learned stays, and is drawn to the new one as it goes
+ * on. */
 void use_value_set_gamma(struct use_value *value, float gamma);
 
-/* Around history_observe of the same run: it learns from the state before and looks at the state after. */
+/* Around history_observe of the same run: it learns from the state before and looks at the state
+ * after. */
 void use_value_before(struct use_value *value, const struct layer_run *run);
 void use_value_after(struct use_value *value, const struct layer_run *run);
 

@@ -1,6 +1,6 @@
-/* Linear weights of sparse features: for each layer a table of rows, one weight per expert in a row.
- * A feature names its row; where there are more features than rows they share (feature hashing), so
- * that the size is bounded whatever the model. */
+/* Linear weights of sparse features: for each layer a table of rows, one weight per expert in a
+ * row. A feature names its row; where there are more features than rows they share (feature
+ * hashing), so that the size is bounded whatever the model. */
 #ifndef MOERING_ENGINE_PREDICT_WEIGHT_ROWS_H
 #define MOERING_ENGINE_PREDICT_WEIGHT_ROWS_H
 
@@ -18,14 +18,15 @@ struct weight_rows {
     uint32_t layers, rows, experts; /* rows: a power of two */
 };
 
-/* As many rows as `wanted` (at most 2^31), rounded up to a power of two, if they fit into `bytes_max`;
- * else fewer, one at least. */
+/* As many rows as `wanted` (at most 2^31), rounded up to a power of two, if they fit into
+ * `bytes_max`; else fewer, one at least. */
 uint32_t weight_rows_fit(uint32_t layers, uint32_t experts, uint32_t wanted, uint64_t bytes_max);
 enum status weight_rows_open(struct weight_rows *rows, uint32_t layers, uint32_t experts,
                              uint32_t count, struct error *error);
 void weight_rows_close(struct weight_rows *rows); /* accepts a zeroed one */
 
-static inline float *weight_rows_at(const struct weight_rows *rows, uint32_t layer, uint32_t feature)
+static inline float *weight_rows_at(const struct weight_rows *rows, uint32_t layer,
+                                    uint32_t feature)
 {
     uint32_t row = feature & (rows->rows - 1);
     return rows->weight + ((size_t)layer * rows->rows + row) * rows->experts;

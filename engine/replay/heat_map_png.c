@@ -136,8 +136,8 @@ enum status heat_map_png_write(const char *path, const uint64_t *counts, uint32_
     cell = cell > CELL_MAX ? CELL_MAX : cell;
     uint64_t width = (uint64_t)columns * cell, height = (uint64_t)rows * cell;
     if (width > BYTES_MAX || height > BYTES_MAX || (width + 1) * height > BYTES_MAX)
-        return error_set(error, STATUS_INVALID, "%s: %u x %u is too large for a picture", path, rows,
-                         columns);
+        return error_set(error, STATUS_INVALID, "%s: %u x %u is too large for a picture", path,
+                         rows, columns);
     size_t pixels = (size_t)((width + 1) * height);
     struct png p = {.bytes = malloc(pixels + pixels / STORED_BYTES * 5 + 1024)};
     uint8_t *lines = malloc(pixels);

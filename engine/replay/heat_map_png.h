@@ -1,6 +1,6 @@
-/* A table of counts as a PNG picture: one row per layer, one column per expert, dark where an expert
- * is rarely used. Shades are square roots of the counts over the largest, so that an expert with a
- * hundredth of the uses of the busiest is still seen (a tenth of full light). */
+/* A table of counts as a PNG picture: one row per layer, one column per expert, dark where an
+ * expert is rarely used. Shades are square roots of the counts over the largest, so that an expert
+ * with a hundredth of the uses of the busiest is still seen (a tenth of full light). */
 #ifndef MOERING_ENGINE_REPLAY_HEAT_MAP_PNG_H
 #define MOERING_ENGINE_REPLAY_HEAT_MAP_PNG_H
 

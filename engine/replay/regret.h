@@ -68,8 +68,8 @@ uint64_t regret_bytes(uint32_t pages, uint32_t window);
 
 /* Begins the first window, between steps. */
 void regret_begin(struct regret *regret, regret_resident_fn *resident, void *arg);
-/* The device tier has other numbers of slots, between steps: the window under way is dropped and begins
- * anew. */
+/* The device tier has other numbers of slots, between steps: the window under way is dropped and
+ * begins anew. */
 void regret_resized(struct regret *regret, const uint32_t *class_slots,
                     regret_resident_fn *resident, void *arg);
 /* A layer asked for these experts, once each; its pages are first_page + expert, `hit[i]` tells

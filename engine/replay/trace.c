@@ -1,9 +1,9 @@
 /* Reads `.mtrace` (trace.h). Everything that a replay relies on is checked here, once, so that the
- * accessors need no checks: sizes multiply to the file's length exactly, requests sum to the tokens,
- * every id is an expert or none. Sizes from the header are multiplied with overflow checks before
- * anything is compared or read, and nothing is allocated by a number from the header but the list of
- * requests, which has as many entries as the header has objects. Any thread; trace_parse is what the
- * fuzzer calls. */
+ * accessors need no checks: sizes multiply to the file's length exactly, requests sum to the
+ * tokens, every id is an expert or none. Sizes from the header are multiplied with overflow checks
+ * before anything is compared or read, and nothing is allocated by a number from the header but the
+ * list of requests, which has as many entries as the header has objects. Any thread; trace_parse is
+ * what the fuzzer calls. */
 #include "engine/replay/trace.h"
 
 #include <errno.h>
@@ -37,8 +37,8 @@ static const char *shown(const char *text, char out[48])
     return out;
 }
 
-/* An integer field of `object`, which is called `where` ("" for the header itself). An absent one is
- * refused unless *out is within the range already: that is its default. */
+/* An integer field of `object`, which is called `where` ("" for the header itself). An absent one
+ * is refused unless *out is within the range already: that is its default. */
 static enum status read_count(struct reader *r, const json_t *object, const char *where,
                               const char *name, uint64_t min, uint64_t max, uint64_t *out)
 {
@@ -92,7 +92,10 @@ static enum status read_dtype(struct reader *r, const json_t *object, const char
     enum status status = read_text(r, object, where, "dtype", &name);
     if (status != STATUS_OK)
         return status;
-    *value_bytes = !strcmp(name, "u8") ? 1 : !strcmp(name, "u16") ? 2 : !strcmp(name, "u32") ? 4 : 0;
+    *value_bytes = !strcmp(name, "u8")    ? 1
+                   : !strcmp(name, "u16") ? 2
+                   : !strcmp(name, "u32") ? 4
+                                          : 0;
     if (*value_bytes == 0 || *value_bytes > bytes_max)
         return error_set(r->error, STATUS_UNSUPPORTED, "%s: %sdtype '%s' is none of: u8 u16%s",
                          r->trace->path, where, shown(name, text), bytes_max == 4 ? " u32" : "");
@@ -109,9 +112,11 @@ static enum status read_format(struct reader *r, const json_t *header)
     if (status != STATUS_OK)
         return status;
     if (!strcmp(format, TRACE_SPOOL_FORMAT))
-        return error_set(r->error, STATUS_INVALID,
-                         "%s: a recording that was not finished; `moering trace recover %s` makes a "
-                         "trace of it", path, path);
+        return error_set(
+            r->error, STATUS_INVALID,
+            "%s: a recording that was not finished; `moering trace recover %s` makes a "
+            "trace of it",
+            path, path);
     if (strcmp(format, "moering-trace") != 0)
         return error_set(r->error, STATUS_INVALID, "%s: format is not \"moering-trace\"", path);
     status = read_count(r, header, "", "version", 1, INT64_MAX, &version);

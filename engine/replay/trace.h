@@ -10,18 +10,19 @@
  *     ids        [T][L][K]  dtype, little endian; all ones: no expert
  *     a column   [T][l][w]  its dtype, little endian; one block per column, in their order
  *
- * Requests follow each other; the tokens of one are consecutive positions of one sequence. The first
- * `prefill` of them (absent: none) are its prompt. `id` (absent: the place in the list) names the
- * client's request: one that lost its KV cache and was computed again is there twice, with one id.
- * `label` and `columns` may be absent, and "layers" of a column too (it is 1 then). Columns we know:
+ * Requests follow each other; the tokens of one are consecutive positions of one sequence. The
+ * first `prefill` of them (absent: none) are its prompt. `id` (absent: the place in the list) names
+ * the client's request: one that lost its KV cache and was computed again is there twice, with one
+ * id. `label` and `columns` may be absent, and "layers" of a column too (it is 1 then). Columns we
+ * know:
  *
  *     step       u32, width 1: the number of the engine step that computed the token. Tokens of one
  *                step were one batch; steps ascend within a request.
- *     lookahead  distance d, layers L - d: what layer l's hidden state made the router of layer l + d
- *                choose, best first, all ones as with ids; l = 0 .. L - d - 1.
+ *     lookahead  distance d, layers L - d: what layer l's hidden state made the router of layer l +
+ *                d choose, best first, all ones as with ids; l = 0 .. L - d - 1.
  *
- * A reader that knows version 1 only reads `tokens` and `label` of the requests and stops behind the
- * ids, so the additions are invisible to it.
+ * A reader that knows version 1 only reads `tokens` and `label` of the requests and stops behind
+ * the ids, so the additions are invisible to it.
  *
  * The file is read at once and checked whole (ids below `experts`), not mapped: what was checked
  * cannot change or vanish under a replay. It takes its size in memory. Read-only after open, so any

@@ -6,9 +6,10 @@
  *                  beside it what chance would give: sum n^2 / (tokens sum n) with n the uses of an
  *                  expert in the trace
  *     working set  distinct (layer, expert) pages of one token, and of 100 tokens on end
- *     next layer   recall of a first-order transition table: the score of expert j of layer l + 1 is
- *                  the sum of P(j | i) over the experts i that layer l chose. Trained on the first
- *                  half of the requests, tested on the others (a lone request: on halves of it)
+ *     next layer   recall of a first-order transition table: the score of expert j of layer l + 1
+ *                  is the sum of P(j | i) over the experts i that layer l chose. Trained on the
+ *                  first half of the requests, tested on the others (a lone request: on halves of
+ *                  it)
  *     popularity   the same with the training half's most used experts as the guess, for everybody
  *
  * All measures are of the whole trace, prompts included; requests are not interleaved. Where there

@@ -176,11 +176,12 @@ enum status trace_info_print_json(const struct trace_info *info, const struct tr
                                   struct error *error)
 {
     json_t *all = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, "
+        "s:o}",
         "path", t->path, "model", t->model, "source", t->source, "phase", t->phase, "layers",
         (json_int_t)t->layers, "experts", (json_int_t)t->experts, "top_k", (json_int_t)t->top_k,
-        "requests", (json_int_t)t->request_count, "tokens", (json_int_t)t->tokens,
-        "prefill_tokens", (json_int_t)info->prefill_tokens, "decode_tokens",
+        "requests", (json_int_t)t->request_count, "tokens", (json_int_t)t->tokens, "prefill_tokens",
+        (json_int_t)info->prefill_tokens, "decode_tokens",
         (json_int_t)(t->tokens - info->prefill_tokens), "steps", (json_int_t)info->steps, "columns",
         columns_json(t), "skew", skew_json(&info->mean), "reuse", reuse_json(info),
         "reuse_by_chance", number(info->reuse_by_chance), "pages_per_token",

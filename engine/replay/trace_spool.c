@@ -77,7 +77,8 @@ static enum status read_shape(struct finish *f)
     if (!text)
         return error_set(f->error, STATUS_NO_MEMORY, "%s: no memory for its header", f->spool_path);
     text[bytes] = '\n'; /* in place of the final zero */
-    enum status status = trace_parse(&f->shape, f->spool_path, (uint8_t *)text, bytes + 1, f->error);
+    enum status status =
+        trace_parse(&f->shape, f->spool_path, (uint8_t *)text, bytes + 1, f->error);
     free(text);
     if (status != STATUS_OK)
         return status;
@@ -183,8 +184,8 @@ static enum status create_trace(struct finish *f, const char *trace_path, size_t
     if (!header)
         return error_set(f->error, STATUS_NO_MEMORY, "%s: no memory for its header", trace_path);
     enum status status = STATUS_OK;
-    f->map_bytes = *header_bytes +
-                   f->tokens * (f->record_bytes - sizeof(struct trace_spool_row) + sizeof(uint32_t));
+    f->map_bytes = *header_bytes + f->tokens * (f->record_bytes - sizeof(struct trace_spool_row) +
+                                                sizeof(uint32_t));
     f->fd = open(f->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (f->fd < 0)
         status = io_error(f, f->temporary);

@@ -4,14 +4,15 @@
  *
  * Nothing of a step is written before its commit, so a step that failed and is tried again is there
  * once. A row is put together in memory and goes out through a buffer: a copy per layer and row, a
- * write per 64 rows or 256 KiB: a run that is killed loses 64 rows at most. Memory is sized at open: the rows of one step and the buffer.
+ * write per 64 rows or 256 KiB: a run that is killed loses 64 rows at most. Memory is sized at
+ * open: the rows of one step and the buffer.
  *
  * The rows of a request that was preempted are computed again, and they are recorded again: as a
  * part of its own with the same id, in which everything known at that time counts as prompt. They
  * were routed, they cost pages, and a replay has to see them.
  *
- * A disk that fails stops the recording, not the engine: the failure is returned once, and all later
- * calls do nothing. What came before stays in FILE.part (trace_spool.h). Engine thread. */
+ * A disk that fails stops the recording, not the engine: the failure is returned once, and all
+ * later calls do nothing. What came before stays in FILE.part (trace_spool.h). Engine thread. */
 #ifndef MOERING_ENGINE_REPLAY_TRACE_WRITER_H
 #define MOERING_ENGINE_REPLAY_TRACE_WRITER_H
 
@@ -50,8 +51,8 @@ struct trace_writer_config {
  * N is free; NO_MEMORY. */
 enum status trace_writer_open(struct trace_writer **out, const struct trace_writer_config *config,
                               struct error *error);
-/* Sorts what was recorded into FILE. A failure that was returned before is not returned again. Frees
- * the writer in any case; accepts NULL. */
+/* Sorts what was recorded into FILE. A failure that was returned before is not returned again.
+ * Frees the writer in any case; accepts NULL. */
 enum status trace_writer_close(struct trace_writer *writer, struct error *error);
 
 /* Begins a step of `rows` <= rows_max; forgets one that was not committed. */

@@ -27,8 +27,8 @@ struct detokenizer {
 };
 
 void detokenizer_init(struct detokenizer *d, const struct tokenizer *tokenizer, bool skip_special);
-/* After init: what comes continues a text, so the rules about the first space of one do not apply: the space
- * before a prompt's next word is part of the answer. */
+/* After init: what comes continues a text, so the rules about the first space of one do not apply:
+ * the space before a prompt's next word is part of the answer. */
 void detokenizer_continue(struct detokenizer *d);
 /* Writes the text that `id` completes into `out`; returns its length in bytes (0: nothing yet). The
  * text is whole characters. `out_bytes` must be at least detokenizer_room(tokenizer). */

@@ -61,7 +61,8 @@ static enum status check_byte(const struct pieces_reading *reading, uint32_t id)
             return STATUS_OK;
         }
     return pieces_error(reading, STATUS_INVALID,
-                        "tokens[%u] \"%.*s\" is a byte, but not \"<0x..>\"", id, (int)(token->bytes < 64 ? token->bytes : 64), token->data);
+                        "tokens[%u] \"%.*s\" is a byte, but not \"<0x..>\"", id,
+                        (int)(token->bytes < 64 ? token->bytes : 64), token->data);
 }
 
 /* The pieces that merging may make, best first. `out` has room for all. */

@@ -97,9 +97,13 @@ void log_close(void)
 /* Bytes of the UTF-8 character at `text`; 0: it is none. */
 static size_t character_bytes(const unsigned char *text, size_t left)
 {
-    static const unsigned char least[] = {0, 0, 0x80, 0xa0, 0x90}; /* of a second byte, after 0xe0, 0xf0 */
-    size_t bytes = text[0] < 0x80 ? 1 : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
-                   : text[0] >= 0xe0 && text[0] < 0xf0 ? 3 : text[0] >= 0xf0 && text[0] < 0xf5 ? 4 : 0;
+    static const unsigned char least[] = {0, 0, 0x80, 0xa0,
+                                          0x90}; /* of a second byte, after 0xe0, 0xf0 */
+    size_t bytes = text[0] < 0x80                      ? 1
+                   : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+                   : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
+                   : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
+                                                       : 0;
     if (bytes > left)
         return 0;
     for (size_t i = 1; i < bytes; i++)

@@ -1,7 +1,8 @@
-/* One line per event on stderr, or in a file: "2026-11-21T18:53:41.123Z INFO ring: ...", or as JSON,
- * {"ts":"2026-11-21T18:53:41.123Z","level":"info","msg":"ring: ..."}. Any thread may call log_write.
- * Level, format and file are process-wide and set once at start, before threads exist. A line is one
- * write, so lines of two threads do not mix. Never log prompts. */
+/* One line per event on stderr, or in a file: "2026-11-21T18:53:41.123Z INFO ring: ...", or as
+ * JSON,
+ * {"ts":"2026-11-21T18:53:41.123Z","level":"info","msg":"ring: ..."}. Any thread may call
+ * log_write. Level, format and file are process-wide and set once at start, before threads exist. A
+ * line is one write, so lines of two threads do not mix. Never log prompts. */
 #ifndef MOERING_MEMORY_BASE_LOG_H
 #define MOERING_MEMORY_BASE_LOG_H
 
@@ -23,8 +24,8 @@ void log_set_jsonl(bool jsonl);
 /* Lines go to the end of this file from now on, which is made if it is not there, and no longer to
  * stderr. IO, NOT_FOUND: the file, named. */
 enum status log_open(const char *path, struct error *error);
-/* Opens the file of log_open by its name again, for whoever has renamed it to begin a new one; nothing
- * without one. Any thread; no line is lost. On failure the old file stays. */
+/* Opens the file of log_open by its name again, for whoever has renamed it to begin a new one;
+ * nothing without one. Any thread; no line is lost. On failure the old file stays. */
 enum status log_reopen(struct error *error);
 /* Back to stderr, as at start. */
 void log_close(void);

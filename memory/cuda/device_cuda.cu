@@ -10,22 +10,22 @@
  * page-locked is one transfer. Any other goes through two page-locked staging buffers in pieces,
  * each buffer filled again when the event behind its transfer is done, so that filling one overlaps
  * the transfer of the other. (Left to the runtime, a copy from pageable memory would block the
- * engine's thread until its fence is reached.) A staged copy that finds both buffers busy goes on at
- * the next call; what was started after it stands behind it, which keeps the ends in order. When the
- * last transfer of a job is queued, an event is recorded: its ticket.
+ * engine's thread until its fence is reached.) A staged copy that finds both buffers busy goes on
+ * at the next call; what was started after it stands behind it, which keeps the ends in order. When
+ * the last transfer of a job is queued, an event is recorded: its ticket.
  *
  * Fences. Marking number n records event n % FENCES on the compute stream. Numbers are reached in
  * order because a stream runs in order. For a number whose event has been recorded anew the oldest
  * number that still has one stands in: it is larger, so it is reached later, and whoever waits for
- * it never goes too early. A wait that the copy stream was given before stays what it was: it is for
- * the record of that time, not for what the event records later.
+ * it never goes too early. A wait that the copy stream was given before stays what it was: it is
+ * for the record of that time, not for what the event records later.
  *
  * Waiting. CUDA gives no descriptor that wakes a poll(2), and a blocking wait for an event has no
- * timeout and cannot feed the staging buffers. So a wait asks, yields for SPIN_NS, about the rest of
- * a transfer that is nearly there or of a short kernel, and sleeps SLEEP_NS between questions from
- * then on (some 70 us with the kernel's timer slack): at most a tenth of the copy of a page, and
- * three percent of a core. A wait for a fence, which may be long, sleeps in the driver after its
- * spin.
+ * timeout and cannot feed the staging buffers. So a wait asks, yields for SPIN_NS, about the rest
+ * of a transfer that is nearly there or of a short kernel, and sleeps SLEEP_NS between questions
+ * from then on (some 70 us with the kernel's timer slack): at most a tenth of the copy of a page,
+ * and three percent of a core. A wait for a fence, which may be long, sleeps in the driver after
+ * its spin.
  *
  * One thread at a time, the engine's; the device is made current in each call. Errors: memory that
  * is not there is NULL; anything else that fails after open has cost results already and stops the

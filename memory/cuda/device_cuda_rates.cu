@@ -1,6 +1,7 @@
 /* Measures what a copy over the link takes, as often as fits into a deadline and at least once, so
- * that a slow link, a fast one and the double of the tests, which has no speed at all, take the same
- * time. Warm-up first: the first copy of a process pays for mappings, the first kernel for loading.
+ * that a slow link, a fast one and the double of the tests, which has no speed at all, take the
+ * same time. Warm-up first: the first copy of a process pays for mappings, the first kernel for
+ * loading.
  *
  * Under load means: a kernel that does nothing but read device memory is always queued on the
  * compute stream. Copies and kernels then share the memory of the device and its fabric, not the

@@ -27,8 +27,8 @@ struct bench_speed {
     double avg_ts, stddev_ts, median_ts, min_ts, max_ts; /* tokens per second */
 };
 
-/* Of `count` >= 1 samples, each the time that `tokens` tokens took. stddev is that of a sample (n
- * - 1); 0 of one. Sorts a copy, kept in spare[count]. */
+/* Of `count` >= 1 samples, each the time that `tokens` tokens took. stddev is that of a sample
+ * (n - 1); 0 of one. Sorts a copy, kept in spare[count]. */
 void bench_speed_of(const uint64_t *samples_ns, uint32_t count, double tokens, double *spare,
                     struct bench_speed *out);
 

@@ -50,10 +50,11 @@ enum status builtin_find(const char *variable, const char *executable, char *out
     }
     if (take(installed, out, out_bytes))
         return STATUS_OK;
-    return error_set(error, STATUS_NOT_FOUND,
-                     "the built-in model was found neither as %s or %s above the program nor in %s; "
-                     "name a model folder or set MOERING_BUILTIN_MODEL", in_checkout, in_prefix,
-                     installed);
+    return error_set(
+        error, STATUS_NOT_FOUND,
+        "the built-in model was found neither as %s or %s above the program nor in %s; "
+        "name a model folder or set MOERING_BUILTIN_MODEL",
+        in_checkout, in_prefix, installed);
 }
 
 enum status builtin_model(char *out, size_t out_bytes, struct error *error)

@@ -1,9 +1,9 @@
 /* `moering health`: for container health checks. The server has no client in it; the one that is
  * installed beside it does the asking.
  *
- * A check runs in the environment of its server, so a certificate named there means that the server speaks TLS. The
- * certificate is for the server's name in the world and the check asks at its loopback address, so it is not
- * asked whose it is: nobody stands between. */
+ * A check runs in the environment of its server, so a certificate named there means that the server
+ * speaks TLS. The certificate is for the server's name in the world and the check asks at its
+ * loopback address, so it is not asked whose it is: nobody stands between. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>

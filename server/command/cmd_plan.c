@@ -85,7 +85,8 @@ static enum status check_uniform(const struct config *c, struct error *error)
 
 static enum status read_subject(struct plan *p, struct config *c, struct error *error)
 {
-    bool alone = c->model && !checkpoint_looks_like_one(c->model); /* the word is a trace, or nothing at all */
+    bool alone = c->model &&
+                 !checkpoint_looks_like_one(c->model); /* the word is a trace, or nothing at all */
     if (alone && c->trace)
         return error_set(error, STATUS_INVALID, "--trace: %s is no model", c->model);
     p->trace = alone ? c->model : c->trace;

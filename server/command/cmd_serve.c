@@ -70,8 +70,10 @@ static enum status read_template(const char *path, char **out, struct error *err
     else if (ferror(file))
         status = error_set(error, STATUS_IO, "--chat-template-file: %s: cannot be read", path);
     else if (bytes > TEMPLATE_BYTES_MAX || memchr(*out, 0, bytes))
-        status = error_set(error, STATUS_INVALID, "--chat-template-file: %s: longer than %d bytes, or "
-                           "not a text", path, TEMPLATE_BYTES_MAX);
+        status = error_set(error, STATUS_INVALID,
+                           "--chat-template-file: %s: longer than %d bytes, or "
+                           "not a text",
+                           path, TEMPLATE_BYTES_MAX);
     fclose(file);
     return status;
 }
@@ -80,15 +82,20 @@ static enum status entrance_open(struct entrance *e, const struct config *c, str
 {
     enum status status = api_keys_open(&e->keys, c->api_key, c->api_key_file, error);
     if (status == STATUS_OK && !c->ssl_certfile != !c->ssl_keyfile)
-        status = error_set(error, STATUS_INVALID, "--ssl-certfile and --ssl-keyfile go together: %s is "
-                           "missing", c->ssl_certfile ? "--ssl-keyfile" : "--ssl-certfile");
+        status = error_set(error, STATUS_INVALID,
+                           "--ssl-certfile and --ssl-keyfile go together: %s is "
+                           "missing",
+                           c->ssl_certfile ? "--ssl-keyfile" : "--ssl-certfile");
     if (status == STATUS_OK && c->ssl_certfile)
         status = tls_open(&e->tls, c->ssl_certfile, c->ssl_keyfile, error);
     if (status == STATUS_OK && c->chat_template && c->chat_template_file)
-        status = error_set(error, STATUS_INVALID, "--chat-template and --chat-template-file: give one");
+        status =
+            error_set(error, STATUS_INVALID, "--chat-template and --chat-template-file: give one");
     if (status == STATUS_OK && c->chat_template && !chat_template_builtin(c->chat_template))
-        status = error_set(error, STATUS_INVALID, "--chat-template: no built-in template '%s' (--help "
-                           "names them); a file goes with --chat-template-file", c->chat_template);
+        status = error_set(error, STATUS_INVALID,
+                           "--chat-template: no built-in template '%s' (--help "
+                           "names them); a file goes with --chat-template-file",
+                           c->chat_template);
     if (status == STATUS_OK && c->chat_template_file)
         status = read_template(c->chat_template_file, &e->chat_template, error);
     return status;

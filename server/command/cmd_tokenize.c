@@ -51,7 +51,8 @@ static enum status open_tokenizer(struct tokenizer **out, const char *model, str
     if (stat(model, &info) == 0 && S_ISDIR(info.st_mode)) {
         struct error ignored = {0};
         enum status status = tokenizer_open(out, model, error);
-        if (status != STATUS_NOT_FOUND || checkpoint_open(&checkpoint, model, &ignored) != STATUS_OK)
+        if (status != STATUS_NOT_FOUND ||
+            checkpoint_open(&checkpoint, model, &ignored) != STATUS_OK)
             return status;
         error->text[0] = '\0';
     }

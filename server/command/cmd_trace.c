@@ -15,8 +15,8 @@
 #include "engine/replay/trace_spool.h"
 #include "server/command/command.h"
 
-/* What a running engine asks for: 1, 10 and 100 ticks ahead, one further for layers that have ticked
- * when others have not (predict/lstm.h). */
+/* What a running engine asks for: 1, 10 and 100 ticks ahead, one further for layers that have
+ * ticked when others have not (predict/lstm.h). */
 #define ENGINE_HORIZONS "1,2,10,11,100,101"
 
 static enum status print_info(struct config *c, struct error *error)

@@ -133,7 +133,8 @@ int command_config(struct config *config, enum config_command command, int argc,
         config_close(config);
         return COMMAND_OK;
     }
-    if ((command & (CONFIG_SERVE | CONFIG_RUN | CONFIG_BENCH)) && check_effect(config, &error) != STATUS_OK) {
+    if ((command & (CONFIG_SERVE | CONFIG_RUN | CONFIG_BENCH)) &&
+        check_effect(config, &error) != STATUS_OK) {
         fprintf(stderr, "moering: %s\n", error.text);
         config_close(config);
         return COMMAND_USAGE;

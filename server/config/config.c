@@ -367,9 +367,10 @@ static enum status check_together(const struct config *c, struct error *error)
                          "running sequence needs room for one token in each step",
                          c->max_num_seqs, c->max_num_batched_tokens);
     if (c->deterministic && c->placement == PLACEMENT_HOST)
-        return error_set(error, STATUS_INVALID,
-                         "--deterministic: runs every expert on the device; --placement host says the "
-                         "contrary, leave one out");
+        return error_set(
+            error, STATUS_INVALID,
+            "--deterministic: runs every expert on the device; --placement host says the "
+            "contrary, leave one out");
     if (c->device.kind == ENGINE_DEVICE_CPU && c->placement != PLACEMENT_AUTO)
         return error_set(error, STATUS_INVALID,
                          "--placement: without effect with --device cpu; leave one out");

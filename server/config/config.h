@@ -162,7 +162,8 @@ enum status config_set(struct config *config, const char *name, const char *valu
                        enum config_source source, const char *where, struct error *error);
 /* Reads one YAML mapping of flag names to plain values, each name once. */
 enum status config_file_read(struct config *config, const char *path, struct error *error);
-/* A number of bytes as flags take it: "1048576", "64MiB". INVALID: the sentence begins with `where`. */
+/* A number of bytes as flags take it: "1048576", "64MiB". INVALID: the sentence begins with
+ * `where`. */
 enum status config_bytes(const char *where, const char *text, uint64_t *out, struct error *error);
 /* Names of the flags whose values differ in two configurations of one command; their number.
  * names[CONFIG_FLAGS_MAX]. */

@@ -28,7 +28,8 @@ static const struct config_flag flags[] = {
      "TOKENS", "longest prompt and output together; 0: what the model was made for"},
 
     {"device-experts", "--moe-expert-cache-size", KIND_ROOM, ENGINE | PLAN, AT(device_experts),
-     "auto", 0, 0, NULL, "BYTES|N|N%", "room for experts in the device tier: bytes with a unit (4GiB), pages, "
+     "auto", 0, 0, NULL, "BYTES|N|N%",
+     "room for experts in the device tier: bytes with a unit (4GiB), pages, "
      "or a share of all expert pages"},
     {"host-experts", NULL, KIND_ROOM, ENGINE, AT(host_experts), "auto", 0, 0, NULL, "BYTES|N|N%",
      "room for experts in the host tier behind it"},
@@ -38,14 +39,15 @@ static const struct config_flag flags[] = {
      "auto f32 f16", NULL, "number format of the KV cache; auto: f32 on the CPU, f16 on a GPU"},
     {"enable-prefix-caching", NULL, KIND_SWITCH, CONFIG_SERVE | CONFIG_RUN,
      AT(enable_prefix_caching), "on", 0, 0, NULL, "on|off",
-     "a prompt that begins like an earlier one takes the KV blocks of that, while they are there; off "
-     "is also --no-enable-prefix-caching"},
+     "a prompt that begins like an earlier one takes the KV blocks of that, while they are there; "
+     "off is also --no-enable-prefix-caching"},
     {"policy", NULL, KIND_CHOICE, ENGINE | REPLAYS, AT(policy), "learned", 0, 0,
      "learned round lru lfu forecast random", NULL, "which page leaves when room is needed"},
     {"predictor", NULL, KIND_CHOICE, ENGINE | REPLAYS, AT(predictor), "auto", 0, 0,
      "auto transition previous lookahead", NULL, "who foretells experts, for --prefetch"},
     {"prefetch", NULL, KIND_CHOICE, ENGINE | REPLAYS, AT(prefetch), "auto", 0, 0, "off auto on",
-     NULL, "fetch experts of later layers before they are asked for; auto: while it pays (replay, "
+     NULL,
+     "fetch experts of later layers before they are asked for; auto: while it pays (replay, "
      "plan: off unless it is given)"},
     {"stream-layers", NULL, KIND_LAYERS, ENGINE, AT(stream_layers), "auto", 1, 65535, NULL,
      "K|auto|off", "load whole layers ahead of large batches, in K layers' room; auto: if faster"},
@@ -54,7 +56,8 @@ static const struct config_flag flags[] = {
     {"io-threads", NULL, KIND_U32, ENGINE, AT(io_threads), "2", 1, 64, NULL, "N",
      "reading threads, where a pool of them reads"},
     {"io-depth", NULL, KIND_U32, ENGINE, AT(io_depth), "0", 0, 256, NULL, "N",
-     "reads under way at once; 0: the least that reaches the storage's full rate, measured at start"},
+     "reads under way at once; 0: the least that reaches the storage's full rate, measured at "
+     "start"},
     {"direct-io", NULL, KIND_CHOICE, ENGINE, AT(direct_io), "auto", 0, 0, "auto on off", NULL,
      "read past the page cache; auto: unless the files nearly fit into the memory that is left"},
     {"quantize", NULL, KIND_CHOICE, ENGINE | FILES | PLAN, AT(quantize), "off", 0, 0,
@@ -64,8 +67,7 @@ static const struct config_flag flags[] = {
      "what matrices in block formats are multiplied with; auto: int8, the fast way; f32: exactly, "
      "slower"},
 
-    {"out", "-o", KIND_STRING, FILES, AT(out), NULL, 0, 0, NULL, "FILE",
-     "the .gguf file to write"},
+    {"out", "-o", KIND_STRING, FILES, AT(out), NULL, 0, 0, NULL, "FILE", "the .gguf file to write"},
     {"verify", NULL, KIND_SWITCH, CONFIG_INSPECT, AT(verify), "off", 0, 0, NULL, "on|off",
      "read every expert page and compare its checksum; for files of `moering repack`"},
 
@@ -78,21 +80,20 @@ static const struct config_flag flags[] = {
     {"device", NULL, KIND_DEVICE, ENGINE, AT(device), "auto", 0, 0, NULL, "auto|cpu|cuda[:N]",
      "what computes; auto: the first CUDA device if there is one, else the CPU"},
     {"placement", NULL, KIND_CHOICE, ENGINE, AT(placement), "auto", 0, 0, "auto device host", NULL,
-     "with a GPU, experts whose pages lie in host memory: fetched and run on the device, run on the "
-     "host, or whichever is measured to be faster"},
+     "with a GPU, experts whose pages lie in host memory: fetched and run on the device, run on "
+     "the host, or whichever is measured to be faster"},
     {"deterministic", NULL, KIND_SWITCH, ENGINE, AT(deterministic), "off", 0, 0, NULL, "on|off",
-     "the same bits on every run: with a GPU, nothing that was measured decides where an expert runs; "
-     "on the CPU it is always so"},
+     "the same bits on every run: with a GPU, nothing that was measured decides where an expert "
+     "runs; on the CPU it is always so"},
     {"threads", "-t", KIND_U32, ENGINE | FILES | BENCHES, AT(threads), "0", 0, 1024, NULL, "N",
      "compute threads; 0: all that the process may use"},
-    {"isa", NULL, KIND_CHOICE, ENGINE | BENCHES, AT(isa), "auto", 0, 0, "auto scalar avx2 avx512 neon",
-     NULL,
-     "instruction set of the kernels"},
+    {"isa", NULL, KIND_CHOICE, ENGINE | BENCHES, AT(isa), "auto", 0, 0,
+     "auto scalar avx2 avx512 neon", NULL, "instruction set of the kernels"},
 
     {"max-num-seqs", "-np --parallel", KIND_U32, ENGINE, AT(max_num_seqs), "64", 1, 65536, NULL,
      "N", "sequences computed at once"},
-    {"max-num-batched-tokens", NULL, KIND_U32, ENGINE, AT(max_num_batched_tokens), "0", 0,
-     1048576, NULL, "N", "tokens in one step; longer prompts go in chunks; 0: chosen for the device"},
+    {"max-num-batched-tokens", NULL, KIND_U32, ENGINE, AT(max_num_batched_tokens), "0", 0, 1048576,
+     NULL, "N", "tokens in one step; longer prompts go in chunks; 0: chosen for the device"},
     {"max-queue", NULL, KIND_U32, S, AT(max_queue), "4096", 0, 1048576, NULL, "N",
      "requests that may wait; more are refused with RESOURCE_EXHAUSTED"},
 
@@ -103,8 +104,8 @@ static const struct config_flag flags[] = {
     {"grpc-port", NULL, KIND_U32, S, AT(grpc_port), "8001", 0, 65535, NULL, "PORT",
      "gRPC port; 0: any free one, printed at start"},
     {"api-key", NULL, KIND_SECRET, S, AT(api_key), NULL, 0, 0, NULL, "KEY",
-     "what clients must send, as \"Authorization: Bearer KEY\"; better in MOERING_API_KEY than here, "
-     "where others see it"},
+     "what clients must send, as \"Authorization: Bearer KEY\"; better in MOERING_API_KEY than "
+     "here, where others see it"},
     {"api-key-file", NULL, KIND_STRING, S, AT(api_key_file), NULL, 0, 0, NULL, "FILE",
      "keys that clients may send, one a line"},
     {"ssl-certfile", NULL, KIND_STRING, S, AT(ssl_certfile), NULL, 0, 0, NULL, "FILE",
@@ -120,8 +121,8 @@ static const struct config_flag flags[] = {
      "auto hermes mistral llama3 granite qwen3_coder glm none", NULL,
      "how the model writes calls of tools; auto: as its chat template does; none: answers are not "
      "searched for calls"},
-    {"reasoning-parser", NULL, KIND_CHOICE, S, AT(reasoning_parser), "auto", 0, 0, "auto think none",
-     NULL,
+    {"reasoning-parser", NULL, KIND_CHOICE, S, AT(reasoning_parser), "auto", 0, 0,
+     "auto think none", NULL,
      "think: text between <think> and </think> is not content but reasoning; auto: if the chat "
      "template knows </think>"},
     {"metrics", NULL, KIND_SWITCH, S, AT(metrics), "on", 0, 0, NULL, "on|off",
@@ -182,8 +183,8 @@ static const struct config_flag flags[] = {
     {"frequency-penalty", NULL, KIND_REAL, R, AT(frequency_penalty), "0", -2, 2, NULL, "X",
      "the same, times their count"},
     {"seed", NULL, KIND_U64, S | R | REPLAYS, AT(seed), NULL, 0, 0, NULL, "N",
-     "same seed, same text; default: a new one each time (a replay: 0). A server counts on from it, one "
-     "for each request that brings none"},
+     "same seed, same text; default: a new one each time (a replay: 0). A server counts on from "
+     "it, one for each request that brings none"},
     {"stop", NULL, KIND_TEXTS, R, AT(stop), NULL, 0, 0, NULL, "TEXT",
      "the output ends before this text"},
     {"ignore-eos", NULL, KIND_SWITCH, R, AT(ignore_eos), "off", 0, 0, NULL, "on|off",
@@ -204,16 +205,19 @@ static const struct config_flag flags[] = {
     {"png", NULL, KIND_STRING, CONFIG_TRACE_INFO, AT(png), NULL, 0, 0, NULL, "FILE",
      "write the heat map as a picture too"},
     {"horizons", NULL, KIND_STRING, CONFIG_TRACE_PREDICT, AT(horizons), "1,10,100,1000,2000", 0, 0,
-     NULL, "N,N,...", "ticks ahead to forecast, ascending; of a trace, a tick is about 1024 routed "
+     NULL, "N,N,...",
+     "ticks ahead to forecast, ascending; of a trace, a tick is about 1024 routed "
      "tokens"},
     {"lstm-out", NULL, KIND_STRING, CONFIG_TRACE_PREDICT, AT(lstm_out), NULL, 0, 0, NULL, "WEIGHTS",
      "write the LSTM that was trained, for --load-lstm; --horizons are then what that asks for, "
      "1,2,10,11,100,101, if they are not given"},
     {"experts-per-token", NULL, KIND_U32, CONFIG_TRACE_PREDICT, AT(experts_per_token), "0", 0,
-     U32_TOP, NULL, "N", "of a log of loads: different experts that each token chose, for the "
+     U32_TOP, NULL, "N",
+     "of a log of loads: different experts that each token chose, for the "
      "sampling floors; 0: draws count as independent. A trace says it itself"},
-    {"json", NULL, KIND_SWITCH, R | CONFIG_INSPECT | CONFIG_TOKENIZE | CONFIG_TRACE_INFO |
-     CONFIG_TRACE_PREDICT | REPLAYS, AT(json), "off", 0, 0, NULL, "on|off", "print JSON"},
+    {"json", NULL, KIND_SWITCH,
+     R | CONFIG_INSPECT | CONFIG_TOKENIZE | CONFIG_TRACE_INFO | CONFIG_TRACE_PREDICT | REPLAYS,
+     AT(json), "off", 0, 0, NULL, "on|off", "print JSON"},
     {"device-pages", NULL, KIND_ROOM, CONFIG_REPLAY, AT(device_pages), "25%", 0, 0, NULL,
      "BYTES|N|N%", "room for expert pages in the replayed ring"},
     {"batch", NULL, KIND_STRING, REPLAYS, AT(batch), "1", 0, 0, NULL, "N|trace",
@@ -239,7 +243,8 @@ static const struct config_flag flags[] = {
     {"connect", NULL, KIND_STRING, CONFIG_HEALTH, AT(connect), "127.0.0.1:8001", 0, 0, NULL,
      "HOST:PORT", "server to ask"},
     {"tls", NULL, KIND_SWITCH, CONFIG_HEALTH, AT(tls), "off", 0, 0, NULL, "on|off",
-     "the server speaks TLS; on where MOERING_SSL_CERTFILE is set, for a server of the same environment"},
+     "the server speaks TLS; on where MOERING_SSL_CERTFILE is set, for a server of the same "
+     "environment"},
     {"ca", NULL, KIND_STRING, CONFIG_HEALTH, AT(ca), NULL, 0, 0, NULL, "FILE",
      "TLS; certificates (PEM) to trust instead of the system's"},
     {"insecure", NULL, KIND_SWITCH, CONFIG_HEALTH, AT(insecure), "off", 0, 0, NULL, "on|off",
@@ -261,7 +266,8 @@ static const struct config_flag flags[] = {
     {"warmup", NULL, KIND_SWITCH, B, AT(warmup), "on", 0, 0, NULL, "on|off",
      "run each test once before it is measured, after reading all experts if all fit"},
     {"route-trace", NULL, KIND_STRING, B, AT(route_trace), NULL, 0, 0, NULL, "FILE",
-     "experts are those of this recorded trace instead of the router's: for models of random weights"},
+     "experts are those of this recorded trace instead of the router's: for models of random "
+     "weights"},
     {"output", "-o", KIND_CHOICE, BENCHES, AT(output), "md", 0, 0, "md json", NULL,
      "a table for people, or JSON"},
     {"file", NULL, KIND_STRING, CONFIG_BENCH_MACHINE, AT(file), NULL, 0, 0, NULL, "FILE",

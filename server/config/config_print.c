@@ -51,16 +51,20 @@ void config_help(enum config_command command, FILE *out)
         {CONFIG_PLAN, "moering plan MODEL|TRACE [flags]\n\nHow much memory for how many tokens per "
                       "second? TRACE, or --trace with MODEL, says how tokens\nare routed; without "
                       "one uniform routing is assumed, in which nothing repeats but by chance."},
-        {CONFIG_CONVERT, "moering convert MODEL --out FILE [flags]\n\nWrites a model folder or GGUF "
-                         "file as one GGUF file, in another number format."},
-        {CONFIG_BENCH, "moering bench [MODEL] [flags]\n       moering bench machine [FILE] [flags]\n\n"
-                       "Measures tokens per second beside their bounds. Flags are those of "
-                       "llama-bench where it has them;\nlists are separated by commas."},
-        {CONFIG_BENCH_MACHINE, "moering bench machine [FILE] [flags]\n\nMeasures what bounds a model: "
-                               "the rates of memory, of arithmetic and of the storage FILE is on."},
-        {CONFIG_REPACK, "moering repack MODEL --out FILE [flags]\n\nWrites it with each expert in one "
-                        "piece at whole pages of 4 KiB, and with checksums: what is read\nfastest "
-                        "where experts are paged from storage."},
+        {CONFIG_CONVERT,
+         "moering convert MODEL --out FILE [flags]\n\nWrites a model folder or GGUF "
+         "file as one GGUF file, in another number format."},
+        {CONFIG_BENCH,
+         "moering bench [MODEL] [flags]\n       moering bench machine [FILE] [flags]\n\n"
+         "Measures tokens per second beside their bounds. Flags are those of "
+         "llama-bench where it has them;\nlists are separated by commas."},
+        {CONFIG_BENCH_MACHINE,
+         "moering bench machine [FILE] [flags]\n\nMeasures what bounds a model: "
+         "the rates of memory, of arithmetic and of the storage FILE is on."},
+        {CONFIG_REPACK,
+         "moering repack MODEL --out FILE [flags]\n\nWrites it with each expert in one "
+         "piece at whole pages of 4 KiB, and with checksums: what is read\nfastest "
+         "where experts are paged from storage."},
     };
     for (size_t i = 0; i < sizeof usages / sizeof usages[0]; i++)
         if (usages[i].command == command)

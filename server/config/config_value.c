@@ -103,8 +103,8 @@ static enum status set_layers(const struct config_flag *f, uint32_t *out, const 
         *out = (uint32_t)n;
     else
         return error_set(error, STATUS_INVALID,
-                         "%s: '%s' is neither auto, off nor a whole number from %.0f to %.0f", where,
-                         value, f->min, f->max);
+                         "%s: '%s' is neither auto, off nor a whole number from %.0f to %.0f",
+                         where, value, f->min, f->max);
     return STATUS_OK;
 }
 
@@ -155,8 +155,8 @@ static enum status set_device(struct config_device *out, const char *value, cons
         device.kind = ENGINE_DEVICE_CUDA;
     else if (strcmp(value, "auto") != 0)
         return error_set(error, STATUS_INVALID,
-                         "%s: '%s' is none of: auto, cpu, cuda, cuda:N with N below %u", where, value,
-                         CONFIG_DEVICES_MAX);
+                         "%s: '%s' is none of: auto, cpu, cuda, cuda:N with N below %u", where,
+                         value, CONFIG_DEVICES_MAX);
     device.ordinal = (uint32_t)ordinal;
     *out = device;
     return STATUS_OK;

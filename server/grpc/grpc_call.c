@@ -386,7 +386,8 @@ enum status grpc_call_send(struct grpc_call *call, const void *bytes, size_t siz
     if (status == STATUS_OK)
         status = http2_stream_write(call->stream, bytes, size);
     free(packed);
-    if (status != STATUS_OK) { /* half a message, or none, is in the stream: nothing can follow it */
+    if (status !=
+        STATUS_OK) { /* half a message, or none, is in the stream: nothing can follow it */
         http2_stream_reset(call->stream, HTTP2_INTERNAL_ERROR);
         call->finished = true;
         return STATUS_CANCELLED;

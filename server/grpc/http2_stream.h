@@ -62,7 +62,7 @@ struct http2_connection {
     const char *ending; /* why */
     uint32_t stream_count;
     uint32_t strikes, empty_frames;
-    bool agreed;          /* on HTTP/2, by TLS where there is TLS; before that nghttp2 sees nothing */
+    bool agreed; /* on HTTP/2, by TLS where there is TLS; before that nghttp2 sees nothing */
     bool settled;         /* the client's preface has come */
     bool ping_out;
     uint64_t opened_ns, idle_ns, frame_ns, client_ping_ns, ping_ns, state_ns;

@@ -1,8 +1,8 @@
 /* The inside of the transport: what http_server.c (listening, clock, drain), http_connection.c (one
  * client's bytes) and http_exchange.c (one request and its answer) share. Nobody else includes it.
  *
- *   HEAD ──► BODY ──► ANSWER ──► HEAD ...                 one exchange at a time; what a client sends
- *     │        │         │                                ahead waits in the socket's buffer
+ *   HEAD ──► BODY ──► ANSWER ──► HEAD ...                 one exchange at a time; what a
+ *     │        │         │                                client sends ahead waits in the socket
  *     └────────┴─────────┴──► FLUSH ──► LINGER ──► gone   the last answer is out, or going out
  *
  * A connection frees itself at the top of an event callback, in the tick and in http_server_close,

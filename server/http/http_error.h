@@ -12,24 +12,24 @@ extern "C" {
 #endif
 
 enum http_problem {
-    HTTP_BAD_VALUE,          /* 400 invalid_request_error / invalid_value */
-    HTTP_CONTEXT_LENGTH,     /* 400 invalid_request_error / context_length_exceeded */
-    HTTP_BAD_KEY,            /* 401 invalid_request_error / invalid_api_key */
-    HTTP_NO_MODEL,           /* 404 invalid_request_error / model_not_found, param "model" */
-    HTTP_NO_ROUTE,           /* 404 invalid_request_error / not_found */
-    HTTP_BAD_METHOD,         /* 405 invalid_request_error / method_not_allowed */
-    HTTP_BODY_TOO_LARGE,     /* 413 invalid_request_error / body_too_large */
-    HTTP_UNSUPPORTED_MEDIA,  /* 415 invalid_request_error / unsupported_media_type */
-    HTTP_QUEUE_FULL,         /* 429 rate_limit_error / queue_full, Retry-After */
-    HTTP_INTERNAL,           /* 500 server_error / internal_error */
-    HTTP_UNAVAILABLE,        /* 503 unavailable_error / unavailable, Retry-After: loading, draining */
-    HTTP_TIMEOUT,            /* 504 timeout_error / timeout */
+    HTTP_BAD_VALUE,         /* 400 invalid_request_error / invalid_value */
+    HTTP_CONTEXT_LENGTH,    /* 400 invalid_request_error / context_length_exceeded */
+    HTTP_BAD_KEY,           /* 401 invalid_request_error / invalid_api_key */
+    HTTP_NO_MODEL,          /* 404 invalid_request_error / model_not_found, param "model" */
+    HTTP_NO_ROUTE,          /* 404 invalid_request_error / not_found */
+    HTTP_BAD_METHOD,        /* 405 invalid_request_error / method_not_allowed */
+    HTTP_BODY_TOO_LARGE,    /* 413 invalid_request_error / body_too_large */
+    HTTP_UNSUPPORTED_MEDIA, /* 415 invalid_request_error / unsupported_media_type */
+    HTTP_QUEUE_FULL,        /* 429 rate_limit_error / queue_full, Retry-After */
+    HTTP_INTERNAL,          /* 500 server_error / internal_error */
+    HTTP_UNAVAILABLE, /* 503 unavailable_error / unavailable, Retry-After: loading, draining */
+    HTTP_TIMEOUT,     /* 504 timeout_error / timeout */
     /* said by the transport alone */
-    HTTP_REQUEST_TIMEOUT,    /* 408 timeout_error / request_timeout: it was too slow to come */
-    HTTP_EXPECTATION,        /* 417 invalid_request_error / expectation_failed */
-    HTTP_HEADERS_TOO_LARGE,  /* 431 invalid_request_error / headers_too_large */
-    HTTP_NOT_IMPLEMENTED,    /* 501 invalid_request_error / not_implemented */
-    HTTP_BAD_VERSION,        /* 505 invalid_request_error / version_not_supported */
+    HTTP_REQUEST_TIMEOUT,   /* 408 timeout_error / request_timeout: it was too slow to come */
+    HTTP_EXPECTATION,       /* 417 invalid_request_error / expectation_failed */
+    HTTP_HEADERS_TOO_LARGE, /* 431 invalid_request_error / headers_too_large */
+    HTTP_NOT_IMPLEMENTED,   /* 501 invalid_request_error / not_implemented */
+    HTTP_BAD_VERSION,       /* 505 invalid_request_error / version_not_supported */
     HTTP_PROBLEMS
 };
 

@@ -53,8 +53,9 @@ static void item_close(struct kserve_item *i)
 }
 
 /* The row `at` of what is asked, with a request that is to be submitted. NULL: refused. */
-static struct kserve_item *item_open(struct kserve_call *c, const char *id, struct kserve_asked *asked,
-                                     uint32_t at, struct openai_refusal *refusal)
+static struct kserve_item *item_open(struct kserve_call *c, const char *id,
+                                     struct kserve_asked *asked, uint32_t at,
+                                     struct openai_refusal *refusal)
 {
     const struct openai_prompt *prompt = &asked->asked.prompts[at];
     struct kserve_item *i = calloc(1, sizeof *i);
@@ -116,8 +117,8 @@ static void finish_if_done(struct kserve_call *c, struct grpc_call *call)
 }
 
 /* One request went wrong: in a stream it alone ends. */
-static void refuse(struct kserve_call *c, struct grpc_call *call, const char *id, enum grpc_status status,
-                   const char *why)
+static void refuse(struct kserve_call *c, struct grpc_call *call, const char *id,
+                   enum grpc_status status, const char *why)
 {
     if (!c->streaming) {
         call_fail(c, status, why);
@@ -269,12 +270,13 @@ static bool check_shape(const struct kserve_call *c, const struct kserve_asked *
         return openai_refuse(refusal, HTTP_BAD_VALUE, "stream",
                              "ModelInfer answers once: ask ModelStreamInfer for a stream");
     if (asked->asked.prompt_count != 1 && c->streaming)
-        return openai_refuse(refusal, HTTP_BAD_VALUE, KSERVE_TEXT_INPUT,
-                             "a batch of %u prompts is for ModelInfer: send separate requests in a stream",
-                             asked->asked.prompt_count);
+        return openai_refuse(
+            refusal, HTTP_BAD_VALUE, KSERVE_TEXT_INPUT,
+            "a batch of %u prompts is for ModelInfer: send separate requests in a stream",
+            asked->asked.prompt_count);
     if (asked->asked.n != 1)
-        return openai_refuse(refusal, HTTP_BAD_VALUE, "n", "n is %u, must be 1: send separate requests",
-                             asked->asked.n);
+        return openai_refuse(refusal, HTTP_BAD_VALUE, "n",
+                             "n is %u, must be 1: send separate requests", asked->asked.n);
     return true;
 }
 
@@ -332,14 +334,16 @@ done:
 /* ---- calls ---- */
 
 ProtobufCMessage *kserve_unpack(struct grpc_call *call, struct pb_arena *arena,
-                                const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t size)
+                                const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
+                                size_t size)
 {
     ProtobufCMessage *message = NULL;
     struct error error = {{0}};
     enum status status = pb_unpack(arena, type, bytes, size, &message, &error);
     if (status == STATUS_OK)
         return message;
-    grpc_call_finish(call, status == STATUS_NO_MEMORY ? GRPC_RESOURCE_EXHAUSTED : GRPC_INVALID_ARGUMENT,
+    grpc_call_finish(call,
+                     status == STATUS_NO_MEMORY ? GRPC_RESOURCE_EXHAUSTED : GRPC_INVALID_ARGUMENT,
                      error.text);
     return NULL;
 }
@@ -360,7 +364,8 @@ static struct kserve_call *call_open(struct grpc_call *call, bool streaming)
 }
 
 /* Answers nothing while the server cannot work: in a stream, that request alone. */
-static void on_message(struct kserve_call *c, struct grpc_call *call, const uint8_t *bytes, size_t size)
+static void on_message(struct kserve_call *c, struct grpc_call *call, const uint8_t *bytes,
+                       size_t size)
 {
     struct pb_arena arena;
     char why[REQUESTS_WHY_BYTES];
@@ -371,7 +376,8 @@ static void on_message(struct kserve_call *c, struct grpc_call *call, const uint
     if (m && !engine)
         refuse(c, call, m->id, GRPC_UNAVAILABLE, why);
     else if (m && c->count == ITEMS_MAX)
-        refuse(c, call, m->id, GRPC_RESOURCE_EXHAUSTED, "too many requests under way in this stream");
+        refuse(c, call, m->id, GRPC_RESOURCE_EXHAUSTED,
+               "too many requests under way in this stream");
     else if (m)
         infer(c, call, engine, m);
     pb_arena_reset(&arena);
@@ -422,7 +428,8 @@ static void on_closed(struct grpc_call *call, enum grpc_status status)
         struct kserve_item *i = c->items;
         unlink_item(i);
         requests_cancel(c->service->requests, i->request,
-                        status == GRPC_DEADLINE_EXCEEDED ? "deadline exceeded" : "cancelled by its client");
+                        status == GRPC_DEADLINE_EXCEEDED ? "deadline exceeded"
+                                                         : "cancelled by its client");
         item_close(i);
     }
     for (uint32_t i = 0; i < c->row_count; i++)

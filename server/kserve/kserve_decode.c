@@ -12,13 +12,15 @@ const struct kserve_output_kind kserve_output_kinds[KSERVE_OUTPUTS] = {
     [KSERVE_TEXT] = {"text_output", "BYTES", NULL, false, true},
     [KSERVE_FINISH_REASON] = {"finish_reason", "BYTES", "return_finish_reason", false, false},
     [KSERVE_INPUT_TOKENS] = {"num_input_tokens", "UINT32", "return_num_input_tokens", false, false},
-    [KSERVE_OUTPUT_TOKENS] = {"num_output_tokens", "UINT32", "return_num_output_tokens", false, false},
+    [KSERVE_OUTPUT_TOKENS] = {"num_output_tokens", "UINT32", "return_num_output_tokens", false,
+                              false},
     [KSERVE_IDS] = {"output_ids", "INT32", "return_token_ids", true, true},
     [KSERVE_LOG_PROBS] = {"output_log_probs", "FP32", "return_log_probs", true, true},
     [KSERVE_LOG_PROB_SUM] = {"cum_log_probs", "FP32", "return_log_probs", false, false},
     [KSERVE_CUMULATIVE] = {"cumulative_logprob", "FP32", "return_cumulative_logprob", false, false},
 };
-#define LOG_PROB_OUTPUTS (1u << KSERVE_LOG_PROBS | 1u << KSERVE_LOG_PROB_SUM | 1u << KSERVE_CUMULATIVE)
+#define LOG_PROB_OUTPUTS                                                                           \
+    (1u << KSERVE_LOG_PROBS | 1u << KSERVE_LOG_PROB_SUM | 1u << KSERVE_CUMULATIVE)
 
 static const char json_field[] = "sampling_parameters", exclude_field[] = "exclude_input_in_output";
 
@@ -57,8 +59,8 @@ const struct kserve_setting kserve_settings[] = {
     {NULL, NULL, NULL, KSERVE_ONE}};
 
 /* Fields of sampling_parameters that no tensor has a name for. */
-static const char *const json_only[] = {"logit_bias", "structured_outputs", "response_format", "priority",
-                                        "request_id", NULL};
+static const char *const json_only[] = {"logit_bias", "structured_outputs", "response_format",
+                                        "priority",   "request_id",         NULL};
 
 static const struct kserve_setting *find(const char *name)
 {
@@ -80,11 +82,14 @@ static bool put(json_t *settings, const char *field, json_t *value, struct opena
 static json_t *parameter_value(const Inference__InferParameter *p)
 {
     switch (p->parameter_choice_case) {
-    case INFERENCE__INFER_PARAMETER__PARAMETER_CHOICE_BOOL_PARAM: return json_boolean(p->bool_param);
+    case INFERENCE__INFER_PARAMETER__PARAMETER_CHOICE_BOOL_PARAM:
+        return json_boolean(p->bool_param);
     case INFERENCE__INFER_PARAMETER__PARAMETER_CHOICE_INT64_PARAM:
         return json_integer(p->int64_param);
-    case INFERENCE__INFER_PARAMETER__PARAMETER_CHOICE_STRING_PARAM: return json_string(p->string_param);
-    case INFERENCE__INFER_PARAMETER__PARAMETER_CHOICE_DOUBLE_PARAM: return json_real(p->double_param);
+    case INFERENCE__INFER_PARAMETER__PARAMETER_CHOICE_STRING_PARAM:
+        return json_string(p->string_param);
+    case INFERENCE__INFER_PARAMETER__PARAMETER_CHOICE_DOUBLE_PARAM:
+        return json_real(p->double_param);
     case INFERENCE__INFER_PARAMETER__PARAMETER_CHOICE_UINT64_PARAM:
         return p->uint64_param > INT64_MAX ? json_real((double)p->uint64_param)
                                            : json_integer((json_int_t)p->uint64_param);
@@ -119,7 +124,8 @@ static bool is_by_row(const struct kserve_setting *s, const struct kserve_tensor
 }
 
 /* Takes `list`, the elements of all rows, and returns those of the first; NULL: refused. */
-static json_t *same_in_rows(json_t *list, const char *name, uint32_t rows, struct openai_refusal *refusal)
+static json_t *same_in_rows(json_t *list, const char *name, uint32_t rows,
+                            struct openai_refusal *refusal)
 {
     size_t width = json_array_size(list) / rows;
     json_t *first = width == 1 ? json_incref(json_array_get(list, 0)) : json_array();
@@ -128,8 +134,8 @@ static json_t *same_in_rows(json_t *list, const char *name, uint32_t rows, struc
     for (size_t i = width; i < json_array_size(list) && !refusal->refused; i++)
         if (!json_equal(json_array_get(list, i), json_array_get(list, i % width)))
             openai_refuse(refusal, HTTP_BAD_VALUE, name,
-                          "input '%s' is not the same for all %u prompts: send separate requests", name,
-                          rows);
+                          "input '%s' is not the same for all %u prompts: send separate requests",
+                          name, rows);
     if (first && (width == 1 || json_array_size(first) == width) && !refusal->refused)
         goto done;
     json_decref(first);
@@ -148,7 +154,8 @@ static bool add_input(json_t *settings, const infer_request *m, size_t i, uint32
     struct kserve_tensor tensor;
     if (!s)
         return openai_refuse(refusal, HTTP_BAD_VALUE, name,
-                             "input '%.64s' is not known; ModelMetadata lists those that are", name);
+                             "input '%.64s' is not known; ModelMetadata lists those that are",
+                             name);
     if (kserve_prompts_has(name))
         return true;
     if (!kserve_tensor_open(&tensor, m, i, KSERVE_ELEMENTS_MAX, refusal))
@@ -156,8 +163,8 @@ static bool add_input(json_t *settings, const infer_request *m, size_t i, uint32
     bool by_row = is_by_row(s, &tensor, rows);
     if (s->shape == KSERVE_ONE && tensor.count != 1 && !by_row)
         return openai_refuse(refusal, HTTP_BAD_VALUE, name,
-                             "input '%s' has %u elements, must have 1 or one for each prompt (%u)", name,
-                             tensor.count, rows);
+                             "input '%s' has %u elements, must have 1 or one for each prompt (%u)",
+                             name, tensor.count, rows);
     json_t *value = kserve_tensor_value(&tensor, refusal);
     if (value && by_row)
         value = same_in_rows(value, name, rows, refusal);
@@ -198,8 +205,8 @@ static bool add_json(json_t *settings, struct openai_refusal *refusal)
     json_object_foreach(object, key, value)
     {
         if (ok && !known_in_json(key))
-            ok = openai_refuse(refusal, HTTP_BAD_VALUE, json_field, "%s has '%.64s', which is not known",
-                               json_field, key);
+            ok = openai_refuse(refusal, HTTP_BAD_VALUE, json_field,
+                               "%s has '%.64s', which is not known", json_field, key);
         const struct kserve_setting *s = find(key);
         const char *field = s ? s->field : key;
         if (ok && !json_object_get(settings, field))
@@ -221,7 +228,8 @@ static bool read_outputs(const infer_request *m, const struct openai_fields *f, 
             at++;
         if (at == KSERVE_OUTPUTS)
             return openai_refuse(f->refusal, HTTP_BAD_VALUE, name,
-                                 "output '%.64s' is not known; ModelMetadata lists those that are", name);
+                                 "output '%.64s' is not known; ModelMetadata lists those that are",
+                                 name);
         *outputs |= 1u << at;
     }
     for (unsigned i = 0; i < KSERVE_OUTPUTS; i++) {
@@ -242,7 +250,8 @@ static bool read_prompts(const struct kserve_prompts *prompts, const struct open
     openai_field_bool(f, exclude_field, &exclude);
     openai_field_bool(f, "add_special_tokens", &how.add_special);
     how.echo = out->echo = !exclude;
-    return !f->refusal->refused && kserve_prompts_read(prompts, model, &how, &out->asked, f->refusal);
+    return !f->refusal->refused &&
+           kserve_prompts_read(prompts, model, &how, &out->asked, f->refusal);
 }
 
 static bool check_message(const infer_request *m, const struct openai_model *model,
@@ -250,7 +259,8 @@ static bool check_message(const infer_request *m, const struct openai_model *mod
 {
     if (*m->model_name && strcmp(m->model_name, model->name) != 0)
         return openai_refuse(refusal, HTTP_NO_MODEL, "model_name",
-                             "the model '%.128s' is not served here, '%s' is", m->model_name, model->name);
+                             "the model '%.128s' is not served here, '%s' is", m->model_name,
+                             model->name);
     if (*m->model_version && strcmp(m->model_version, KSERVE_VERSION) != 0)
         return openai_refuse(refusal, HTTP_NO_MODEL, "model_version",
                              "the model '%s' has the version " KSERVE_VERSION " only, not '%.32s'",
@@ -262,8 +272,8 @@ static bool check_message(const infer_request *m, const struct openai_model *mod
     return true;
 }
 
-bool kserve_decode(const infer_request *m, const struct openai_model *model, struct kserve_asked *out,
-                   struct openai_refusal *refusal)
+bool kserve_decode(const infer_request *m, const struct openai_model *model,
+                   struct kserve_asked *out, struct openai_refusal *refusal)
 {
     json_t *settings = json_object();
     struct openai_fields f = {settings, "", refusal};

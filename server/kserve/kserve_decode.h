@@ -10,12 +10,13 @@
  *     stream                           ModelStreamInfer: answers as they come
  *     exclude_input_in_output          absent: yes; false puts the prompt before the answer
  *     return_finish_reason, return_log_probs, ...
- *                                      outputs to be sent beside text_output where `outputs` names none
+ *                                      outputs to be sent beside text_output where `outputs` names
+ *                                      none
  *     sampling_parameters              a JSON object as text
  *     max_tokens, temperature, top_p, ...   see kserve_settings
  *
- * All prompts of a batch are treated alike: a setting is one for all, or one for each prompt if those
- * are equal, since some clients give every tensor the batch's size.
+ * All prompts of a batch are treated alike: a setting is one for all, or one for each prompt if
+ * those are equal, since some clients give every tensor the batch's size.
  *
  * An unknown tensor or name in sampling_parameters is refused; an unknown parameter is not, since
  * routers put their own there (priority, timeout and sequence_id are for schedulers in front of

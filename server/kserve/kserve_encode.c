@@ -191,7 +191,8 @@ static enum status send_response(struct grpc_call *call, const struct kserve_ans
 
 static bool is_wanted(const struct kserve_answer *a, enum kserve_output output)
 {
-    return !a->error && a->outputs & 1u << output && (a->final || kserve_output_kinds[output].grows);
+    return !a->error && a->outputs & 1u << output &&
+           (a->final || kserve_output_kinds[output].grows);
 }
 
 enum status kserve_send(struct grpc_call *call, const struct kserve_answer *a)

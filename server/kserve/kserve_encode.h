@@ -15,7 +15,7 @@ struct kserve_answer {
     const char *model, *id;
     unsigned outputs;  /* bits that were asked for */
     bool raw;
-    bool stream;       /* wrapped for ModelStreamInfer, and says whether it is the last of its request */
+    bool stream; /* wrapped for ModelStreamInfer, and says whether it is the last of its request */
     bool final;        /* all outputs; else those that grow */
     const char *error; /* NULL: none; else the last, without outputs (streams only) */
     const struct kserve_row *rows; /* [row_count] one for each prompt */

@@ -82,7 +82,8 @@ struct tensors {
 
 static void add(struct tensors *t, const char *name, const char *type, enum kserve_shape shape)
 {
-    static const int64_t shapes[][2] = {[KSERVE_ONE] = {1}, [KSERVE_LIST] = {-1}, [KSERVE_ROWS] = {-1, -1}};
+    static const int64_t shapes[][2] = {
+        [KSERVE_ONE] = {1}, [KSERVE_LIST] = {-1}, [KSERVE_ROWS] = {-1, -1}};
     CHECK(t->count < TENSORS_MAX);
     tensor_metadata *item = t->items[t->count] = &t->item[t->count];
     t->count++;
@@ -121,15 +122,17 @@ void kserve_model_metadata(struct grpc_call *call, const uint8_t *bytes, size_t 
     struct error error = {{0}};
     struct pb_arena arena;
     pb_arena_init(&arena, 0);
-    const Inference__ModelMetadataRequest *m = (const Inference__ModelMetadataRequest *)kserve_unpack(
-        call, &arena, &inference__model_metadata_request__descriptor, bytes, size);
+    const Inference__ModelMetadataRequest *m =
+        (const Inference__ModelMetadataRequest *)kserve_unpack(
+            call, &arena, &inference__model_metadata_request__descriptor, bytes, size);
     if (!m)
         goto done;
     if (!requests_engine(s->requests, why)) {
         grpc_call_finish(call, GRPC_UNAVAILABLE, why);
     } else if (!is_ours(s, m->name, m->version)) {
-        error_set(&error, STATUS_NOT_FOUND, "the model '%.128s' version '%.32s' is not served here, '%s' is",
-                  m->name, m->version, requests_model_name(s->requests));
+        error_set(&error, STATUS_NOT_FOUND,
+                  "the model '%.128s' version '%.32s' is not served here, '%s' is", m->name,
+                  m->version, requests_model_name(s->requests));
         grpc_call_finish(call, GRPC_NOT_FOUND, error.text);
     } else {
         send_metadata(s, call);

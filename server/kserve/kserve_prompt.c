@@ -26,7 +26,8 @@ static bool open_input(struct kserve_tensor *tensor, const infer_request *m, con
         if (strcmp(m->inputs[i]->name, name) != 0)
             continue;
         if (tensor->input)
-            return openai_refuse(refusal, HTTP_BAD_VALUE, name, "the input %s is there twice", name);
+            return openai_refuse(refusal, HTTP_BAD_VALUE, name, "the input %s is there twice",
+                                 name);
         if (!kserve_tensor_open(tensor, m, i, most, refusal))
             return false;
     }
@@ -54,8 +55,8 @@ static bool count_rows(struct kserve_prompts *p, struct openai_refusal *refusal)
     }
     if (p->rows >= 1 && p->rows <= KSERVE_ROWS_MAX)
         return true;
-    return openai_refuse(refusal, HTTP_BAD_VALUE, name, "input '%s' has %s, 1 to %d are allowed", name,
-                         p->rows ? "too many prompts" : "no prompt", KSERVE_ROWS_MAX);
+    return openai_refuse(refusal, HTTP_BAD_VALUE, name, "input '%s' has %s, 1 to %d are allowed",
+                         name, p->rows ? "too many prompts" : "no prompt", KSERVE_ROWS_MAX);
 }
 
 bool kserve_prompts_open(struct kserve_prompts *p, const infer_request *m,
@@ -70,8 +71,8 @@ bool kserve_prompts_open(struct kserve_prompts *p, const infer_request *m,
         return openai_refuse(refusal, HTTP_BAD_VALUE, text_name, "the input %s is missing (or %s)",
                              text_name, ids_name);
     if (p->texts.input && p->ids.input)
-        return openai_refuse(refusal, HTTP_BAD_VALUE, ids_name, "%s and %s are both there: send one",
-                             text_name, ids_name);
+        return openai_refuse(refusal, HTTP_BAD_VALUE, ids_name,
+                             "%s and %s are both there: send one", text_name, ids_name);
     if (p->lengths.input && !p->ids.input)
         return openai_refuse(refusal, HTTP_BAD_VALUE, lengths_name, "%s goes with %s only",
                              lengths_name, ids_name);
@@ -165,9 +166,10 @@ static bool copy_ids(const uint32_t *ids, uint32_t count, const struct openai_mo
     out->count = count;
     for (uint32_t i = 0; i < count; i++)
         if (ids[i] >= model->vocab)
-            return openai_refuse(refusal, HTTP_BAD_VALUE, ids_name,
-                                 "input '%s' has an element that is no token id: those are below %u",
-                                 ids_name, model->vocab);
+            return openai_refuse(
+                refusal, HTTP_BAD_VALUE, ids_name,
+                "input '%s' has an element that is no token id: those are below %u", ids_name,
+                model->vocab);
     if (!how->echo || !model->tokenizer)
         return true;
     out->echo = detokenize(model->tokenizer, ids, count, !how->keep_special, &out->echo_bytes);

@@ -20,7 +20,8 @@ struct kserve {
 
 /* Unpacks a message, or ends the call and returns NULL. It lives in `arena`. */
 ProtobufCMessage *kserve_unpack(struct grpc_call *call, struct pb_arena *arena,
-                                const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t size);
+                                const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
+                                size_t size);
 
 void kserve_server_live(struct grpc_call *call, const uint8_t *bytes, size_t size);
 void kserve_server_ready(struct grpc_call *call, const uint8_t *bytes, size_t size);

@@ -107,9 +107,11 @@ bool kserve_tensor_open(struct kserve_tensor *t, const Inference__ModelInferRequ
         have = count_contents(input->contents, type);
     }
     if (have != t->count)
-        return openai_refuse(refusal, HTTP_BAD_VALUE, input->name,
-                             "input '%.64s' does not hold the %u elements of %s that its shape asks "
-                             "for", input->name, t->count, type->name);
+        return openai_refuse(
+            refusal, HTTP_BAD_VALUE, input->name,
+            "input '%.64s' does not hold the %u elements of %s that its shape asks "
+            "for",
+            input->name, t->count, type->name);
     return true;
 }
 
@@ -225,7 +227,8 @@ uint32_t *kserve_tensor_ids(const struct kserve_tensor *t, struct openai_refusal
     bool has_sign = type->kind == KIND_INT;
     if (!has_sign && type->kind != KIND_UINT) {
         openai_refuse(refusal, HTTP_BAD_VALUE, name,
-                      "input '%.64s' has the datatype %s, must be of whole numbers", name, type->name);
+                      "input '%.64s' has the datatype %s, must be of whole numbers", name,
+                      type->name);
         return NULL;
     }
     uint32_t *ids = malloc((t->count + (size_t)1) * sizeof *ids);
@@ -234,7 +237,8 @@ uint32_t *kserve_tensor_ids(const struct kserve_tensor *t, struct openai_refusal
         return NULL;
     }
     for (uint32_t i = 0; i < t->count; i++)
-        ids[i] = t->raw ? id_of(raw_bits(t->raw->data + i * type->bytes, type->bytes, has_sign), has_sign)
+        ids[i] = t->raw ? id_of(raw_bits(t->raw->data + i * type->bytes, type->bytes, has_sign),
+                                has_sign)
                         : typed_id(t->input->contents, type, i);
     return ids;
 }

@@ -12,8 +12,9 @@
 extern "C" {
 #endif
 
-#define KSERVE_ELEMENTS_MAX 4096      /* of one input: stop texts and ids of a batch are the longest */
-#define KSERVE_TOKENS_MAX (1u << 24)  /* of a list of token ids; the message's size bounds it first */
+#define KSERVE_ELEMENTS_MAX 4096 /* of one input: stop texts and ids of a batch are the longest */
+#define KSERVE_TOKENS_MAX                                                                          \
+    (1u << 24) /* of a list of token ids; the message's size bounds it first */
 
 struct kserve_tensor {
     const Inference__ModelInferRequest__InferInputTensor *input;
@@ -24,8 +25,8 @@ struct kserve_tensor {
 
 /* The input number `i` of a request with at most `most` elements; everything is borrowed from it.
  * False: refused, naming the input. */
-bool kserve_tensor_open(struct kserve_tensor *tensor, const Inference__ModelInferRequest *m, size_t i,
-                        uint32_t most, struct openai_refusal *refusal);
+bool kserve_tensor_open(struct kserve_tensor *tensor, const Inference__ModelInferRequest *m,
+                        size_t i, uint32_t most, struct openai_refusal *refusal);
 /* Its elements as JSON: the value itself if there is one, a list of several. BYTES are strings,
  * which must be UTF-8. A new reference; NULL: refused. */
 json_t *kserve_tensor_value(const struct kserve_tensor *tensor, struct openai_refusal *refusal);

@@ -14,7 +14,8 @@ enum { HISTOGRAM_BOUNDS_MAX = 32 };
 struct histogram {
     const double *bounds; /* ascending; borrowed */
     uint32_t count;       /* of bounds, at most HISTOGRAM_BOUNDS_MAX */
-    uint64_t in[HISTOGRAM_BOUNDS_MAX + 1]; /* values in (bounds[i - 1], bounds[i]]; the last: above */
+    uint64_t
+        in[HISTOGRAM_BOUNDS_MAX + 1]; /* values in (bounds[i - 1], bounds[i]]; the last: above */
     uint64_t observed;
     double sum;
 };

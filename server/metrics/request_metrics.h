@@ -1,5 +1,6 @@
 /* Figures of requests, by the names and buckets that vLLM's dashboards read: taken where requests
- * begin, tell and end (server/requests/requests.c), shown by the metrics page. Front thread only; no IO.
+ * begin, tell and end (server/requests/requests.c), shown by the metrics page. Front thread only;
+ * no IO.
  *
  * Times are of this server: from the submit of a request to the events that the front thread
  * handles. Tokens of one event came from one step, unless the front was behind; they share its time

@@ -27,8 +27,8 @@ struct generate_model {
 enum status generate_decode(const struct generate_model *model,
                             const Moering__V1__GenerateRequest *message, struct request *request,
                             struct error *error);
-/* The two halves of it, for who has a prompt from elsewhere: everything but the prompt, and what a prompt must
- * be. */
+/* The two halves of it, for who has a prompt from elsewhere: everything but the prompt, and what a
+ * prompt must be. */
 enum status generate_decode_settings(const struct generate_model *model,
                                      const Moering__V1__GenerateRequest *message,
                                      struct request *request, struct error *error);

@@ -21,7 +21,8 @@ struct moering_v1;
 struct moering_v1_config {
     struct requests *requests; /* borrowed */
     uint64_t start_ns;
-    const char *chat_template; /* a text or the name of a built-in one; NULL: the model's. Borrowed */
+    const char *chat_template; /* a text or the name of a built-in one; NULL: the model's own.
+                                  Borrowed */
 };
 
 enum status moering_v1_open(struct moering_v1 **out, const struct moering_v1_config *config,
@@ -33,8 +34,8 @@ void moering_v1_attach(struct moering_v1 *service, struct grpc_server *server,
 /* After the grpc server. Accepts NULL. */
 void moering_v1_close(struct moering_v1 *service);
 
-/* The engine thread has dealt with a change of the budget, whoever asked for it: logs it, ends the call if
- * there is one. The event stays the caller's. */
+/* The engine thread has dealt with a change of the budget, whoever asked for it: logs it, ends the
+ * call if there is one. The event stays the caller's. */
 void moering_v1_budget_changed(struct moering_v1 *service, const struct request_event *event);
 
 #ifdef __cplusplus

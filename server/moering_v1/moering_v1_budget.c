@@ -40,8 +40,9 @@ static enum status read_budget(const Moering__V1__SetBudgetRequest *m, struct en
         m->_host_experts_case == MOERING__V1__SET_BUDGET_REQUEST___HOST_EXPERTS_HOST_EXPERTS)
         status = read_room("host_experts", m->host_experts, ENGINE_ROOM_HOST, &out->host_experts,
                            out, error);
-    if (status == STATUS_OK && m->_kv_cache_bytes_case ==
-                                   MOERING__V1__SET_BUDGET_REQUEST___KV_CACHE_BYTES_KV_CACHE_BYTES) {
+    if (status == STATUS_OK &&
+        m->_kv_cache_bytes_case ==
+            MOERING__V1__SET_BUDGET_REQUEST___KV_CACHE_BYTES_KV_CACHE_BYTES) {
         out->set[ENGINE_ROOM_KV] = true;
         status = check_text("kv_cache_bytes", m->kv_cache_bytes, error);
         if (status == STATUS_OK)

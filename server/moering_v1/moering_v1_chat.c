@@ -32,7 +32,8 @@ static enum status open_template(struct moering_v1 *s, const struct tokenizer *t
     return status;
 }
 
-static enum status check_fields(const chat_request *m, const generate_request *g, struct error *error)
+static enum status check_fields(const chat_request *m, const generate_request *g,
+                                struct error *error)
 {
     const char *name = NULL;
     if (g->prompt_case != MOERING__V1__GENERATE_REQUEST__PROMPT__NOT_SET)
@@ -49,8 +50,9 @@ static enum status check_fields(const chat_request *m, const generate_request *g
                          m->n_messages, MESSAGES_MAX);
     for (size_t i = 0; i < m->n_messages; i++)
         if (!*m->messages[i]->role || strlen(m->messages[i]->role) > ROLE_BYTES_MAX)
-            return error_set(error, STATUS_INVALID, "messages[%zu].role has %zu bytes, 1 to %d are allowed",
-                             i, strlen(m->messages[i]->role), ROLE_BYTES_MAX);
+            return error_set(error, STATUS_INVALID,
+                             "messages[%zu].role has %zu bytes, 1 to %d are allowed", i,
+                             strlen(m->messages[i]->role), ROLE_BYTES_MAX);
     return STATUS_OK;
 }
 
@@ -88,8 +90,8 @@ static enum status render(const struct openai_template *chat, const json_t *body
         return STATUS_OK;
     }
     token_list_reset(&list);
-    return error_set(error, refusal.problem == HTTP_UNAVAILABLE ? STATUS_NO_MEMORY : STATUS_INVALID, "%s",
-                     refusal.why.text);
+    return error_set(error, refusal.problem == HTTP_UNAVAILABLE ? STATUS_NO_MEMORY : STATUS_INVALID,
+                     "%s", refusal.why.text);
 }
 
 static enum status decode(struct moering_v1 *s, const struct engine *engine, const chat_request *m,

@@ -1,5 +1,6 @@
 /* Inside of the service moering.v1.Moering, shared by moering_v1.c (Generate and the life of a
- * call), moering_v1_chat.c, moering_v1_info.c (the unary methods) and moering_v1_budget.c (SetBudget). */
+ * call), moering_v1_chat.c, moering_v1_info.c (the unary methods) and moering_v1_budget.c
+ * (SetBudget). */
 #ifndef MOERING_SERVER_MOERING_V1_MOERING_V1_SERVICE_H
 #define MOERING_SERVER_MOERING_V1_MOERING_V1_SERVICE_H
 
@@ -32,8 +33,10 @@ ProtobufCMessage *moering_v1_unpack(struct grpc_call *call, struct pb_arena *are
                                     const ProtobufCMessageDescriptor *type, const uint8_t *bytes,
                                     size_t size);
 /* What requests are checked against, of an engine that is ready. */
-struct generate_model moering_v1_model(const struct moering_v1 *service, const struct engine *engine);
-/* Submits a decoded request for a call of Generate or Chat, or ends the call. The request has an owner then. */
+struct generate_model moering_v1_model(const struct moering_v1 *service,
+                                       const struct engine *engine);
+/* Submits a decoded request for a call of Generate or Chat, or ends the call. The request has an
+ * owner then. */
 void moering_v1_submit(struct moering_v1 *service, struct grpc_call *call,
                        const Moering__V1__GenerateRequest *message, const struct engine *engine,
                        struct request *request);

@@ -1,7 +1,7 @@
 /* What an event says is cut into parts (openai_parts.h) and each part is a chunk. Log-probabilities
  * and ids are those of the event's tokens, whose text may come later or not at all: they stand in
- * the first chunk that the event makes. Tokens without a part to show make a chunk without text, unless
- * they are the last: a client sees, and may count, each step. */
+ * the first chunk that the event makes. Tokens without a part to show make a chunk without text,
+ * unless they are the last: a client sees, and may count, each step. */
 #include "server/openai/chat_encode.h"
 
 #include <string.h>
@@ -166,8 +166,9 @@ static void put_part(void *arg, const struct openai_part *part)
     t->tokens = &nothing;
 }
 
-void chat_encode_event(struct jsonw *w, const struct openai_answer *a, struct openai_choice_state *c,
-                       const struct request_event *e, const struct openai_totals *totals)
+void chat_encode_event(struct jsonw *w, const struct openai_answer *a,
+                       struct openai_choice_state *c, const struct request_event *e,
+                       const struct openai_totals *totals)
 {
     bool shows_tokens = a->asked->sampling.logprobs || a->asked->return_token_ids;
     struct telling telling = {w, a, c, e};

@@ -72,7 +72,8 @@ void completions_encode_event(struct jsonw *w, const struct openai_answer *a,
 
 /* ---- the whole ---- */
 
-static void put_choice(struct jsonw *w, const struct openai_answer *a, struct openai_choice_state *c)
+static void put_choice(struct jsonw *w, const struct openai_answer *a,
+                       struct openai_choice_state *c)
 {
     const struct request_event *said = c->said;
     struct openai_scored scored = {0};

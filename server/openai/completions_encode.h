@@ -8,9 +8,9 @@
 extern "C" {
 #endif
 
-/* The chunks of a stream that say what `event` says, as server-sent events. Tokens whose text is held
- * back are a chunk with no text: a client sees, and may count, each step. An echoed prompt leaves before the first token, with all it is scored by.
- * `totals`: see openai_chunk_end. */
+/* The chunks of a stream that say what `event` says, as server-sent events. Tokens whose text is
+ * held back are a chunk with no text: a client sees, and may count, each step. An echoed prompt
+ * leaves before the first token, with all it is scored by. `totals`: see openai_chunk_end. */
 void completions_encode_event(struct jsonw *w, const struct openai_answer *answer,
                               struct openai_choice_state *choice, const struct request_event *event,
                               const struct openai_totals *totals);

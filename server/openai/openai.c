@@ -12,7 +12,8 @@
 #include "server/openai/openai_exchange.h"
 #include "server/openai/openai_service.h"
 
-enum status openai_open(struct openai **out, const struct openai_config *config, struct error *error)
+enum status openai_open(struct openai **out, const struct openai_config *config,
+                        struct error *error)
 {
     struct openai *o = calloc(1, sizeof *o);
     if (!o)

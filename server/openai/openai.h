@@ -3,7 +3,7 @@
  * /readyz, /version, /ping).
  *
  *     http ──► openai_generate ──► completions_decode, chat_decode ──► openai_asked
- *                                       openai_template                    │ one request for each choice
+ *                                       openai_template                    │ one request a choice
  *              openai_exchange ◄── events ◄── requests ◄───────────────────┘
  *                └─► completions_encode, chat_encode ──► http
  *
@@ -32,7 +32,8 @@ struct openai_state {
 };
 
 struct openai_config {
-    const char *chat_template;       /* a text or the name of a built-in one; NULL: the model's. Borrowed */
+    const char *chat_template; /* a text or the name of a built-in one; NULL: the model's own.
+                                  Borrowed */
     enum openai_tool_parser tool_parser; /* how answers are read; AUTO: by the template */
     enum openai_reasoning_parser reasoning_parser;
     struct openai_limits limits;

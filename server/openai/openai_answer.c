@@ -78,8 +78,8 @@ static void put_figures(struct jsonw *w, const struct openai_totals *t)
 
 /* ---- choices ---- */
 
-bool openai_choice_open(struct openai_choice_state *c, const struct openai_answer *a, uint32_t index,
-                        const struct openai_prompt *prompt)
+bool openai_choice_open(struct openai_choice_state *c, const struct openai_answer *a,
+                        uint32_t index, const struct openai_prompt *prompt)
 {
     *c = (struct openai_choice_state){.index = index, .prompt = prompt};
     c->said = request_event_open(0);
@@ -255,7 +255,8 @@ void openai_finish(struct jsonw *w, const struct openai_answer *a, const struct 
     jsonw_key(w, "stop_reason");
     if (e->finish == FINISH_STOP && e->stop_text_bytes)
         jsonw_bytes(w, e->stop_text, e->stop_text_bytes);
-    else if (e->finish == FINISH_STOP && e->has_stop_token && was_asked_for(a->asked, e->stop_token))
+    else if (e->finish == FINISH_STOP && e->has_stop_token &&
+             was_asked_for(a->asked, e->stop_token))
         jsonw_uint(w, e->stop_token);
     else
         jsonw_null(w);

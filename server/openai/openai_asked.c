@@ -6,14 +6,44 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const openai_asked_known[] = {
-    "model", "stream", "stream_options", "n", "best_of", "seed", "temperature", "top_p", "top_k",
-    "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "logit_bias", "stop",
-    "stop_token_ids", "max_tokens", "min_tokens", "ignore_eos", "skip_special_tokens",
-    "include_stop_str_in_output", "add_special_tokens", "return_token_ids", "priority", "request_id",
-    "cache_salt", "user", "logprobs", "response_format", "structured_outputs", "metadata", "store",
-    "service_tier", "safety_identifier", "prompt_cache_key", "spaces_between_special_tokens",
-    "detokenize", NULL};
+const char *const openai_asked_known[] = {"model",
+                                          "stream",
+                                          "stream_options",
+                                          "n",
+                                          "best_of",
+                                          "seed",
+                                          "temperature",
+                                          "top_p",
+                                          "top_k",
+                                          "min_p",
+                                          "presence_penalty",
+                                          "frequency_penalty",
+                                          "repetition_penalty",
+                                          "logit_bias",
+                                          "stop",
+                                          "stop_token_ids",
+                                          "max_tokens",
+                                          "min_tokens",
+                                          "ignore_eos",
+                                          "skip_special_tokens",
+                                          "include_stop_str_in_output",
+                                          "add_special_tokens",
+                                          "return_token_ids",
+                                          "priority",
+                                          "request_id",
+                                          "cache_salt",
+                                          "user",
+                                          "logprobs",
+                                          "response_format",
+                                          "structured_outputs",
+                                          "metadata",
+                                          "store",
+                                          "service_tier",
+                                          "safety_identifier",
+                                          "prompt_cache_key",
+                                          "spaces_between_special_tokens",
+                                          "detokenize",
+                                          NULL};
 
 /* Known, and this server cannot do it: silence would be a wrong answer. */
 static const char *const unsupported[] = {
@@ -47,11 +77,13 @@ void openai_asked_reset(struct openai_asked *asked)
     memset(asked, 0, sizeof *asked);
 }
 
-bool openai_asked_prompts(struct openai_asked *asked, uint32_t count, struct openai_refusal *refusal)
+bool openai_asked_prompts(struct openai_asked *asked, uint32_t count,
+                          struct openai_refusal *refusal)
 {
     asked->prompts = calloc(count, sizeof *asked->prompts);
     if (!asked->prompts)
-        return openai_refuse(refusal, HTTP_UNAVAILABLE, NULL, "out of memory for %u prompts", count);
+        return openai_refuse(refusal, HTTP_UNAVAILABLE, NULL, "out of memory for %u prompts",
+                             count);
     asked->prompt_count = count;
     return true;
 }
@@ -162,13 +194,13 @@ static bool read_bias(struct openai_asked *a, const struct openai_fields *f,
     {
         struct sampler_bias *b = &a->bias[a->bias_count++];
         if (!parse_token(key, model->vocab, &b->token))
-            return openai_field_refuse(f, "logit_bias",
-                                       "logit_bias has the key '%.32s', must be a token id below %u",
-                                       key, model->vocab);
+            return openai_field_refuse(
+                f, "logit_bias", "logit_bias has the key '%.32s', must be a token id below %u", key,
+                model->vocab);
         double bias = json_number_value(value);
         if (!json_is_number(value) || !(bias >= -100 && bias <= 100))
-            return openai_field_refuse(f, "logit_bias",
-                                       "logit_bias['%.32s'] must be a number from -100 to 100", key);
+            return openai_field_refuse(
+                f, "logit_bias", "logit_bias['%.32s'] must be a number from -100 to 100", key);
         b->bias = (float)bias;
     }
     return true;
@@ -197,8 +229,10 @@ static bool read_count(struct openai_asked *a, const struct openai_fields *f,
     openai_field_u32(f, "n", 1, limits->n_max, &a->n);
     if (openai_field_int(f, "best_of", 1, UINT32_MAX, &best_of) && best_of != a->n)
         return openai_field_refuse(f, "best_of",
-                                   "best_of is %" PRId64 ", must be n (%u) or left out: every choice "
-                                   "that is computed is returned", best_of, a->n);
+                                   "best_of is %" PRId64
+                                   ", must be n (%u) or left out: every choice "
+                                   "that is computed is returned",
+                                   best_of, a->n);
     return !f->refusal->refused;
 }
 
@@ -276,10 +310,10 @@ bool openai_asked_check(const struct openai_asked *a, const struct openai_model 
                         struct openai_refusal *refusal)
 {
     if ((uint64_t)a->prompt_count * a->n > limits->choices_max)
-        return openai_refuse(refusal, HTTP_BAD_VALUE, "n",
-                             "%u prompts with n = %u are %" PRIu64 " choices, at most %u are allowed",
-                             a->prompt_count, a->n, (uint64_t)a->prompt_count * a->n,
-                             limits->choices_max);
+        return openai_refuse(
+            refusal, HTTP_BAD_VALUE, "n",
+            "%u prompts with n = %u are %" PRIu64 " choices, at most %u are allowed",
+            a->prompt_count, a->n, (uint64_t)a->prompt_count * a->n, limits->choices_max);
     if (a->has_max_tokens && a->min_tokens > a->max_tokens)
         return openai_refuse(refusal, HTTP_BAD_VALUE, "min_tokens",
                              "min_tokens is %u, must not be more than max_tokens (%u)",

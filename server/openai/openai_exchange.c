@@ -1,7 +1,7 @@
 /* Every way out goes through exchange_close, after the last use of `x`: http_reply, http_fail,
  * http_stream_end and http_abort end the http exchange and do not call `closed`. A choice that
- * is live has a request in server/requests/requests.c whose sink is that choice; closing cancels those
- * that are left. */
+ * is live has a request in server/requests/requests.c whose sink is that choice; closing cancels
+ * those that are left. */
 #include "server/openai/openai_exchange.h"
 
 #include <stdio.h>

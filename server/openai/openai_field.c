@@ -149,9 +149,9 @@ bool openai_field_int(const struct openai_fields *f, const char *name, int64_t l
     if (openai_json_int(value, low, high, out))
         return true;
     if (json_is_real(value))
-        return openai_field_refuse(f, name,
-                                   "%s%s is %g, must be a whole number from %" PRId64
-                                   " to %" PRId64, f->path, name, json_real_value(value), low, high);
+        return openai_field_refuse(
+            f, name, "%s%s is %g, must be a whole number from %" PRId64 " to %" PRId64, f->path,
+            name, json_real_value(value), low, high);
     return openai_field_refuse(f, name,
                                "%s%s is %" JSON_INTEGER_FORMAT ", must be from %" PRId64
                                " to %" PRId64, f->path, name, json_integer_value(value), low, high);
@@ -255,8 +255,9 @@ json_t *openai_body(const uint8_t *bytes, size_t size, struct openai_refusal *re
     json_t *body = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
                               &error);
     if (!body) {
-        openai_refuse(refusal, HTTP_BAD_VALUE, NULL, "the body is not JSON: %s (line %d, column %d)",
-                      error.text, error.line, error.column);
+        openai_refuse(refusal, HTTP_BAD_VALUE, NULL,
+                      "the body is not JSON: %s (line %d, column %d)", error.text, error.line,
+                      error.column);
         return NULL;
     }
     if (json_is_object(body))

@@ -65,8 +65,8 @@ bool openai_field_refuse(const struct openai_fields *f, const char *name, const 
 
 /* What `value` is in words of JSON: "a string". */
 const char *openai_json_kind(const json_t *value);
-/* The same list or object once more, `deep`: with everything in it. NULL: out of memory. (jansson's own
- * functions leave out what they have no memory for, and say nothing.) */
+/* The same list or object once more, `deep`: with everything in it. NULL: out of memory. (jansson's
+ * own functions leave out what they have no memory for, and say nothing.) */
 json_t *openai_json_copy(const json_t *value, bool deep);
 /* A whole number as 16 or 16.0 within [low, high]. */
 bool openai_json_int(const json_t *value, int64_t low, int64_t high, int64_t *out);

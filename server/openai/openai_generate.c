@@ -6,8 +6,9 @@
 #include "server/openai/openai_exchange.h"
 #include "server/openai/openai_service.h"
 
-static bool decode(struct openai *o, const json_t *body, bool chat, const struct openai_model *model,
-                   struct openai_asked *asked, struct openai_refusal *refusal)
+static bool decode(struct openai *o, const json_t *body, bool chat,
+                   const struct openai_model *model, struct openai_asked *asked,
+                   struct openai_refusal *refusal)
 {
     const struct openai_limits *limits = &o->config.limits;
     if (!chat)

@@ -65,7 +65,8 @@ static bool read_response_format(struct openai_grammar *g, const struct openai_f
     return true;
 }
 
-static bool parse_schema(struct openai_grammar *g, const struct openai_fields *f, const json_t *text)
+static bool parse_schema(struct openai_grammar *g, const struct openai_fields *f,
+                         const json_t *text)
 {
     json_error_t error;
     g->parsed = json_loadb(json_string_value(text), json_string_length(text),
@@ -120,9 +121,11 @@ static bool read_structured(struct openai_grammar *g, const struct openai_fields
         if ((wants_text && !json_is_string(value)) ||
             (kind == OPENAI_GRAMMAR_CHOICE && !json_is_array(value)) ||
             (kind == OPENAI_GRAMMAR_OBJECT && !json_is_true(value)))
-            return openai_field_refuse(&f, kinds[i].name, "structured_outputs.%s must be %s, not %s",
-                                       kinds[i].name, wants_text ? "a string"
-                                       : kind == OPENAI_GRAMMAR_CHOICE ? "a list" : "a boolean",
+            return openai_field_refuse(&f, kinds[i].name,
+                                       "structured_outputs.%s must be %s, not %s", kinds[i].name,
+                                       wants_text                      ? "a string"
+                                       : kind == OPENAI_GRAMMAR_CHOICE ? "a list"
+                                                                       : "a boolean",
                                        openai_json_kind(value));
         if (kind == OPENAI_GRAMMAR_CHOICE && !read_choice(&f, value))
             return false;
@@ -147,8 +150,9 @@ bool openai_grammar_read(struct openai_grammar *out, const struct openai_fields 
     if (!structured)
         return true;
     if (out->kind != OPENAI_GRAMMAR_NONE)
-        return openai_field_refuse(f, "structured_outputs",
-                                   "structured_outputs and response_format ask for different things");
+        return openai_field_refuse(
+            f, "structured_outputs",
+            "structured_outputs and response_format ask for different things");
     return read_structured(out, f, structured);
 }
 

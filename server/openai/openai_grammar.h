@@ -36,8 +36,8 @@ bool openai_grammar_read(struct openai_grammar *out, const struct openai_fields 
 /* The same for a schema that the server has made, which is taken over; `param`: the field it was
  * made of. */
 void openai_grammar_take(struct openai_grammar *out, const char *param, json_t *schema);
-/* *out stays NULL for NONE. False: refused. Compiled once; each further call gives the same to one more
- * holder. */
+/* *out stays NULL for NONE. False: refused. Compiled once; each further call gives the same to one
+ * more holder. */
 bool openai_grammar_compile(struct openai_grammar *g, struct grammar **out,
                             struct openai_refusal *refusal);
 void openai_grammar_reset(struct openai_grammar *g); /* accepts a zeroed one */

@@ -80,12 +80,13 @@ void openai_marks_close(struct openai_marks *m)
 static bool is_noncharacter(const char *text, size_t bytes)
 {
     const unsigned char *p = (const unsigned char *)text;
-    return bytes >= 3 && p[0] == 0xef && p[1] == 0xb7 && p[2] >= 0x90 && p[2] < 0x90 + NONCHARACTERS;
+    return bytes >= 3 && p[0] == 0xef && p[1] == 0xb7 && p[2] >= 0x90 &&
+           p[2] < 0x90 + NONCHARACTERS;
 }
 
 /* Number and length of what is special at the beginning of `text`; false: nothing. */
-static bool find_mark(const struct openai_marks *m, const char *text, size_t bytes, uint32_t *number,
-                      size_t *length)
+static bool find_mark(const struct openai_marks *m, const char *text, size_t bytes,
+                      uint32_t *number, size_t *length)
 {
     unsigned char first = (unsigned char)*text;
     for (uint32_t i = m->first[first]; i < m->first[first + 1]; i++)

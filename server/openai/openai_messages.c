@@ -23,8 +23,8 @@ static bool add_part(struct jsonw *w, const struct openai_fields *message, const
     const json_t *text = json_object_get(part, kind && strcmp(kind, "refusal") == 0 ? "refusal"
                                                                                    : "text");
     if (!json_is_object(part) || !kind)
-        return openai_field_refuse(message, "content",
-                                   "%scontent[%zu] must be an object with a type", message->path, i);
+        return openai_field_refuse(
+            message, "content", "%scontent[%zu] must be an object with a type", message->path, i);
     if (strcmp(kind, "text") != 0 && strcmp(kind, "refusal") != 0)
         return openai_field_refuse(message, "content",
                                    "%scontent[%zu].type is '%.40s', this model reads text only",
@@ -80,7 +80,8 @@ static json_t *read_content(const struct openai_fields *message)
 }
 
 /* Clients send the arguments of a call as JSON in a string, templates loop over them. What is no
- * object stays. No calls at all are left out: some templates ask only whether the field is there. */
+ * object stays. No calls at all are left out: some templates ask only whether the field is
+ * there. */
 static bool read_tool_calls(json_t *message)
 {
     size_t i;
@@ -114,7 +115,8 @@ static bool read_tool_calls(json_t *message)
 static bool read_thoughts(json_t *message)
 {
     json_t *thoughts = json_object_get(message, "reasoning");
-    return !json_is_string(thoughts) || json_is_string(json_object_get(message, "reasoning_content")) ||
+    return !json_is_string(thoughts) ||
+           json_is_string(json_object_get(message, "reasoning_content")) ||
            json_object_set(message, "reasoning_content", thoughts) == 0;
 }
 

@@ -1,8 +1,9 @@
 /* A chat's messages as clients send them to messages as templates want them.
  *
  * Contents become one string (parts of text are joined by line ends, null is ""), arguments of
- * earlier tool calls become objects, thoughts sent as `reasoning` are `reasoning_content` too, "developer" becomes "system" for templates that do not know
- * it. Parts that are no text are refused by their place. Pure apart from memory. */
+ * earlier tool calls become objects, thoughts sent as `reasoning` are `reasoning_content` too,
+ * "developer" becomes "system" for templates that do not know it. Parts that are no text are
+ * refused by their place. Pure apart from memory. */
 #ifndef MOERING_SERVER_OPENAI_OPENAI_MESSAGES_H
 #define MOERING_SERVER_OPENAI_OPENAI_MESSAGES_H
 

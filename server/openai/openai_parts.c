@@ -1,11 +1,11 @@
 /* One buffer and one place in it: each state reads on from there as far as it can, and says
  * whether it is stuck for want of text. Below `sent` everything has come out; a push ends with
- * moving the rest to the front, so the buffer holds a mark, or the head of one call, or one argument
- * between tags.
+ * moving the rest to the front, so the buffer holds a mark, or the head of one call, or one
+ * argument between tags.
  *
  *     THOUGHT_OR_NOT ─► THOUGHT ─► BEHIND_THOUGHT ─► BARE_OR_NOT ─► CONTENT ◄──────────┐
  *                                                        │  mark       │               │
- *                                                        └───► OPEN ◄──┘   no call: from behind the mark
+ *                                                        └───► OPEN ◄──┘   no call: behind the mark
  *                     HEAD ─► ARGUMENTS ─► TAIL ─► NEXT ─► CLOSE ──────────────────────┤
  *                                  └ no JSON: RUINED ──────────────────────────────────┘ */
 #include "server/openai/openai_parts_inside.h"

@@ -63,7 +63,8 @@ enum status openai_template_open(struct openai_template **out, const struct toke
         error_set(&t->problem, STATUS_UNSUPPORTED,
                   "this model has no chat template: start the server with --chat-template, or use "
                   "/v1/completions");
-    if (status == STATUS_NO_MEMORY) /* the template is not to blame: no reason to refuse every chat */
+    if (status ==
+        STATUS_NO_MEMORY) /* the template is not to blame: no reason to refuse every chat */
         goto fail;
     *out = t;
     return STATUS_OK;
@@ -309,7 +310,8 @@ static enum status add_around(const struct openai_template *t, bool behind, stru
 }
 
 bool openai_template_tokens(const struct openai_template *t, const struct openai_rendered *r,
-                            bool add_special, struct token_list *out, struct openai_refusal *refusal)
+                            bool add_special, struct token_list *out,
+                            struct openai_refusal *refusal)
 {
     struct error error = {{0}};
     struct openai_piece piece;

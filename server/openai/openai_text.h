@@ -27,7 +27,8 @@ uint64_t openai_offset_push(struct openai_offset *o, uint32_t token);
 
 /* The name of a token in a completion's lists: its text, or "bytes:\xe2\x82" if its bytes are no
  * whole characters. Written as a value, or as a key. Without a tokenizer: "token_id:17". */
-void openai_token_name(struct jsonw *w, const struct tokenizer *tokenizer, uint32_t token, bool key);
+void openai_token_name(struct jsonw *w, const struct tokenizer *tokenizer, uint32_t token,
+                       bool key);
 /* Its bytes; without a tokenizer none. */
 const char *openai_token_bytes(const struct tokenizer *tokenizer, uint32_t token, size_t *bytes);
 bool openai_is_utf8(const char *text, size_t bytes);

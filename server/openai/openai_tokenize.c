@@ -188,7 +188,8 @@ static void answer(struct http_exchange *x, enum what what)
     json_t *body = openai_request(o, x, &model, &refusal);
     struct openai_fields f = {body, "", &refusal};
     if (body && !model.tokenizer)
-        openai_refuse(&refusal, HTTP_BAD_VALUE, NULL, "the model '%s' has no tokenizer", model.name);
+        openai_refuse(&refusal, HTTP_BAD_VALUE, NULL, "the model '%s' has no tokenizer",
+                      model.name);
     if (!refusal.refused && what == DETOKENIZE)
         decode_tokens(&f, &model, &w);
     else if (!refusal.refused && what == APPLY)

@@ -40,7 +40,8 @@ struct batcher_stats {
     uint64_t prompt_tokens, generation_tokens;
     uint64_t prefix_queries, prefix_hits;    /* prompt tokens looked up, once per request, and those
                                                 that were there: the sum of cached_tokens */
-    uint64_t steps[BATCHER_STEP_BOUNDS + 1]; /* by tokens: in (bound i - 1, bound i]; the last: above */
+    uint64_t
+        steps[BATCHER_STEP_BOUNDS + 1]; /* by tokens: in (bound i - 1, bound i]; the last: above */
     uint64_t step_tokens;                    /* of all of them */
 };
 

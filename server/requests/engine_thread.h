@@ -58,8 +58,9 @@ enum status engine_thread_submit(struct engine_thread *thread, struct request *r
 void engine_thread_cancel(struct engine_thread *thread, uint64_t id);
 void engine_thread_pause(struct engine_thread *thread, uint64_t id, bool paused);
 /* Gives the engine another budget between two steps (batcher_resize). `change` is of
- * request_event_open_change and comes back as an event when it is done, with status and error filled
- * in. FULL: it is still the caller's. While the model is loading it waits for the end of that. */
+ * request_event_open_change and comes back as an event when it is done, with status and error
+ * filled in. FULL: it is still the caller's. While the model is loading it waits for the end of
+ * that. */
 enum status engine_thread_resize(struct engine_thread *thread, struct request_event *change);
 /* Sends what waits in the backlog; call it now and then. */
 void engine_thread_flush(struct engine_thread *thread);

@@ -180,8 +180,8 @@ static bool is_shown(const struct request *r, uint32_t token)
     return r->asked.keep_special;
 }
 
-/* A token that goes on with the output: its text, and whether that is the end of it. *stop: the stop
- * text that was completed. */
+/* A token that goes on with the output: its text, and whether that is the end of it. *stop: the
+ * stop text that was completed. */
 static enum finish_reason go_on(const struct generation *g, struct request *r, uint32_t token,
                                 int *stop, bool *ok)
 {

@@ -39,7 +39,7 @@ struct request_asked {
     struct sampler_params sampling;
     struct sampler_bias *bias; /* owned; sampling.bias points at it. NULL: none */
     struct grammar *grammar;   /* owned; the output stays within it. NULL: free text */
-    bool prompt_logprobs;      /* report each prompt token's, with sampling.top_logprobs alternatives */
+    bool prompt_logprobs; /* report each prompt token's, with sampling.top_logprobs alternatives */
     bool has_max_tokens;       /* else as many as fit */
     uint32_t max_tokens;       /* 0: the prompt is computed, nothing sampled, FINISH_LENGTH */
     uint32_t min_tokens;
@@ -52,7 +52,7 @@ struct request_asked {
     uint32_t stop_tokens[REQUEST_STOP_TOKENS_MAX];
     uint32_t stop_token_count;
     int32_t priority;          /* higher first */
-    uint32_t choices;          /* that its call asked for (n), for the figures; 0: another of them tells */
+    uint32_t choices; /* that its call asked for (n), for the figures; 0: another of them tells */
     uint64_t deadline_ns;      /* 0: none */
     uint64_t cache_salt;       /* prefixes are shared with requests of the same alone; 0: none */
 };
@@ -83,8 +83,8 @@ struct request_output {
     uint32_t banned[REQUEST_BANNED_MAX]; /* ids that end the output, forbidden before min_tokens */
     uint32_t banned_count;     /* end tokens of the model first: */
     uint32_t banned_eos;       /* so many of them */
-    struct grammar_state *grammar; /* where the output is in asked.grammar; outlives a preemption, as the
-                                      tokens do */
+    struct grammar_state *grammar; /* where the output is in asked.grammar; outlives a preemption,
+                                      as the tokens do */
     uint32_t tokens;           /* sampled */
     uint32_t cached_tokens;    /* of the prompt, that were never computed for it: others had */
     uint32_t prompt_scored;    /* prompt tokens 1 .. this one have been reported in events */

@@ -45,11 +45,11 @@ struct request_event {
     size_t text_bytes, text_capacity;
     struct sampled *tokens;
     uint32_t token_count, token_capacity;
-    struct sampled *prompt;    /* what the model says of prompt tokens 1.. in order: the first has none.
-                                  Each comes once, all before the first sampled token */
+    struct sampled *prompt; /* what the model says of prompt tokens 1.. in order: the first has
+                               none. Each comes once, all before the first sampled token */
     uint32_t prompt_count, prompt_capacity;
-    uint64_t ns;               /* monotonic (memory/base/clock.h): its newest token was sampled, or else
-                                  its newest prompt tokens were computed, or it ended without */
+    uint64_t ns; /* monotonic (memory/base/clock.h): its newest token was sampled, or else
+                    its newest prompt tokens were computed, or it ended without */
     enum finish_reason finish; /* not NONE: the last event of its request */
     enum status status;        /* FAILED: why */
     struct error error;

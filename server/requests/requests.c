@@ -1,7 +1,7 @@
-/* A table from numbers to those who want to hear, and the bookkeeping that all doors share. Owns one entry for
- * each live request, found by its number in a hash table, since every event of every step looks one up.
- * An entry goes before its sink hears of the end, so a sink may do anything then: end its call, submit another
- * request. */
+/* A table from numbers to those who want to hear, and the bookkeeping that all doors share. Owns
+ * one entry for each live request, found by its number in a hash table, since every event of every
+ * step looks one up. An entry goes before its sink hears of the end, so a sink may do anything
+ * then: end its call, submit another request. */
 #include "server/requests/requests.h"
 
 #include <inttypes.h>
@@ -191,9 +191,10 @@ static void log_end(const struct entry *entry, const struct request_event *e)
 {
     static const char *const reasons[] = {"running", "stop", "length", "failed"};
     const struct request_usage *u = &e->usage;
-    log_info("request %" PRIu64 " '%s': %s%s%s, %u prompt (%u cached) + %u output tokens, queue %.1f ms, "
-             "prefill %.1f ms, decode %.1f ms, experts %" PRIu64 " hits %" PRIu64 " misses", entry->id,
-             entry->name, reasons[e->finish], e->finish == FINISH_FAILED ? ": " : "",
+    log_info("request %" PRIu64
+             " '%s': %s%s%s, %u prompt (%u cached) + %u output tokens, queue %.1f ms, "
+             "prefill %.1f ms, decode %.1f ms, experts %" PRIu64 " hits %" PRIu64 " misses",
+             entry->id, entry->name, reasons[e->finish], e->finish == FINISH_FAILED ? ": " : "",
              e->finish == FINISH_FAILED ? e->error.text : "", u->prompt_tokens, u->cached_tokens,
              u->completion_tokens, (double)u->queue_ns / 1e6, (double)u->prefill_ns / 1e6,
              (double)u->decode_ns / 1e6, u->experts.hits, u->experts.misses);

@@ -1,4 +1,5 @@
-/* The files of the dashboard as they lie in the program: embed_files.cmake writes the table at build. */
+/* The files of the dashboard as they lie in the program: embed_files.cmake writes the table at
+ * build. */
 #ifndef MOERING_SERVER_UI_UI_FILES_H
 #define MOERING_SERVER_UI_UI_FILES_H
 
@@ -12,7 +13,8 @@ extern "C" {
 struct ui_file {
     const char *path;            /* where it is served: "/", "/ui/app.js" */
     const char *type;            /* its Content-Type */
-    const char *etag, *gzip_etag; /* with their quotes; of the bytes, so that they change with them */
+    const char *etag,
+        *gzip_etag; /* with their quotes; of the bytes, so that they change with them */
     const unsigned char *bytes, *gzip_bytes;
     size_t size, gzip_size;
 };

@@ -1,9 +1,9 @@
 /* See ui_http.h. Both forms of a file were made at build, so an answer is a choice of bytes.
  *
  * Browsers may keep a file but must ask whether it is still the one (no-cache, ETag): a page and
- * scripts of two versions never mix for longer than a reload. The policy lets the page load from this
- * server and nowhere else, which is also what keeps it working offline; nothing may put it in a
- * frame. */
+ * scripts of two versions never mix for longer than a reload. The policy lets the page load from
+ * this server and nowhere else, which is also what keeps it working offline; nothing may put it in
+ * a frame. */
 #include "server/ui/ui_http.h"
 
 #include <stdlib.h>
@@ -44,7 +44,8 @@ bool ui_accepts_gzip(const char *accept_encoding)
         p = skip_blanks(p);
         size_t bytes = strcspn(p, ","), name = strcspn(p, ",; \t");
         bool wanted = weight(p + name, bytes - name) > 0;
-        if ((name == 4 && !strncasecmp(p, "gzip", 4)) || (name == 6 && !strncasecmp(p, "x-gzip", 6)))
+        if ((name == 4 && !strncasecmp(p, "gzip", 4)) ||
+            (name == 6 && !strncasecmp(p, "x-gzip", 6)))
             return wanted;
         if (name == 1 && *p == '*')
             any = wanted; /* what is not named otherwise */

@@ -1,6 +1,6 @@
 /* The dashboard: files that lie in the program, as routes. They hold no data, so each is public by
- * name; what the page then asks for (FORMATS.md, the OpenAI API) is not. Has no state; everything on
- * the front thread. */
+ * name; what the page then asks for (FORMATS.md, the OpenAI API) is not. Has no state; everything
+ * on the front thread. */
 #ifndef MOERING_SERVER_UI_UI_HTTP_H
 #define MOERING_SERVER_UI_UI_HTTP_H
 

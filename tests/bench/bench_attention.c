@@ -1,7 +1,8 @@
 /* What the CPU backend does between its matrices, as one JSON object on stdout: attention of a
  * prompt (GFLOP/s), of single rows over long contexts (GB/s of keys and values, beside the rate at
  * which the same threads read memory), the small operations at one and at many rows, and a
- * fork-join in which every thread takes part (the machine must have as many processors free). Best of a few passes in a bounded time each, as in bench_kernels.c.
+ * fork-join in which every thread takes part (the machine must have as many processors free). Best
+ * of a few passes in a bounded time each, as in bench_kernels.c.
  *
  * Usage: bench_attention [threads, default 1] [longest context, default 8192] */
 #include <inttypes.h>

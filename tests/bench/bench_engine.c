@@ -2,11 +2,12 @@
  *
  *     bench_engine MODEL [--prompt N] [--decode N] [--rounds N] [--threads N]
  *
- * Ring sizes are interleaved round by round, so that a machine that slows down slows all of them, and
- * medians are printed as JSON, one object per ring. The bound of decode is active bytes / the rate at
- * which this process reads memory, measured in the same run with as many threads: no engine that
- * reads each active weight once per token can be faster while they come from memory. A small model
- * that lies in the processor's caches may beat it; `fits_in_cache` warns of that below 64 MiB. */
+ * Ring sizes are interleaved round by round, so that a machine that slows down slows all of them,
+ * and medians are printed as JSON, one object per ring. The bound of decode is active bytes / the
+ * rate at which this process reads memory, measured in the same run with as many threads: no engine
+ * that reads each active weight once per token can be faster while they come from memory. A small
+ * model that lies in the processor's caches may beat it; `fits_in_cache` warns of that below 64
+ * MiB. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
-/* The matrices of one layer of the shape of OLMoE-1B-7B (hidden 2048, 64 experts of width 1024, top 8)
- * through the CPU backend's operations, as one JSON object on stdout: for each format one row, 16 rows
- * and 512 rows of the experts and of q, k and v. Rates are those of the weights' bytes (GB/s, beside
- * the rate at which the same threads read memory) and of the multiplications (Gop/s, two each). Rows
- * choose experts at random; several layers take turns, so that weights come from memory. Best of a few
- * passes in a bounded time each, as in bench_kernels.c.
+/* The matrices of one layer of the shape of OLMoE-1B-7B (hidden 2048, 64 experts of width 1024, top
+ * 8) through the CPU backend's operations, as one JSON object on stdout: for each format one row,
+ * 16 rows and 512 rows of the experts and of q, k and v. Rates are those of the weights' bytes
+ * (GB/s, beside the rate at which the same threads read memory) and of the multiplications (Gop/s,
+ * two each). Rows choose experts at random; several layers take turns, so that weights come from
+ * memory. Best of a few passes in a bounded time each, as in bench_kernels.c.
  *
  * Usage: bench_experts [threads, default 1] [layers, default 4] [format ...] */
 #include <inttypes.h>
@@ -63,7 +63,8 @@ static void choose(struct bench *bench, uint32_t rows)
 static struct tensor matrix(const struct bench *bench, uint32_t layer, uint32_t number,
                             uint32_t rows, uint32_t cols)
 {
-    const uint8_t *at = bench->weights + ((size_t)layer * 3 * EXPERTS + number) * bench->matrix_bytes;
+    const uint8_t *at =
+        bench->weights + ((size_t)layer * 3 * EXPERTS + number) * bench->matrix_bytes;
     return (struct tensor){at, bench->dtype, rows, cols, bench->layout};
 }
 

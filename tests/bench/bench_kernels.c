@@ -2,12 +2,12 @@
  *
  * For each instruction set of this machine and each plain number format: a matmul of one row over a
  * matrix far larger than the cache (GB/s of weights read, the decode case) and one of many rows
- * (GFLOP/s, the prefill case). For each table of packed kernels and each block format: the same with
- * 1, 2, 8 and 16 rows (GB/s) and 64 and 512 (Gop/s, two operations a product), over matrices that come
- * from memory, as experts do. The bounds are measured here too: the rate at which the same threads read
- * memory and do nothing else with it, and the rate of the table's multiplying instruction alone. Each
- * figure is the best of a few passes in a bounded time, because on a shared machine the slow passes
- * measure the neighbours.
+ * (GFLOP/s, the prefill case). For each table of packed kernels and each block format: the same
+ * with 1, 2, 8 and 16 rows (GB/s) and 64 and 512 (Gop/s, two operations a product), over matrices
+ * that come from memory, as experts do. The bounds are measured here too: the rate at which the
+ * same threads read memory and do nothing else with it, and the rate of the table's multiplying
+ * instruction alone. Each figure is the best of a few passes in a bounded time, because on a shared
+ * machine the slow passes measure the neighbours.
  *
  * Usage: bench_kernels [threads, default 1] [matrix MiB, default 256] */
 #include <inttypes.h>
@@ -149,12 +149,14 @@ static void bench_format(struct packed_pass *pass, double peak, const char *sepa
     static const uint32_t rows[] = {1, 2, 8, 16, 64, 512};
     const struct dtype_info *info = dtype_info(pass->dtype);
     pass->matrix_bytes = (size_t)PACKED_OUTPUTS * COLS / info->block_values * info->block_bytes;
-    printf("%s\n    {\"table\": \"%s\", \"dtype\": \"%s\"", separator, pass->kernels->name, info->name);
+    printf("%s\n    {\"table\": \"%s\", \"dtype\": \"%s\"", separator, pass->kernels->name,
+           info->name);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         pass->rows = rows[i];
         double seconds = best_pass(run_packed, pass);
         if (rows[i] < 64)
-            printf(", \"rows_%u_gb_per_s\": %.2f", rows[i], (double)pass->matrix_bytes / seconds * 1e-9);
+            printf(", \"rows_%u_gb_per_s\": %.2f", rows[i],
+                   (double)pass->matrix_bytes / seconds * 1e-9);
         else
             printf(", \"rows_%u_gop_per_s\": %.0f", rows[i],
                    2.0 * rows[i] * PACKED_OUTPUTS * COLS / seconds * 1e-9);
@@ -163,8 +165,8 @@ static void bench_format(struct packed_pass *pass, double peak, const char *sepa
     fflush(stdout);
 }
 
-/* Products of bytes and their sums, operands in registers: operations of PEAK_TURNS turns, which is all
- * that a table could do. 0: not known how. */
+/* Products of bytes and their sums, operands in registers: operations of PEAK_TURNS turns, which is
+ * all that a table could do. 0: not known how. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -325,7 +327,8 @@ int main(int argc, char **argv)
     struct error error = {0};
     CHECK_MSG(cpu_backend_open(&memory, &config, &error) == STATUS_OK, "%s", error.text);
     size_t outputs = bench.bytes / (2 * COLS);
-    size_t y_values = (size_t)PACKED_ROWS_MAX * PACKED_OUTPUTS; /* more than MANY_ROWS x MANY_OUTPUTS */
+    size_t y_values =
+        (size_t)PACKED_ROWS_MAX * PACKED_OUTPUTS; /* more than MANY_ROWS x MANY_OUTPUTS */
     y_values = outputs > y_values ? outputs : y_values;
     bench.weights = memory->ops->alloc(memory, bench.bytes);
     bench.x = memory->ops->alloc(memory, sizeof(float) * MANY_ROWS * COLS);

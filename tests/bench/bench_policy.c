@@ -1,17 +1,19 @@
-/* What deciding about pages costs the engine thread per run of a layer, as one JSON object on stdout.
+/* What deciding about pages costs the engine thread per run of a layer, as one JSON object on
+ * stdout.
  *
  * Three shapes of model, an imaginary token stream each (experts are skewed in popularity, stay for
- * some tokens and keep company by topic), a ring of a quarter of the pages. Timed per run of a layer:
- * "run" is policy_run, "victims" the choice of a page to evict for each miss of that run, "lookahead"
- * telling the policy what the routers ahead say, and sorting it in. Without prefetch only eviction
- * learns; with it all predictors of experts do. Nothing is copied: a page is resident at once.
+ * some tokens and keep company by topic), a ring of a quarter of the pages. Timed per run of a
+ * layer: "run" is policy_run, "victims" the choice of a page to evict for each miss of that run,
+ * "lookahead" telling the policy what the routers ahead say, and sorting it in. Without prefetch
+ * only eviction learns; with it all predictors of experts do. Nothing is copied: a page is resident
+ * at once.
  *
- * The slow clock runs, as it does in every engine. It costs a run nothing until the tick of its layer
- * closes, and medians never see that. So the tokens are whole ticks of decoding, after WARM_TICKS
- * that are told in runs of many experts to be quick, and the mean is printed beside. "step" is
- * policy_run for all layers of a token, its median and the longest, in processor time: on a shared
- * machine the longest by the clock is somebody else's. "step_ticks_most": the ticks that closed in
- * the step that closed most of them.
+ * The slow clock runs, as it does in every engine. It costs a run nothing until the tick of its
+ * layer closes, and medians never see that. So the tokens are whole ticks of decoding, after
+ * WARM_TICKS that are told in runs of many experts to be quick, and the mean is printed beside.
+ * "step" is policy_run for all layers of a token, its median and the longest, in processor time: on
+ * a shared machine the longest by the clock is somebody else's. "step_ticks_most": the ticks that
+ * closed in the step that closed most of them.
  *
  * Some more tokens, a tenth, come before what is timed. Medians, so that a slow second of a shared
  * machine is seen in none of them; the 90th percentile is printed beside. "bytes" is what the

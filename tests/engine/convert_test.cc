@@ -17,8 +17,8 @@ struct Source {
     std::string name, path;
 };
 
-/* A source of each kind: every architecture as a folder (rows of q and k are turned on the way for two of
- * them), and GGUF files, one of block formats. */
+/* A source of each kind: every architecture as a folder (rows of q and k are turned on the way for
+ * two of them), and GGUF files, one of block formats. */
 std::vector<Source> sources()
 {
     std::vector<Source> out;

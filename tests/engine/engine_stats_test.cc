@@ -32,7 +32,8 @@ TEST_F(EngineStats, TellsItsLayersAndItsMap)
         });
         std::vector<uint8_t> cells(model_.layers * model_.experts, 255);
         engine_expert_map(e.engine, cells.data());
-        EXPECT_EQ(std::count(cells.begin(), cells.end(), 0), (long)cells.size()) << "cold, in storage";
+        EXPECT_EQ(std::count(cells.begin(), cells.end(), 0), (long)cells.size())
+            << "cold, in storage";
         std::vector<Job> jobs;
         for (uint32_t i = 0; i < 4; i++)
             jobs.push_back(job_of(some_prompt(i, 8, 96), 40));

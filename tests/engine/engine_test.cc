@@ -278,7 +278,8 @@ TEST_F(EngineTest, TellsTheLoadsOfItsLayers)
 }
 
 /* Items of one step: each its own experts; bytes together are what was read. */
-/* Weights that forecast loads: in the budget, in both phases, and of no consequence for the tokens. */
+/* Weights that forecast loads: in the budget, in both phases, and of no consequence for the
+ * tokens. */
 TEST_F(EngineTest, TakesWeightsThatForecastLoads)
 {
     scratch::Folder weights;
@@ -461,8 +462,8 @@ TEST_F(EngineTest, OnlyWhatIsAllowedIsSampled)
     engine_sequence_close(e.engine, s);
 }
 
-/* What the model says of each prompt token, in whatever chunks and batches it is computed, is what its
- * logits say. */
+/* What the model says of each prompt token, in whatever chunks and batches it is computed, is what
+ * its logits say. */
 TEST_F(EngineTest, ScoresThePrompt)
 {
     Engine e(folder_.path(), [](auto &c) { c.max_num_seqs = 3; }); /* three logits at a time */
@@ -621,8 +622,8 @@ TEST_F(EngineTest, TakesWhatANeighbourWasFasterWith)
     engine_sequence_close(e.engine, slow);
 }
 
-/* More sequences than rows, more rows of logits than sequences: limits do not know of each other.
- */
+/* More sequences than rows, more rows of logits than sequences: limits do not know of each
+ * other. */
 TEST_F(EngineTest, NarrowLimits)
 {
     Job one = job_of(some_prompt(1, 30, 96), 5, 3);

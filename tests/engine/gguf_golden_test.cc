@@ -1,6 +1,7 @@
-/* The engine against tests/golden/gguf: every block format and every architecture, computed in f64 from
- * weights that somebody else decoded. With f32 activations the tokens must be the reference's and the
- * logits within 1e-4 of the largest; with 8-bit activations the distance is printed and bounded. */
+/* The engine against tests/golden/gguf: every block format and every architecture, computed in f64
+ * from weights that somebody else decoded. With f32 activations the tokens must be the reference's
+ * and the logits within 1e-4 of the largest; with 8-bit activations the distance is printed and
+ * bounded. */
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -140,7 +141,8 @@ TEST(Gguf, SaysWhatItIs)
     EXPECT_EQ(engine_tokenizer(e.engine), nullptr); /* prompts are ids */
 }
 
-/* Pages that differ in size by layer have slots of their own; a token's bytes are those in memory. */
+/* Pages that differ in size by layer have slots of their own; a token's bytes are those in
+ * memory. */
 TEST(Gguf, MixedPagesAreCountedAsTheyAre)
 {
     Engine mixed(golden::gguf_model("qwen2moe_mixed").path);
@@ -164,7 +166,8 @@ std::vector<uint32_t> encode(const struct tokenizer *t, const std::string &text)
     return ids;
 }
 
-/* The file's own tokenizer, end tokens and chat template. Ids are those that the script gave out. */
+/* The file's own tokenizer, end tokens and chat template. Ids are those that the script gave
+ * out. */
 TEST(Gguf, BringsItsTokenizer)
 {
     Engine gpt2(golden::gguf_model("olmoe_q4_0").path);
@@ -183,7 +186,8 @@ TEST(Gguf, BringsItsTokenizer)
     EXPECT_EQ(engine_info(spm.engine)->eos[0], 2u);
 }
 
-/* A model of plain numbers in blocks of eight bits comes closer to itself than in blocks of four. */
+/* A model of plain numbers in blocks of eight bits comes closer to itself than in blocks of
+ * four. */
 TEST(Quantize, ComesCloseToTheModel)
 {
     const golden::Model &model = golden::gguf_model("qwen2moe_f16");

@@ -1,5 +1,5 @@
-/* From a GGUF file's keys to a tokenizer: what is handed on, and what is refused by the key's name. What
- * the pieces then mean is engine/tokenizer's business. */
+/* From a GGUF file's keys to a tokenizer: what is handed on, and what is refused by the key's name.
+ * What the pieces then mean is engine/tokenizer's business. */
 #include "engine/model/gguf_tokenizer.h"
 
 #include <gtest/gtest.h>
@@ -80,8 +80,10 @@ protected:
     std::vector<uint32_t> encode(const std::string &text)
     {
         struct token_list list = {};
-        EXPECT_EQ(tokenizer_encode(tokenizer_, text.data(), text.size(), true, false, &list, &error_),
-                  STATUS_OK) << error_.text;
+        EXPECT_EQ(
+            tokenizer_encode(tokenizer_, text.data(), text.size(), true, false, &list, &error_),
+            STATUS_OK)
+            << error_.text;
         std::vector<uint32_t> ids(list.ids, list.ids + list.count);
         token_list_reset(&list);
         return ids;

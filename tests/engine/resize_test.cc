@@ -115,7 +115,8 @@ TEST_F(Resize, SizesAreReadAsAtOpen)
     ASSERT_EQ(STATUS_OK, resize(b)) << error_.text;
     EXPECT_EQ(pages / 2, now().device);
     b.device_experts.kind = ROOM_BYTES;
-    b.device_experts.bytes = 4 * got_.after.slot_bytes[MEMORY_DEVICE] / got_.after.slots[MEMORY_DEVICE];
+    b.device_experts.bytes =
+        4 * got_.after.slot_bytes[MEMORY_DEVICE] / got_.after.slots[MEMORY_DEVICE];
     ASSERT_EQ(STATUS_OK, resize(b)) << error_.text;
     EXPECT_EQ(4u, now().device);
     b.device_experts.kind = ROOM_AUTO; // a toy: everything fits
@@ -146,7 +147,8 @@ TEST_F(Resize, RefusalsNameTheFlagAndChangeNothing)
     EXPECT_TRUE(says("--kv-cache-bytes")) << error_.text;
     EXPECT_EQ(before.device, now().device);
     EXPECT_EQ(before.kv, now().kv);
-    EXPECT_EQ(5u, resizing_run(*engine_, {job_of(some_prompt(1, 9, 96), 5)}, [] {})[0].tokens.size());
+    EXPECT_EQ(5u,
+              resizing_run(*engine_, {job_of(some_prompt(1, 9, 96), 5)}, [] {})[0].tokens.size());
 }
 
 TEST_F(Resize, ATierThatCannotBeRemovedSaysSo)

@@ -1,13 +1,13 @@
-/* Sequences that generate together on an engine whose rooms change between steps: every logit of every
- * position and every token, to be compared with those of an engine that was left alone. */
+/* Sequences that generate together on an engine whose rooms change between steps: every logit of
+ * every position and every token, to be compared with those of an engine that was left alone. */
 #ifndef MOERING_TESTS_ENGINE_RESIZING_RUN_H
 #define MOERING_TESTS_ENGINE_RESIZING_RUN_H
 
 #include "tests/engine/engine_harness.h"
 
-/* All jobs to their end, with `before` called before each step. `quiet`: logits of the newest token of a
- * sequence alone are asked for, as in serving, so that nobody waits for a device after a step in the
- * middle of a prompt; the others are 0 then. */
+/* All jobs to their end, with `before` called before each step. `quiet`: logits of the newest token
+ * of a sequence alone are asked for, as in serving, so that nobody waits for a device after a step
+ * in the middle of a prompt; the others are 0 then. */
 template <typename Before>
 std::vector<Answer> resizing_run(Engine &engine, const std::vector<Job> &jobs, Before before,
                                  bool quiet = false)

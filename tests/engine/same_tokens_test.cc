@@ -1,6 +1,6 @@
 /* Invariant 1: what a sequence says, to the last bit of its logits, depends on its own tokens
- * alone: not on ring, tiers, IO, threads, chunks, neighbours, preemption, nor on reads that failed.
- */
+ * alone: not on ring, tiers, IO, threads, chunks, neighbours, preemption, nor on reads that
+ * failed. */
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -147,8 +147,9 @@ const Way kWays[] = {
     {EVICT_RANDOM, FORESIGHT_PREVIOUS, PREFETCH_ON, STREAM_OFF, false, 0, 1, 0, IO_SYNC},
 };
 
-/* Prefill in one step and in chunks, then 64 decode steps. Counters of layers computed go round all of
- * them, so numbers of layer slots that do not divide that of the layers are met at every offset. */
+/* Prefill in one step and in chunks, then 64 decode steps. Counters of layers computed go round all
+ * of them, so numbers of layer slots that do not divide that of the layers are met at every
+ * offset. */
 TEST_P(SameTokens, WhateverIsEvictedForeseenOrStreamed)
 {
     Job one = job(7, 24, 64), chunked = job(7, 24, 64, 7);
@@ -159,7 +160,8 @@ TEST_P(SameTokens, WhateverIsEvictedForeseenOrStreamed)
     uint64_t guesses = 0, streamed = 0;
     for (size_t i = 0; i < sizeof kWays / sizeof kWays[0]; i++) {
         const Way &way = kWays[i];
-        /* Classes share a ring by their pages: of a model of two, twice as much is sure to be enough. */
+        /* Classes share a ring by their pages: of a model of two, twice as much is sure to be
+         * enough. */
         uint32_t slots = way.layers ? way.layers * least_ * info->experts + way.spare
                                     : least_ + way.spare;
         slots = std::min(slots, info->pages);

@@ -53,7 +53,8 @@ protected:
 
 const char *const settings =
     "\"max_tokens\":7,\"temperature\":0.5,\"top_p\":0.9,\"stop\":[\"END\",\"\\n\\n\"],"
-    "\"logit_bias\":{\"7\":3,\"8\":-1.5},\"seed\":3,\"n\":2,\"request_id\":\"mine\",\"stream\":true,"
+    "\"logit_bias\":{\"7\":3,\"8\":-1.5},\"seed\":3,\"n\":2,\"request_id\":\"mine\",\"stream\":"
+    "true,"
     "\"stream_options\":{\"include_usage\":true}";
 
 TEST_F(DecodeFaults, Completions)
@@ -77,9 +78,10 @@ TEST_F(DecodeFaults, Completions)
 TEST_F(DecodeFaults, Chats)
 {
     Json body = Parse(
-        std::string("{\"messages\":[{\"role\":\"system\",\"content\":\"S <|im_end|>\"},{\"role\":"
-                    "\"user\",\"content\":[{\"type\":\"text\",\"text\":\"hello\"}]},{\"role\":"
-                    "\"assistant\",\"content\":\"so\"},{\"role\":\"user\",\"content\":\"more\"}],") +
+        std::string(
+            "{\"messages\":[{\"role\":\"system\",\"content\":\"S <|im_end|>\"},{\"role\":"
+            "\"user\",\"content\":[{\"type\":\"text\",\"text\":\"hello\"}]},{\"role\":"
+            "\"assistant\",\"content\":\"so\"},{\"role\":\"user\",\"content\":\"more\"}],") +
         settings +
         ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\",\"schema\":"
         "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}}}}}}");
@@ -109,12 +111,14 @@ TEST_F(DecodeFaults, ChatsWithTools)
 {
     Json body = Parse(
         "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"max_tokens\":9,\"tool_choice\":"
-        "\"required\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{"
+        "\"required\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\","
+        "\"parameters\":{"
         "\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#/$defs/t\"}},\"required\":[\"a\"],"
         "\"$defs\":{\"t\":{\"type\":\"integer\"}}}}},{\"type\":\"function\",\"function\":{\"name\":"
         "\"g\"}}]}");
-    const char *text = "{% for t in tools %}{{ t.function.name }}{% endfor %}"
-                       "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}<tool_call>";
+    const char *text =
+        "{% for t in tools %}{{ t.function.name }}{% endfor %}"
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}<tool_call>";
     struct openai_template *chat = nullptr;
     struct error why = {};
     ASSERT_EQ(openai_template_open(&chat, t_.get(), text, &why), STATUS_OK) << why.text;

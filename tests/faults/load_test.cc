@@ -95,7 +95,8 @@ TEST_F(Texts, TemplatesOpenAndRender)
 {
     const char *conversation =
         "{\"messages\":[{\"role\":\"system\",\"content\":\"S\"},{\"role\":\"user\",\"content\":"
-        "\"hello\"},{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[{\"id\":\"c00000001\","
+        "\"hello\"},{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[{\"id\":"
+        "\"c00000001\","
         "\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":{\"a\":[1,2.5,null]}}}]},"
         "{\"role\":\"tool\",\"content\":\"1\",\"tool_call_id\":\"c00000001\"},{\"role\":\"user\","
         "\"content\":\"more\"}],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\","
@@ -167,7 +168,8 @@ const Grammar grammars[] = {
      "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\",\"minLength\":1,"
      "\"maxLength\":20},\"age\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":150},"
      "\"tags\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/tag\"},\"minItems\":1},"
-     "\"when\":{\"type\":\"string\",\"format\":\"date-time\"},\"n\":{\"anyOf\":[{\"type\":\"null\"},"
+     "\"when\":{\"type\":\"string\",\"format\":\"date-time\"},\"n\":{\"anyOf\":[{\"type\":\"null\"}"
+     ","
      "{\"type\":\"number\"}]}},\"required\":[\"name\",\"age\"],\"additionalProperties\":false,"
      "\"$defs\":{\"tag\":{\"enum\":[\"a\",\"b\",1,null]}}}"},
     {"merged schema", Kind::SCHEMA,

@@ -94,8 +94,8 @@ static size_t mutate_once(uint8_t *data, size_t size, size_t max_bytes, const st
     case 2: { /* an interesting number of 1, 2, 4 or 8 bytes */
         size_t width = (size_t)1 << (next_random(rng) & 3);
         if (size >= width)
-            memcpy(data + next_random(rng) % (size - width + 1), &interesting[next_random(rng) % 12],
-                   width);
+            memcpy(data + next_random(rng) % (size - width + 1),
+                   &interesting[next_random(rng) % 12], width);
         return size;
     }
     case 3: { /* cut out */

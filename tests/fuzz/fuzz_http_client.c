@@ -69,8 +69,8 @@ static struct seen read_answer(const uint8_t *data, size_t size, size_t step)
     for (size_t at = 0; at < size;) {
         size_t piece = size - at < step ? size - at : step, used, bytes = 0;
         const uint8_t *body = NULL;
-        enum http_response_event event = http_response_feed(response, data + at, piece, &used, &body,
-                                                            &bytes);
+        enum http_response_event event =
+            http_response_feed(response, data + at, piece, &used, &body, &bytes);
         CHECK(used <= piece);
         if (event == HTTP_RESPONSE_BAD || event == HTTP_RESPONSE_END) {
             out.bad |= event == HTTP_RESPONSE_BAD;

@@ -28,7 +28,8 @@ enum { VOCAB = 258, INPUTS_MAX = 6, DIMENSIONS_MAX = 3, ELEMENTS_MAX = 16 };
 static struct tokenizer *make_tokenizer(void)
 {
     struct jsonw w = {0};
-    static const char head[] = "{\"added_tokens\":[{\"id\":257,\"content\":\"<|end|>\",\"special\":true}],"
+    static const char head[] =
+        "{\"added_tokens\":[{\"id\":257,\"content\":\"<|end|>\",\"special\":true}],"
         "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true},"
         "\"decoder\":{\"type\":\"ByteLevel\"},"
         "\"model\":{\"type\":\"BPE\",\"merges\":[\"a b\"],\"vocab\":{\"ab\":256";
@@ -48,7 +49,8 @@ static struct tokenizer *make_tokenizer(void)
     jsonw_plain(&w, "}}}", 3);
     struct tokenizer *tokenizer = NULL;
     struct error error = {{0}};
-    enum status status = tokenizer_open_memory(&tokenizer, "fuzz", w.data, w.bytes, NULL, 0, &error);
+    enum status status =
+        tokenizer_open_memory(&tokenizer, "fuzz", w.data, w.bytes, NULL, 0, &error);
     CHECK_MSG(status == STATUS_OK, "%s", error.text);
     jsonw_close(&w);
     return tokenizer;
@@ -103,8 +105,9 @@ static int64_t pick_dimension(struct recipe *r)
     uint8_t byte = take(r);
     if (byte < 240)
         return byte % 5;
-    static const int64_t odd[] = {-1, INT64_MIN, INT64_MAX, INT64_C(1) << 32, (INT64_C(1) << 32) + 1,
-                                  256, 257, KSERVE_ELEMENTS_MAX, KSERVE_ELEMENTS_MAX + 1, KSERVE_TOKENS_MAX};
+    static const int64_t odd[] = {
+        -1,  INT64_MIN, INT64_MAX,           INT64_C(1) << 32,        (INT64_C(1) << 32) + 1,
+        256, 257,       KSERVE_ELEMENTS_MAX, KSERVE_ELEMENTS_MAX + 1, KSERVE_TOKENS_MAX};
     return odd[byte % (sizeof odd / sizeof *odd)];
 }
 
@@ -167,7 +170,8 @@ static void fill_parameters(struct made *made, struct recipe *r)
         p->parameter_choice_case = (Inference__InferParameter__ParameterChoiceCase)(bits % 6);
         if (p->parameter_choice_case == INFERENCE__INFER_PARAMETER__PARAMETER_CHOICE_STRING_PARAM)
             p->string_param = (char *)(bits & 64 ? "{\"top_k\":1,\"stop\":[\"a\"]}" : "1");
-        else if (p->parameter_choice_case == INFERENCE__INFER_PARAMETER__PARAMETER_CHOICE_BOOL_PARAM)
+        else if (p->parameter_choice_case ==
+                 INFERENCE__INFER_PARAMETER__PARAMETER_CHOICE_BOOL_PARAM)
             p->bool_param = bits >> 8 & 1;
         else
             p->uint64_param = bits;

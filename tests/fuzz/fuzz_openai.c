@@ -40,7 +40,8 @@ static struct tokenizer *make_tokenizer(void)
     jsonw_plain(&w, "}}}", 3);
     struct tokenizer *tokenizer = NULL;
     struct error error = {{0}};
-    enum status status = tokenizer_open_memory(&tokenizer, "fuzz", w.data, w.bytes, NULL, 0, &error);
+    enum status status =
+        tokenizer_open_memory(&tokenizer, "fuzz", w.data, w.bytes, NULL, 0, &error);
     CHECK_MSG(status == STATUS_OK, "%s", error.text);
     jsonw_close(&w);
     return tokenizer;
@@ -72,9 +73,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct openai_template *chat;
     if (!tokenizer) {
         tokenizer = make_tokenizer();
-        CHECK(openai_template_open(&chat, tokenizer,
-                                   "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
-                                   "<|im_end|>\n{% endfor %}", NULL) == STATUS_OK);
+        CHECK(
+            openai_template_open(&chat, tokenizer,
+                                 "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+                                 "<|im_end|>\n{% endfor %}",
+                                 NULL) == STATUS_OK);
     }
     if (size < 1)
         return 0;

@@ -35,8 +35,8 @@ static void take(void *arg, const struct openai_part *part)
 }
 
 /* In pieces of 1 to `piece` bytes; 0: at once. */
-static void read_text(const struct openai_reading *r, const char *text, size_t bytes, unsigned piece,
-                      struct told *out)
+static void read_text(const struct openai_reading *r, const char *text, size_t bytes,
+                      unsigned piece, struct told *out)
 {
     struct openai_parts parts;
     unsigned random = piece;

@@ -1,15 +1,16 @@
 /* Figures of one model on one device, each beside what bounds it, as one JSON object per line.
  *
- *     bench_gpu --name NAME --model DIR --trace FILE --out FILE [--parts floors,decode,rings,prefill,
- *               exact] [--seconds S] [--limit S] [--batches 1,8,32] [--prompts 512,...] [--rounds N]
- *               [--decode N] [--batch-tokens N] [--gemm N] [--probe-mib N] [--warm N]
+ *     bench_gpu --name NAME --model DIR --trace FILE --out FILE [--parts
+ *     floors,decode,rings,prefill,
+ *               exact] [--seconds S] [--limit S] [--batches 1,8,32] [--prompts 512,...] [--rounds
+ *               N] [--decode N] [--batch-tokens N] [--gemm N] [--probe-mib N] [--warm N]
  *               [--opening N] [--threads N] [--cpu]
  *
- * Weights are random and routing follows a trace, since a ring lives on the locality of routing. Where
- * a ratio of two configurations is wanted, both engines are open at once and take turns round by
- * round, so that a machine that slows down slows both; a figure is the median of its rounds. Each gets
- * --seconds (and three rounds at least), all together --limit: what comes later is left out and said
- * to be. Lines are flushed one by one: a run that is killed leaves what it had.
+ * Weights are random and routing follows a trace, since a ring lives on the locality of routing.
+ * Where a ratio of two configurations is wanted, both engines are open at once and take turns round
+ * by round, so that a machine that slows down slows both; a figure is the median of its rounds.
+ * Each gets --seconds (and three rounds at least), all together --limit: what comes later is left
+ * out and said to be. Lines are flushed one by one: a run that is killed leaves what it had.
  *
  * The parts: floors (of the machine and of this model's matrices); decode (all experts resident);
  * rings (a part of them resident, all behind it in host memory); prefill (resident, and a quarter);
@@ -119,7 +120,8 @@ static void put_split(struct bench *b, const struct spent *s)
     put(b, "step_ms", s->seconds * 1e3 / steps);
     uint64_t waited = to->device_wait_ns - from->device_wait_ns;
     uint64_t hosted = to->host_experts_ns - from->host_experts_ns;
-    /* What is left of a step is the host's own work: asking for kernels and copies, and deciding. */
+    /* What is left of a step is the host's own work: asking for kernels and copies, and
+     * deciding. */
     double rest = s->seconds - (double)(stall + waited + hosted) / 1e9;
     put(b, "stall_ms", (double)stall / 1e6 / steps);
     put(b, "device_wait_ms", (double)waited / 1e6 / steps);

@@ -1,9 +1,9 @@
-/* The measures of floors.h. Each runs once to warm up (mappings, modules, clocks) and then some times
- * between two events; the median counts, so that one disturbed repetition does not.
+/* The measures of floors.h. Each runs once to warm up (mappings, modules, clocks) and then some
+ * times between two events; the median counts, so that one disturbed repetition does not.
  *
- * Reading is done as device_cuda_rates.cu does it, but for as many bytes as no cache holds: 16 bytes a
- * thread at a time, the sum written where nobody looks. GEMM operands are random: multiplying zeros
- * draws less power, and clocks rise above what real work gets. */
+ * Reading is done as device_cuda_rates.cu does it, but for as many bytes as no cache holds: 16
+ * bytes a thread at a time, the sum written where nobody looks. GEMM operands are random:
+ * multiplying zeros draws less power, and clocks rise above what real work gets. */
 #include "tests/gpu/floors.h"
 
 #include <cublas_v2.h>

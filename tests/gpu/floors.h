@@ -1,6 +1,6 @@
-/* What the machine at hand can do, measured in the same run as the figures that are held against it.
- * Medians of some repetitions each. Uses the current CUDA device by itself; call before an engine is
- * opened, or between steps. */
+/* What the machine at hand can do, measured in the same run as the figures that are held against
+ * it. Medians of some repetitions each. Uses the current CUDA device by itself; call before an
+ * engine is opened, or between steps. */
 #ifndef MOERING_TESTS_GPU_FLOORS_H
 #define MOERING_TESTS_GPU_FLOORS_H
 
@@ -13,7 +13,7 @@ extern "C" {
 
 struct floors {
     char device[256];
-    double copy_bytes_per_s;  /* page-locked host memory to the device, in pieces of `piece_bytes` */
+    double copy_bytes_per_s; /* page-locked host memory to the device, in pieces of `piece_bytes` */
     double read_bytes_per_s;  /* a kernel that reads device memory and does nothing else */
     double launch_ns;         /* an empty kernel, many in a row */
 };

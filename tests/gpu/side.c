@@ -1,4 +1,5 @@
-/* Tokens do not matter here, since a script routes them: sequences decode greedily whatever comes. */
+/* Tokens do not matter here, since a script routes them: sequences decode greedily whatever
+ * comes. */
 #include "tests/gpu/side.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* An engine under measurement: opening it, warming it up, and timing rounds of decoding and prompts.
- * Everything returns false after a sentence on stderr, so that one figure that fails leaves the
- * others. */
+/* An engine under measurement: opening it, warming it up, and timing rounds of decoding and
+ * prompts. Everything returns false after a sentence on stderr, so that one figure that fails
+ * leaves the others. */
 #ifndef MOERING_TESTS_GPU_SIDE_H
 #define MOERING_TESTS_GPU_SIDE_H
 

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Items begin a large odd number of tokens apart, so that neighbours in a batch read different texts. */
+/* Items begin a large odd number of tokens apart, so that neighbours in a batch read different
+ * texts. */
 #define ITEM_TOKENS 389
 
 enum status trace_routing_open(struct trace_routing *r, const char *path, uint32_t layers,

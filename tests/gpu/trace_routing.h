@@ -1,6 +1,6 @@
-/* Routing by a recorded trace (engine/replay/trace.h), for engines of models of random weights. Each
- * item of a step follows the trace from a place of its own, one token per position. Also counts the
- * distinct experts of a step, which are what it must read. */
+/* Routing by a recorded trace (engine/replay/trace.h), for engines of models of random weights.
+ * Each item of a step follows the trace from a place of its own, one token per position. Also
+ * counts the distinct experts of a step, which are what it must read. */
 #ifndef MOERING_TESTS_GPU_TRACE_ROUTING_H
 #define MOERING_TESTS_GPU_TRACE_ROUTING_H
 
@@ -24,7 +24,8 @@ struct trace_routing {
 enum status trace_routing_open(struct trace_routing *r, const char *path, uint32_t layers,
                                uint32_t experts, uint32_t top_k, struct error *error);
 void trace_routing_close(struct trace_routing *r); /* accepts a zeroed one */
-/* For engine_config, before the trace is open even: nothing is asked of it before the first step. */
+/* For engine_config, before the trace is open even: nothing is asked of it before the first
+ * step. */
 struct routing_script trace_routing_script(struct trace_routing *r);
 /* A step begins. */
 void trace_routing_step(struct trace_routing *r);

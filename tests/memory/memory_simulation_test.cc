@@ -1,8 +1,8 @@
 /* Ten thousand seeded schedules of everything a caller may do to a memory, over storage and a
  * device in virtual time (simulated.h). After each operation the invariants of memory_check hold,
  * what is pinned holds its own bytes, what was told of the device tier is what is there, nothing
- * is written into a slot before its fence, and the books agree with what the storage did; at the end
- * every journey has ended once. */
+ * is written into a slot before its fence, and the books agree with what the storage did; at the
+ * end every journey has ended once. */
 #include "memory/memory.h"
 
 #include <gtest/gtest.h>

@@ -3,9 +3,10 @@
  * thousands of them run in a second and each can be run again.
  *
  * While a demand is read, prefetch reads stand still, as io.h asks for. The clock stands still
- * until somebody waits for an end, then jumps to the next one. What memory/ must never do is checked
- * here, where it would show: read one page twice at once, write two things into one slot, fill a
- * slot that a copy is writing into, raise what is not under way, wait for what never comes. */
+ * until somebody waits for an end, then jumps to the next one. What memory/ must never do is
+ * checked here, where it would show: read one page twice at once, write two things into one slot,
+ * fill a slot that a copy is writing into, raise what is not under way, wait for what never
+ * comes. */
 #ifndef MOERING_TESTS_MEMORY_SIMULATED_H
 #define MOERING_TESTS_MEMORY_SIMULATED_H
 
@@ -153,7 +154,9 @@ private:
         "simulated",
         [](struct io *io, const struct io_request *request) { self(io).submit(*request); },
         [](struct io *io, uint32_t tag) { self(io).raise(tag); },
-        [](struct io *io, struct io_done *done, uint64_t wait) { return self(io).poll(done, wait); },
+        [](struct io *io, struct io_done *done, uint64_t wait) {
+            return self(io).poll(done, wait);
+        },
         [](struct io *) {},
     };
     Head head_ = {{&ops}, this};
@@ -356,7 +359,8 @@ inline void Io::write(const Read &read) const
     uint64_t left = read.done.bytes;
     for (uint32_t i = 0; i < page->parts && left > 0; i++) {
         uint64_t n = std::min(left, page->part[i].bytes);
-        memcpy(read.request.slot + page->part[i].slot_offset, &file_.bytes[page->part[i].offset], n);
+        memcpy(read.request.slot + page->part[i].slot_offset, &file_.bytes[page->part[i].offset],
+               n);
         left -= n;
     }
 }

@@ -83,9 +83,8 @@ TEST_F(Store, ALandingIsThereOnceItIsSet)
 {
     EXPECT_EQ(store_landing(store_), nullptr);
     int seen = 0;
-    store_set_landing(store_, {&seen, [](void *self, page_id, uint32_t, uint8_t *, const uint8_t *) {
-                                   ++*static_cast<int *>(self);
-                               }});
+    store_set_landing(store_, {&seen, [](void *self, page_id, uint32_t, uint8_t *,
+                                         const uint8_t *) { ++*static_cast<int *>(self); }});
     const struct page_landing *landing = store_landing(store_);
     ASSERT_NE(landing, nullptr);
     landing->part(landing->self, 0, 0, nullptr, nullptr);

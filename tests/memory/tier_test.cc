@@ -170,8 +170,10 @@ TEST_F(Tier, WhatDoesNotFitChangesNothing)
     struct tier_slots more = numbers(4, 3);
     struct error error = {};
     EXPECT_EQ(tier_reserve(&tier, &more, &error), STATUS_NO_MEMORY);
-    EXPECT_NE(std::string(error.text).find("device tier of " + std::to_string(4 * small + 3 * large)),
-              std::string::npos) << error.text;
+    EXPECT_NE(
+        std::string(error.text).find("device tier of " + std::to_string(4 * small + 3 * large)),
+        std::string::npos)
+        << error.text;
     EXPECT_EQ(FakeDevice::sum(device_.memory), 2 * small + large);
     tier_check(&tier);
     tier_close(&tier);

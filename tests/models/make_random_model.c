@@ -1,16 +1,17 @@
-/* Writes a model of any shape with random weights: config.json as Hugging Face spells it, weights in
- * safetensors shards with their index. For measuring: time and bytes depend on shapes, not on what a
- * model has learned, and shapes as large as real ones need no download.
+/* Writes a model of any shape with random weights: config.json as Hugging Face spells it, weights
+ * in safetensors shards with their index. For measuring: time and bytes depend on shapes, not on
+ * what a model has learned, and shapes as large as real ones need no download.
  *
  *     make_random_model (olmoe | qwen3 | mixtral) [--layers N ...] DIR
  *
  * The name picks architecture and shape (OLMoE-1B-7B, Qwen3-30B-A3B, Mixtral-8x7B); flags change
- * single numbers. A weight is uniform in +-sqrt(3 / inputs), so that a row of unit variance leaves a
- * matrix with unit variance, and norms are 1: activations stay finite in every format at any depth.
+ * single numbers. A weight is uniform in +-sqrt(3 / inputs), so that a row of unit variance leaves
+ * a matrix with unit variance, and norms are 1: activations stay finite in every format at any
+ * depth.
  *
- * Value i of a file is a pure function of (seed, i): four of them come from one splitmix64 of i / 4,
- * 16 bits each through a table. So blocks are made in any order, by all processors, and the file is
- * the same bytes everywhere. Blocks are written where they belong: nothing is held in memory. */
+ * Value i of a file is a pure function of (seed, i): four of them come from one splitmix64 of i /
+ * 4, 16 bits each through a table. So blocks are made in any order, by all processors, and the file
+ * is the same bytes everywhere. Blocks are written where they belong: nothing is held in memory. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>

@@ -42,7 +42,8 @@ TEST(Jsonw, PutsCommasWhereTheyBelong)
     jsonw_key(&w, "last");
     jsonw_text(&w, "x");
     jsonw_object_end(&w);
-    EXPECT_EQ("{\"empty\":[],\"list\":[-1,{},null,true,[7]],\"a\\\"b\":null,\"last\":\"x\"}", Take(w));
+    EXPECT_EQ("{\"empty\":[],\"list\":[-1,{},null,true,[7]],\"a\\\"b\":null,\"last\":\"x\"}",
+              Take(w));
 }
 
 TEST(Jsonw, EscapesWhatMustBeEscaped)
@@ -51,7 +52,8 @@ TEST(Jsonw, EscapesWhatMustBeEscaped)
     EXPECT_EQ("\"\\\"\\\\/\"", Quoted("\"\\/"));
     EXPECT_EQ("\"\\b\\t\\n\\u000b\\f\\r\\u001b\\u007f\"", Quoted("\b\t\n\v\f\r\x1b\x7f"));
     EXPECT_EQ("\"a\\u0000b\"", Quoted(std::string("a\0b", 3)));
-    EXPECT_EQ("\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", Quoted("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"));
+    EXPECT_EQ("\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"",
+              Quoted("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"));
 }
 
 TEST(Jsonw, ReplacesBytesThatAreNotUtf8)
@@ -85,7 +87,8 @@ TEST(Jsonw, LengthsOfCharactersAreThoseOfUnicode)
     for (int round = 0; round < 200000; round++) {
         unsigned char text[4];
         for (unsigned char &byte : text)
-            byte = (unsigned char)(random.chance(70) ? 0x80 + random.below(0x80) : random.below(256));
+            byte =
+                (unsigned char)(random.chance(70) ? 0x80 + random.below(0x80) : random.below(256));
         size_t bytes = 1 + random.below(4);
         utf8proc_int32_t code;
         utf8proc_ssize_t n = utf8proc_iterate(text, (utf8proc_ssize_t)bytes, &code);

@@ -2,8 +2,8 @@
  * launched as a program launches them, and lists that go to the device and come back.
  *
  * The tests prove that the double tells right from wrong: kernels that are right give the right
- * numbers whatever the order of threads and streams, and the usual mistakes - a barrier, a wait or a
- * synchronisation left out, device memory touched by the host - show. */
+ * numbers whatever the order of threads and streams, and the usual mistakes - a barrier, a wait or
+ * a synchronisation left out, device memory touched by the host - show. */
 #ifndef CUDA_HOST_TEST_H
 #define CUDA_HOST_TEST_H
 

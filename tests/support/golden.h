@@ -1,5 +1,6 @@
-/* The golden models of tests/golden/models and tests/golden/gguf: what an independent implementation
- * says these checkpoints compute. See the READMEs there for the format and how they were made. */
+/* The golden models of tests/golden/models and tests/golden/gguf: what an independent
+ * implementation says these checkpoints compute. See the READMEs there for the format and how they
+ * were made. */
 #ifndef MOERING_TESTS_SUPPORT_GOLDEN_H
 #define MOERING_TESTS_SUPPORT_GOLDEN_H
 

@@ -29,7 +29,8 @@ struct Model {
 
 /* What granitemoe multiplies with, or divides logits by. */
 struct Multipliers {
-    float embedding = 1, attention = 0, residual = 1, logits = 1; /* attention 0: 1 / sqrt(head_dim) */
+    float embedding = 1, attention = 0, residual = 1,
+          logits = 1; /* attention 0: 1 / sqrt(head_dim) */
 };
 Multipliers multipliers(const Model &model);
 

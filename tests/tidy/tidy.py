@@ -5,7 +5,8 @@
 2. Third-party headers stay in their rooms (nghttp2 in http2.c, zlib in grpc_message.c, ...).
 3. Sizes: files, headers and functions stay within limits; what is longer is listed in ratchet.json
    with its present length and may only shrink.
-4. Mirrored tests: a/b/c.c has tests/a/b/c_test.cc unless exempt.json says which test covers it.
+4. Lines have at most 100 columns, in tests too.
+5. Mirrored tests: a/b/c.c has tests/a/b/c_test.cc unless exempt.json says which test covers it.
 
     tests/tidy/tidy.py [ROOT] [--write-ratchet]
 """
@@ -17,6 +18,7 @@ import subprocess
 import sys
 
 LIMITS = {"file": 600, "header": 250, "function": 70}
+COLUMNS = 100
 
 # A room may include those listed and itself; clients see the wire only.
 ROOMS = {
@@ -135,6 +137,11 @@ def sizes(path, text):
     return over
 
 
+def check_columns(path, text):
+    return ["%s:%d has %d columns; %d are allowed" % (path, number, len(line), COLUMNS)
+            for number, line in enumerate(text.split("\n"), 1) if len(line) > COLUMNS]
+
+
 def check_sizes(over, ratchet):
     problems = []
     for key, (length, limit) in sorted(over.items()):
@@ -182,10 +189,13 @@ def main():
     files = tracked(root)
     problems, over = [], {}
     for path in files:
-        if not path.endswith(SOURCES) or path.startswith("tests/"):
+        if not path.endswith(SOURCES + (".cc",)):
             continue
         with open(os.path.join(root, path), encoding="utf-8") as f:
             text = f.read()
+        problems += check_columns(path, text)
+        if path.startswith("tests/"):
+            continue
         problems += check_directions(path, text)
         over.update(sizes(path, text))
     if "--write-ratchet" in sys.argv:

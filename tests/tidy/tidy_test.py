@@ -42,6 +42,13 @@ class Sizes(unittest.TestCase):
         self.assertTrue(tidy.check_sizes({}, {"engine/x.c:f": 82}))
 
 
+class Columns(unittest.TestCase):
+    def test_characters_are_counted(self):
+        self.assertFalse(tidy.check_columns("a.c", "x" * 100 + "\n" + "\u2500" * 100))
+        self.assertEqual(["a.c:2 has 101 columns; 100 are allowed"],
+                         tidy.check_columns("a.c", "\n" + "\u2500" * 101))
+
+
 class Mirrors(unittest.TestCase):
     def test_missing(self):
         self.assertTrue(tidy.check_mirrors(["engine/a.c"], {}))

@@ -2,9 +2,9 @@
  * Gimelshein 2018; by tiles: Dao et al. 2022).
  *
  * The unit of work is a tile: neighbouring rows of one sequence with query heads that read one kv
- * head. Keys are taken in blocks of KEYS that begin at multiples of it. A block meets all queries of
- * the tile while it is in cache and is forgotten: no memory grows with the context, and a key is read
- * from memory once for a tile of queries.
+ * head. Keys are taken in blocks of KEYS that begin at multiples of it. A block meets all queries
+ * of the tile while it is in cache and is forgotten: no memory grows with the context, and a key is
+ * read from memory once for a tile of queries.
  *
  * What happens to one query is fixed by its own position alone. For each block that it sees, in
  * rising order, with s the scores of the keys it may see there:
@@ -15,8 +15,8 @@
  *     out   = exp(m - m') * out, then += exp(s - m') * v, key by key in rising order
  *
  * and out / sum in the end. Queries share loads, never sums, and a key that some of a tile may see
- * and others not is left out for these, not multiplied by zero. So chunked prefill, batching, threads
- * and the place of blocks change no bit. */
+ * and others not is left out for these, not multiplied by zero. So chunked prefill, batching,
+ * threads and the place of blocks change no bit. */
 #include "engine/backend/cpu/cpu_backend.h"
 
 #include <float.h>
@@ -339,7 +339,8 @@ void cpu_attention(struct backend *base, const struct attention_args *args)
     uint32_t chunk = smaller(group, queries);
     uint32_t runs = cut_runs(args, queries / chunk, b->runs);
     /* Still too few: heads of a group read their keys apart, from shared cache. */
-    while (chunk > 1 && (uint64_t)runs * args->kv.kv_heads * ((group + chunk - 1) / chunk) < threads)
+    while (chunk > 1 &&
+           (uint64_t)runs * args->kv.kv_heads * ((group + chunk - 1) / chunk) < threads)
         chunk = (chunk + 1) / 2;
     struct attention_job job = {
         .b = b,

@@ -15,9 +15,10 @@
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 #define HIDDEN_ROWS 1024 /* of all experts of a round together: each call is a few rounds at most */
 
-/* Zeroed memory that nobody has touched yet: what calloc() maps fresh costs on first use only, and of a
- * KV pool most may never be used. Large memory asks for huge pages: a matrix is read from end to end,
- * a page fault and a TLB miss every 4 KiB would be felt. calloc()'s own address lies before ours. */
+/* Zeroed memory that nobody has touched yet: what calloc() maps fresh costs on first use only, and
+ * of a KV pool most may never be used. Large memory asks for huge pages: a matrix is read from end
+ * to end, a page fault and a TLB miss every 4 KiB would be felt. calloc()'s own address lies before
+ * ours. */
 static void *aligned_zeroed(uint64_t bytes)
 {
     size_t align = bytes >= 4 * HUGE_PAGE_BYTES ? HUGE_PAGE_BYTES : LINE_BYTES;

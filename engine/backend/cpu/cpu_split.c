@@ -1,7 +1,7 @@
 /* The parts of a piece of work. A level is one part for each thread; levels halve: with two threads
  * parts are 1/4 1/4 1/8 1/8 1/16 1/16 ... of the whole, until a part is no longer worth its claim.
- * So a matrix of a few dozen microseconds is shared to within one of the smallest parts, and a thread
- * claims only a handful of them. */
+ * So a matrix of a few dozen microseconds is shared to within one of the smallest parts, and a
+ * thread claims only a handful of them. */
 #include "engine/backend/cpu/cpu_split.h"
 
 #define PART_COST_MIN 16384 /* a microsecond: many times the price of a claim */

@@ -1,8 +1,8 @@
-/* How work is cut among threads: into parts that grow smaller, so that each thread first gets a long
- * stretch and the last ones to be handed out even out what is left, whoever was late or slow.
+/* How work is cut among threads: into parts that grow smaller, so that each thread first gets a
+ * long stretch and the last ones to be handed out even out what is left, whoever was late or slow.
  *
- * Costs are sixteenths of a nanosecond of one thread, roughly: the time in which it reads one byte of
- * weights from memory. Where work is cut never affects results. Pure; any thread. */
+ * Costs are sixteenths of a nanosecond of one thread, roughly: the time in which it reads one byte
+ * of weights from memory. Where work is cut never affects results. Pure; any thread. */
 #ifndef MOERING_ENGINE_BACKEND_CPU_CPU_SPLIT_H
 #define MOERING_ENGINE_BACKEND_CPU_CPU_SPLIT_H
 

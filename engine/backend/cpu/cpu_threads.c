@@ -9,13 +9,13 @@
  *
  * Waiting is a spin, then sleep, because the machine belongs to others too. The spin outlasts what
  * lies between two operations of a layer, and between two layers (SPIN_NS): waking a sleeper costs
- * both sides a system call and takes longer than many an operation. Where spins do not meet anything,
- * as with more threads than processors, each is half as long as the one before, down to a few
- * microseconds; the first that meets something restores them. (Offering the processor at every turn
- * of the spin, sched_yield, was worse on a loaded machine: it comes back a time slice later, a
- * sleeper at once.) Sleepers announce themselves before they look at the word a last time, publishers
- * write the word before they look for sleepers; both orders are sequentially consistent, so one of the
- * two always sees the other and no wake-up is lost.
+ * both sides a system call and takes longer than many an operation. Where spins do not meet
+ * anything, as with more threads than processors, each is half as long as the one before, down to a
+ * few microseconds; the first that meets something restores them. (Offering the processor at every
+ * turn of the spin, sched_yield, was worse on a loaded machine: it comes back a time slice later, a
+ * sleeper at once.) Sleepers announce themselves before they look at the word a last time,
+ * publishers write the word before they look for sleepers; both orders are sequentially consistent,
+ * so one of the two always sees the other and no wake-up is lost.
  *
  * Invariant: job fields change only while `unfinished` is 0 and no part is left to claim. */
 #include "engine/backend/cpu/cpu_threads.h"

@@ -25,10 +25,10 @@ uint32_t cpu_threads_count(const struct cpu_threads *pool);
 uint32_t cpu_threads_allowed(uint32_t count);
 
 /* Calls work(arg, part, worker) once for each part in 0 .. parts - 1, handed out from the highest
- * number down to whoever is free, and returns when all have returned; their writes are visible then.
- * `worker` < count is a number no two simultaneous calls share, for scratch memory; the caller is
- * worker 0. Parts must not depend on each other. One thread calls run() at a time, and `work` never
- * does. */
+ * number down to whoever is free, and returns when all have returned; their writes are visible
+ * then. `worker` < count is a number no two simultaneous calls share, for scratch memory; the
+ * caller is worker 0. Parts must not depend on each other. One thread calls run() at a time, and
+ * `work` never does. */
 void cpu_threads_run(struct cpu_threads *pool,
                      void (*work)(void *arg, uint32_t part, uint32_t worker), void *arg,
                      uint32_t parts);

@@ -1,12 +1,12 @@
 /* Experts, out = down(silu(gate x) * up x), each over the rows routed to it; as many in one call as
  * are ready.
  *
- * A call is a few fork-joins, however many experts it has: the distinct rows to 8 bits, gate and up of
- * all experts, their products to 8 bits, down of all experts. Gate and up of the same outputs are done
- * by the same thread and multiplied while both are in cache, so that one of the two wide intermediate
- * matrices never exists. Experts whose rows together exceed the memory between the halves are done in
- * several such rounds. The activation is a function of one value at a time, equal wherever the value
- * stands in a vector, so blocks of any shape agree. */
+ * A call is a few fork-joins, however many experts it has: the distinct rows to 8 bits, gate and up
+ * of all experts, their products to 8 bits, down of all experts. Gate and up of the same outputs
+ * are done by the same thread and multiplied while both are in cache, so that one of the two wide
+ * intermediate matrices never exists. Experts whose rows together exceed the memory between the
+ * halves are done in several such rounds. The activation is a function of one value at a time,
+ * equal wherever the value stands in a vector, so blocks of any shape agree. */
 #include "engine/backend/cpu/cpu_backend.h"
 
 #include "memory/base/check.h"
@@ -132,8 +132,8 @@ static void run_down(struct round *round)
     linear_run(b, b->linears, round->count);
 }
 
-/* How many of the experts go together: those that read the same rows, have the same shape, and whose
- * products fit. At least one. */
+/* How many of the experts go together: those that read the same rows, have the same shape, and
+ * whose products fit. At least one. */
 static uint32_t round_count(const struct cpu_backend *b, const struct expert_args *args,
                             uint32_t count)
 {
@@ -151,7 +151,8 @@ void cpu_experts(struct backend *base, const struct expert_args *args, uint32_t 
     for (uint32_t e = 0; e < count; e++)
         check_expert(b, &args[e]);
     for (uint32_t e = 0; e < count;) {
-        struct round round = {.b = b, .args = args + e, .count = round_count(b, args + e, count - e)};
+        struct round round = {
+            .b = b, .args = args + e, .count = round_count(b, args + e, count - e)};
         round.gates = b->linears;
         round.ups = b->linears + round.count;
         run_gate_up(&round);

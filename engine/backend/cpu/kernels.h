@@ -37,8 +37,8 @@ struct kernel_tile {
     size_t n;
 };
 
-/* c[i][j] += a[i][k] * b[k][j]: for each i, j a chain c = fma(a, b, c) (scalar: product and sum round
- * separately) over k = 0 .. depth - 1 in this order, whatever the shape of the call. */
+/* c[i][j] += a[i][k] * b[k][j]: for each i, j a chain c = fma(a, b, c) (scalar: product and sum
+ * round separately) over k = 0 .. depth - 1 in this order, whatever the shape of the call. */
 struct kernel_product {
     float *c;
     const float *a;

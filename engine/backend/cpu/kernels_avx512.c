@@ -127,8 +127,8 @@ VEC_INLINE vec add_neighbours(vec x, vec y)
     return _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x88), _mm512_shuffle_ps(x, y, 0xdd));
 }
 
-/* The sums of sixteen vectors, in the tree of vec_sum, at the price of three of them: each step adds
- * the lanes of two vectors and leaves one. */
+/* The sums of sixteen vectors, in the tree of vec_sum, at the price of three of them: each step
+ * adds the lanes of two vectors and leaves one. */
 VEC_INLINE void vec_sum16(float *sums, vec acc[VEC_TILE_X][4])
 {
     vec step[4];

@@ -1,6 +1,6 @@
 /* NEON, as every 64-bit Arm processor has it: four lanes, tails through a small buffer of zeros. A
- * tile of 4 activation rows x 4 weight rows keeps sixteen accumulators, four decoded weights and one
- * activation in the 32 registers. The lanes of a sum are added as neighbours, twice. */
+ * tile of 4 activation rows x 4 weight rows keeps sixteen accumulators, four decoded weights and
+ * one activation in the 32 registers. The lanes of a sum are added as neighbours, twice. */
 #include "engine/backend/cpu/kernels.h"
 
 #if defined(__aarch64__)

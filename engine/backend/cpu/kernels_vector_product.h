@@ -1,7 +1,7 @@
 /* Part of kernels_vector.h: a product of two matrices of f32 that lie in cache, the inner loop of
- * attention. A tile of VEC_PRODUCT_ROWS rows by four vectors of columns stays in registers while the
- * depth goes by: four loads and one broadcast for each row feed its multiply-adds, and no sum runs
- * across lanes, so there is nothing to add up at the end. */
+ * attention. A tile of VEC_PRODUCT_ROWS rows by four vectors of columns stays in registers while
+ * the depth goes by: four loads and one broadcast for each row feed its multiply-adds, and no sum
+ * runs across lanes, so there is nothing to add up at the end. */
 #include "engine/backend/cpu/kernels.h"
 
 #define PRODUCT_VECTORS 4

@@ -149,8 +149,8 @@ VEC_INLINE void accumulate_rows(LOADER, PART_LOADER, float *acc, const uint8_t *
     vec_store_part(acc + i, sum, n - i);
 }
 
-/* Tile by tile; a few activation rows meet all weight rows, which lie in cache, before the next. Full
- * tiles are compiled in; the edges go through the format's dot. */
+/* Tile by tile; a few activation rows meet all weight rows, which lie in cache, before the next.
+ * Full tiles are compiled in; the edges go through the format's dot. */
 VEC_INLINE void dots_rows(LOADER, PART_LOADER, const size_t bits,
                           void (*dot)(float *sums, const struct kernel_tile *tile),
                           const struct kernel_dots *d)

@@ -3,15 +3,16 @@
  *   packed           activations in 8 bits against packed blocks (packed_kernels.h)
  *   plain            f32 activations against f32, f16 or bf16 (kernels.h)
  *   blocks in rows   what `exact` asks for: a few weight rows at a time are decoded to f32 and
- *                    multiplied as plain ones, so a result is that of the decoded matrix, bit for bit
+ *                    multiplied as plain ones, so a result is that of the decoded matrix, bit for
+ *                    bit
  *
  * An output is computed whole by one kernel, in an order that is a matter of its length alone, so
  * nothing here, the cutting least of all, changes a result.
  *
- * How work is cut: a unit is some outputs by a block of rows; units of a row block follow each other,
- * so that a stretch of them is a stretch of the matrix. With few rows there is one row block, and a
- * part is a plain stream over contiguous weights at the speed of memory; with many, the block of
- * activations stays in the second-level cache while the weights go by. */
+ * How work is cut: a unit is some outputs by a block of rows; units of a row block follow each
+ * other, so that a stretch of them is a stretch of the matrix. With few rows there is one row
+ * block, and a part is a plain stream over contiguous weights at the speed of memory; with many,
+ * the block of activations stays in the second-level cache while the weights go by. */
 #include "engine/backend/cpu/linear.h"
 
 #include <string.h>

@@ -19,7 +19,7 @@ struct cpu_backend;
 /* One matrix and the rows it is to be multiplied with: out[i] = W x[rows[i]] (+ bias), or += it. */
 struct linear {
     struct tensor w;
-    const float *x;        /* [..][w.cols]; of a packed matrix only the backend's 8-bit rows are read */
+    const float *x; /* [..][w.cols]; of a packed matrix only the backend's 8-bit rows are read */
     struct packed_x q;     /* the same rows, row r of x at row r; where linear_is_packed(w) */
     const uint32_t *rows;  /* [count] rows of x; NULL: 0 .. count - 1 */
     uint32_t count;
@@ -46,8 +46,8 @@ static inline struct packed_x packed_x_from(const struct packed_x *q, size_t row
     return from;
 }
 
-/* A block of a list's work: outputs [first, first + outputs) of rows [row, row + count) of one item.
- * `first` is a multiple of PACKED_ROWS. */
+/* A block of a list's work: outputs [first, first + outputs) of rows [row, row + count) of one
+ * item. `first` is a multiple of PACKED_ROWS. */
 struct linear_block {
     uint32_t item;
     uint32_t first, outputs;
@@ -59,8 +59,8 @@ void linear_multiply(const struct cpu_backend *b, const struct linear *l,
                      const struct linear_block *block, float *out, size_t out_stride,
                      uint32_t worker);
 
-/* Items of work that need not be equal, each in units of some outputs by some rows. A row block is as
- * many rows as the second-level cache holds: all weights meet it before the next one comes. */
+/* Items of work that need not be equal, each in units of some outputs by some rows. A row block is
+ * as many rows as the second-level cache holds: all weights meet it before the next one comes. */
 struct linear_list {
     uint64_t *first;         /* [items + 1]: where an item begins, in cost */
     struct linear_units {
@@ -74,8 +74,8 @@ struct linear_list {
     uint32_t items;
     struct cpu_split split;
 };
-/* Begins a list in memory of the backend (one list at a time), adds an item (`twins`: as many matrices
- * of the same shape are done at once), and cuts it. At most items_max items. */
+/* Begins a list in memory of the backend (one list at a time), adds an item (`twins`: as many
+ * matrices of the same shape are done at once), and cuts it. At most items_max items. */
 struct linear_list linear_list_begin(struct cpu_backend *b);
 void linear_list_add(struct cpu_backend *b, struct linear_list *list, const struct linear *l,
                      uint32_t twins);

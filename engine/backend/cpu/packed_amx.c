@@ -1,17 +1,18 @@
 /* The table of AMX: products of whole tiles of bytes.
  *
- * Sixteen rows of activations are tile A (16 rows of 32 bytes, as they are), a sub-block of a packed
- * group is tile B as it lies (8 rows of 64 bytes): the packed layout is that of tiles. Their product
- * is sixteen sums for each of sixteen rows, in integers, of one sub-block; scales differ from one to
- * the next, so each product is stored, read back as vectors, and added to sixteen accumulators that
- * stay in registers. The store goes to the first-level cache and the tile unit works on the next
- * product meanwhile. Half of a tile's depth stays unused (tiles hold 64 bytes a row); two sub-blocks in
- * one product would need one scale. What bounds the loop is the sixteen conversions, products and fused
- * additions of a sub-block.
+ * Sixteen rows of activations are tile A (16 rows of 32 bytes, as they are), a sub-block of a
+ * packed group is tile B as it lies (8 rows of 64 bytes): the packed layout is that of tiles. Their
+ * product is sixteen sums for each of sixteen rows, in integers, of one sub-block; scales differ
+ * from one to the next, so each product is stored, read back as vectors, and added to sixteen
+ * accumulators that stay in registers. The store goes to the first-level cache and the tile unit
+ * works on the next product meanwhile. Half of a tile's depth stays unused (tiles hold 64 bytes a
+ * row); two sub-blocks in one product would need one scale. What bounds the loop is the sixteen
+ * conversions, products and fused additions of a sub-block.
  *
  * Rows that are too few for tiles go to the table of VNNI, and so do formats with sub-blocks of 16
- * values, which would use a quarter of a tile's depth and twice the vector work. Tile registers are set up and given back
- * within a call: nothing of them lives between calls, and a thread that sleeps has none to be saved.
+ * values, which would use a quarter of a tile's depth and twice the vector work. Tile registers are
+ * set up and given back within a call: nothing of them lives between calls, and a thread that
+ * sleeps has none to be saved.
  *
  * This file alone is compiled for the instruction set; packed_kernels.c asks the processor and the
  * system first. */
@@ -31,8 +32,8 @@ struct tile_config {
     uint8_t rows[16];
 };
 
-/* The registers: two sets of sums, activations and weights, for two products in flight; one of half as
- * many rows. Defined, because the compiler's intrinsics paste them into names. */
+/* The registers: two sets of sums, activations and weights, for two products in flight; one of half
+ * as many rows. Defined, because the compiler's intrinsics paste them into names. */
 #define SUMS_0 0
 #define SUMS_1 1
 #define X_0 2
@@ -51,8 +52,8 @@ static void tiles_open(void)
     }
     c.row_bytes[X_0] = c.row_bytes[X_1] = c.row_bytes[X_HALF] = 32;
     c.rows[W_0] = c.rows[W_1] = 8;
-    /* The intrinsic of gcc 12 says that it reads 8 bytes of its 64; without this the compiler may leave
-     * the other stores out. */
+    /* The intrinsic of gcc 12 says that it reads 8 bytes of its 64; without this the compiler may
+     * leave the other stores out. */
     __asm__ volatile("" : : "m"(c));
     _tile_loadconfig(&c);
 }
@@ -78,8 +79,8 @@ PACKED_INLINE void product(size_t rows, unsigned set, const int8_t *q, const uin
 }
 
 /* acc of every row += sub-block s of the panel, whose integer sums are in `sums`. */
-PACKED_INLINE void add_sums(const enum dtype shape, const size_t rows, const struct panel *p, size_t s,
-                            const struct unpacked *u, int32_t (*sums)[16], __m512 *acc)
+PACKED_INLINE void add_sums(const enum dtype shape, const size_t rows, const struct panel *p,
+                            size_t s, const struct unpacked *u, int32_t (*sums)[16], __m512 *acc)
 {
     const size_t stride = MANY_COLS + PANEL_PAD;
     const __m512 scale = _mm512_load_ps(u->scale + 16 * s);
@@ -95,7 +96,8 @@ PACKED_INLINE void add_sums(const enum dtype shape, const size_t rows, const str
 }
 
 /* The job's rows, of `rows` that are computed. */
-PACKED_INLINE void rows_by_tiles(const enum dtype shape, const size_t rows, struct rows_by_group *job)
+PACKED_INLINE void rows_by_tiles(const enum dtype shape, const size_t rows,
+                                 struct rows_by_group *job)
 {
     const struct place *to = &job->to;
     const struct panel *p = &job->p;

@@ -1,10 +1,12 @@
-/* The table of AVX-512 without VNNI (F, BW, DQ, VL): bytes are multiplied in pairs (vpmaddubsw), whose
- * sums have 16 bits and saturate.
+/* The table of AVX-512 without VNNI (F, BW, DQ, VL): bytes are multiplied in pairs (vpmaddubsw),
+ * whose sums have 16 bits and saturate.
  *
- * Codes of up to six bits cannot: 2 * 63 * 127 = 16002. Those of eight are multiplied as magnitudes,
- * their signs given to q: 2 * 128 * 127 = 32512 is below 32767 just so, and there is no offset then.
+ * Codes of up to six bits cannot: 2 * 63 * 127 = 16002. Those of eight are multiplied as
+ * magnitudes, their signs given to q: 2 * 128 * 127 = 32512 is below 32767 just so, and there is no
+ * offset then.
  *
- * This file alone is compiled for the instruction set; packed_kernels.c asks the processor first. */
+ * This file alone is compiled for the instruction set; packed_kernels.c asks the processor
+ * first. */
 #include "engine/backend/cpu/packed_kernels.h"
 
 #if defined(__x86_64__)

@@ -1,13 +1,14 @@
 /* The block decoders in AVX-512: a block of sixteen packed rows as vectors of codes and of scales.
  *
- * A vector of codes is dword k of a sub-block of 32 values: bytes 4k .. 4k + 3 of each of the sixteen
- * rows, made by a load and at most four instructions from the units of the packed layout
+ * A vector of codes is dword k of a sub-block of 32 values: bytes 4k .. 4k + 3 of each of the
+ * sixteen rows, made by a load and at most four instructions from the units of the packed layout
  * (engine/quant/packed.h), whatever the row. Its codes are u + packed_offset, or u itself where
- * `is_signed`. A vector of scales is one f32 per row. All arguments but the place fold to constants.
+ * `is_signed`. A vector of scales is one f32 per row. All arguments but the place fold to
+ * constants.
  *
- * A group of fewer than sixteen rows is copied with zeros into a full one first (block_group), so that
- * no decoder needs masks: that is once per matrix. A source, not an interface: packed_avx512.c,
- * packed_vnni.c and packed_amx.c include it. */
+ * A group of fewer than sixteen rows is copied with zeros into a full one first (block_group), so
+ * that no decoder needs masks: that is once per matrix. A source, not an interface:
+ * packed_avx512.c, packed_vnni.c and packed_amx.c include it. */
 #include <immintrin.h>
 
 #include "engine/backend/cpu/packed_format.h"
@@ -52,7 +53,8 @@ PACKED_INLINE __m512i add_bit(__m512i codes, __m512i bytes, __m512i bit, int val
 /* Bits 4k .. 4k + 3 of each row's dword, worth 16, to the four bytes of the row. */
 PACKED_INLINE __m512i add_fifth_bits(__m512i codes, __m512i bits, size_t k)
 {
-    const __m512i rows = _mm512_broadcast_i32x4(_mm_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0));
+    const __m512i rows =
+        _mm512_broadcast_i32x4(_mm_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0));
     __m512i byte = _mm512_shuffle_epi8(bits, _mm512_add_epi8(rows, bytes_all((int)k / 2)));
     return add_bit(codes, byte, _mm512_set1_epi32(k % 2 ? (int)0x80402010 : 0x08040201), 16);
 }
@@ -64,7 +66,8 @@ PACKED_INLINE __m512i look_up(const int8_t *table, __m512i indices, int offset)
 }
 
 /* Codes of formats of 32 values; block b, dword k. */
-PACKED_INLINE __m512i codes_32(enum dtype dtype, const struct group *g, size_t b, size_t k, int offset)
+PACKED_INLINE __m512i codes_32(enum dtype dtype, const struct group *g, size_t b, size_t k,
+                               int offset)
 {
     const uint8_t *const *f = g->field;
     const size_t unit = 4 * b + k % 4;
@@ -101,8 +104,8 @@ PACKED_INLINE __m512i codes_256(enum dtype dtype, const struct group *g, size_t 
     }
 }
 
-/* Vector k of a sub-block of 32 values of block b: the only one of formats of 32, the `quarter`-th of a
- * half of those of 256. dtype, quarter, k and is_signed are constants. */
+/* Vector k of a sub-block of 32 values of block b: the only one of formats of 32, the `quarter`-th
+ * of a half of those of 256. dtype, quarter, k and is_signed are constants. */
 PACKED_INLINE __m512i block_codes(enum dtype dtype, const struct group *g, size_t b, size_t half,
                                   size_t quarter, size_t k, bool is_signed)
 {
@@ -144,7 +147,8 @@ PACKED_INLINE __m512 block_min(enum dtype dtype, const struct group *g, size_t b
     return halves_at(g->field[0], 2 * b + 1);
 }
 
-/* d times byte j of every row's dword, for j = 0 .. 3; the bytes are signed and `less` is taken away. */
+/* d times byte j of every row's dword, for j = 0 .. 3; the bytes are signed and `less` is taken
+ * away. */
 PACKED_INLINE void scales_of_bytes(__m512 d, __m512i bytes, int less, float *to)
 {
     for (unsigned j = 0; j < 4; j++) {
@@ -154,7 +158,8 @@ PACKED_INLINE void scales_of_bytes(__m512 d, __m512i bytes, int less, float *to)
     }
 }
 
-PACKED_INLINE void scales_q4_k(const struct group *g, size_t b, size_t half, float *scale, float *min)
+PACKED_INLINE void scales_q4_k(const struct group *g, size_t b, size_t half, float *scale,
+                               float *min)
 {
     const __m512 d = halves_at(g->field[0], 2 * b), dmin = halves_at(g->field[0], 2 * b + 1);
     const __m512 less = _mm512_xor_ps(dmin, _mm512_set1_ps(-0.0f));
@@ -185,7 +190,8 @@ PACKED_INLINE void scales_q3_k(const struct group *g, size_t b, size_t half, flo
     }
 }
 
-/* The scales of half a block of 256 values, and the minimums: [sub-block][16 rows], 64-byte aligned. */
+/* The scales of half a block of 256 values, and the minimums: [sub-block][16 rows], 64-byte
+ * aligned. */
 PACKED_INLINE void block_scales(enum dtype dtype, const struct group *g, size_t b, size_t half,
                                 float *scale, float *min)
 {
@@ -208,10 +214,10 @@ PACKED_INLINE void block_scales(enum dtype dtype, const struct group *g, size_t 
     }
 }
 
-/* The group that begins with row `first` of the matrix; a short one through `wide`, of 16 * 34 / 32 *
- * cols bytes. */
-PACKED_INLINE struct group block_group(enum dtype dtype, const struct packed_tile *tile, uint32_t first,
-                                       uint8_t *wide)
+/* The group that begins with row `first` of the matrix; a short one through `wide`, of
+ * 16 * 34 / 32 * cols bytes. */
+PACKED_INLINE struct group block_group(enum dtype dtype, const struct packed_tile *tile,
+                                       uint32_t first, uint8_t *wide)
 {
     const size_t blocks = tile->x.cols / packed_block_values(dtype);
     struct group g = {.rows = packed_group_rows(tile, first)};

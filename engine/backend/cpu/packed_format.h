@@ -1,9 +1,10 @@
 /* What the kernels of every instruction set must know of a block format, as functions that fold to
  * constants where the format is one; and the parts of a tile. Private to packed_*.c.
  *
- * A kernel sees a format as integers u of 16 rows with a scale, and perhaps a minimum, per sub-block
- * (packed_kernels.h). Where an instruction wants unsigned bytes, codes are u + packed_offset: not
- * negative, and what is too much in a sum is the offset times the sum of q, an integer as well. */
+ * A kernel sees a format as integers u of 16 rows with a scale, and perhaps a minimum, per
+ * sub-block (packed_kernels.h). Where an instruction wants unsigned bytes, codes are u +
+ * packed_offset: not negative, and what is too much in a sum is the offset times the sum of q, an
+ * integer as well. */
 #ifndef MOERING_ENGINE_BACKEND_CPU_PACKED_FORMAT_H
 #define MOERING_ENGINE_BACKEND_CPU_PACKED_FORMAT_H
 
@@ -33,14 +34,17 @@ PACKED_INLINE size_t packed_block_values(enum dtype dtype)
     return dtype >= DTYPE_Q2_K ? BLOCK_256_VALUES : BLOCK_32_VALUES;
 }
 
-/* Bytes of field `field` in a block of one row, 0 past the last field; as packed_fields has them. */
+/* Bytes of field `field` in a block of one row, 0 past the last field; as packed_fields has
+ * them. */
 PACKED_INLINE size_t packed_field_bytes(enum dtype dtype, uint32_t field)
 {
     static const uint8_t bytes[DTYPE_COUNT][PACKED_FIELDS_MAX] = {
-        [DTYPE_Q8_0] = {2, 32},         [DTYPE_Q4_0] = {2, 16},         [DTYPE_Q4_1] = {4, 16},
-        [DTYPE_Q5_0] = {2, 4, 16},      [DTYPE_Q5_1] = {4, 4, 16},      [DTYPE_IQ4_NL] = {2, 16},
-        [DTYPE_MXFP4] = {1, 16},        [DTYPE_Q2_K] = {4, 16, 64},     [DTYPE_Q3_K] = {2, 12, 32, 64},
-        [DTYPE_Q4_K] = {4, 12, 128},    [DTYPE_Q5_K] = {4, 12, 32, 128}, [DTYPE_Q6_K] = {2, 16, 64, 128},
+        [DTYPE_Q8_0] = {2, 32},          [DTYPE_Q4_0] = {2, 16},
+        [DTYPE_Q4_1] = {4, 16},          [DTYPE_Q5_0] = {2, 4, 16},
+        [DTYPE_Q5_1] = {4, 4, 16},       [DTYPE_IQ4_NL] = {2, 16},
+        [DTYPE_MXFP4] = {1, 16},         [DTYPE_Q2_K] = {4, 16, 64},
+        [DTYPE_Q3_K] = {2, 12, 32, 64},  [DTYPE_Q4_K] = {4, 12, 128},
+        [DTYPE_Q5_K] = {4, 12, 32, 128}, [DTYPE_Q6_K] = {2, 16, 64, 128},
     };
     return bytes[dtype][field];
 }

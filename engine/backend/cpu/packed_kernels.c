@@ -1,9 +1,10 @@
 /* Which tables of packed kernels this machine can run, and how rows of 8-bit activations lie.
  *
- * Asks the processor each time; only open() and tests call it. AMX besides needs the system's leave:
- * its tile registers are 8 KiB which every switch of threads would have to save, so Linux hands them
- * out on request, to a whole process and for good. Where the leave is not given (an old kernel, a
- * sandbox, an alternate signal stack too small for the larger frame), the table below AMX serves. */
+ * Asks the processor each time; only open() and tests call it. AMX besides needs the system's
+ * leave: its tile registers are 8 KiB which every switch of threads would have to save, so Linux
+ * hands them out on request, to a whole process and for good. Where the leave is not given (an old
+ * kernel, a sandbox, an alternate signal stack too small for the larger frame), the table below AMX
+ * serves. */
 #include "engine/backend/cpu/packed_kernels.h"
 
 #include "memory/base/check.h"

@@ -12,7 +12,8 @@ struct x_row {
     const int16_t *count;
 };
 
-/* A group decoded: per 32 values eight times PACKED_ROWS dwords, per sub-block PACKED_ROWS scales. */
+/* A group decoded: per 32 values eight times PACKED_ROWS dwords, per sub-block PACKED_ROWS
+ * scales. */
 struct unpacked {
     uint8_t *codes;
     float *scale;

@@ -1,13 +1,14 @@
 /* What the AVX-512 kernels put into scratch, and the walk over a tile of many rows.
  *
- * A panel is some rows of activations, some columns of them, at a stride that the compiler knows: each
- * operand of the inner loops is then one register plus a constant, rows gathered from anywhere cost
- * one copy, and the stride is no power of two, at which rows would fight for the same cache sets. Columns
- * are cut so that what the inner loops touch stays in the first-level cache; between two panels the
- * sums wait in the output, as the f32 that they are.
+ * A panel is some rows of activations, some columns of them, at a stride that the compiler knows:
+ * each operand of the inner loops is then one register plus a constant, rows gathered from anywhere
+ * cost one copy, and the stride is no power of two, at which rows would fight for the same cache
+ * sets. Columns are cut so that what the inner loops touch stays in the first-level cache; between
+ * two panels the sums wait in the output, as the f32 that they are.
  *
- * An unpacked group is its codes as bytes, [sub-block of 32][dword k][16 rows][4], and its scales and
- * minimums in f32, [sub-block][16 rows], for the columns of a panel. A source, not an interface. */
+ * An unpacked group is its codes as bytes, [sub-block of 32][dword k][16 rows][4], and its scales
+ * and minimums in f32, [sub-block][16 rows], for the columns of a panel. A source, not an
+ * interface. */
 #include "engine/backend/cpu/packed_blocks_512.h"
 
 #define PANEL_PAD 64 /* values between rows, unused: a cache line of q */
@@ -26,8 +27,8 @@ struct panel {
     size_t first_col, cols;
 };
 
-/* Rows i .. i + p->rows - 1 of the tile and columns p->first_col .. + p->cols; zeros up to a multiple of
- * `round` rows. */
+/* Rows i .. i + p->rows - 1 of the tile and columns p->first_col .. + p->cols; zeros up to a
+ * multiple of `round` rows. */
 static void panel_fill(struct panel *p, const struct packed_tile *tile, enum dtype dtype,
                        size_t panel_cols, uint32_t i, uint32_t round, uint8_t *memory)
 {
@@ -64,8 +65,9 @@ PACKED_INLINE void panel_borrow(struct panel *p, const struct packed_tile *tile,
 }
 
 #define UNPACKED_BYTES(panel_cols) (24 * (panel_cols))
-_Static_assert(64 + UNPACKED_BYTES(MANY_COLS) + PANEL_BYTES(MANY_ROWS, MANY_COLS) <= PACKED_SCRATCH_BYTES(0),
-               "a panel and a group besides a short group made full, which is 17 of 48 bytes a column");
+_Static_assert(
+    64 + UNPACKED_BYTES(MANY_COLS) + PANEL_BYTES(MANY_ROWS, MANY_COLS) <= PACKED_SCRATCH_BYTES(0),
+    "a panel and a group besides a short group made full, which is 17 of 48 bytes a column");
 
 struct unpacked {
     uint8_t *codes; /* [cols / 32][8][64] */
@@ -81,7 +83,8 @@ PACKED_INLINE struct unpacked unpacked_place(uint8_t *memory, size_t panel_cols)
     return u;
 }
 
-/* Columns first_col .. + cols of a group. codes: false leaves them, for who reads them where they are. */
+/* Columns first_col .. + cols of a group. codes: false leaves them, for who reads them where they
+ * are. */
 PACKED_INLINE void unpack(enum dtype dtype, const struct group *g, size_t first_col, size_t cols,
                           struct unpacked to, bool codes, bool is_signed)
 {
@@ -127,8 +130,8 @@ PACKED_INLINE __mmask16 place_mask(const struct packed_tile *tile, uint32_t o)
 }
 
 /* Rows i .. of the tile, the columns of the panel and the group of output o. */
-PACKED_INLINE struct place place_of(const struct packed_tile *tile, const struct panel *p, uint32_t i,
-                                    uint32_t o)
+PACKED_INLINE struct place place_of(const struct packed_tile *tile, const struct panel *p,
+                                    uint32_t i, uint32_t o)
 {
     return (struct place){.out = tile->out + i * tile->out_stride + o,
                           .stride = tile->out_stride,
@@ -136,8 +139,8 @@ PACKED_INLINE struct place place_of(const struct packed_tile *tile, const struct
                           .begin = p->first_col == 0};
 }
 
-/* What the next group will be read from, asked for while this one is multiplied: else memory would rest
- * meanwhile, and the processor then. The tiles of a panel take turns, a sub-block each. */
+/* What the next group will be read from, asked for while this one is multiplied: else memory would
+ * rest meanwhile, and the processor then. The tiles of a panel take turns, a sub-block each. */
 struct ahead {
     const uint8_t *field[PACKED_FIELDS_MAX]; /* at the panel's first column */
     size_t bytes[PACKED_FIELDS_MAX];         /* of 32 columns; 0: nothing to ask for */
@@ -182,10 +185,10 @@ struct rows_by_group {
     uint32_t rows;
 };
 
-/* The whole tile, panel by panel and group by group; `multiply` gets at most `rows_max` rows at a time, as
- * equal shares of a panel as multiples of `round` can be, with zeros after the last. */
-PACKED_INLINE void panel_walk(const struct packed_tile *tile, const enum dtype dtype, uint32_t rows_max,
-                              uint32_t round, bool is_signed,
+/* The whole tile, panel by panel and group by group; `multiply` gets at most `rows_max` rows at a
+ * time, as equal shares of a panel as multiples of `round` can be, with zeros after the last. */
+PACKED_INLINE void panel_walk(const struct packed_tile *tile, const enum dtype dtype,
+                              uint32_t rows_max, uint32_t round, bool is_signed,
                               void (*multiply)(enum dtype dtype, struct rows_by_group *job))
 {
     const size_t cols = tile->x.cols, stride = MANY_COLS + PANEL_PAD;

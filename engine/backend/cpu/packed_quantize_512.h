@@ -1,6 +1,6 @@
-/* Activations to 8 bits in AVX-512, a block in two vectors: the bits of packed_scalar's, because division,
- * rounding and the sums of integers leave no choice. A source, not an interface: packed_avx512.c,
- * packed_vnni.c and packed_amx.c include it. */
+/* Activations to 8 bits in AVX-512, a block in two vectors: the bits of packed_scalar's, because
+ * division, rounding and the sums of integers leave no choice. A source, not an interface:
+ * packed_avx512.c, packed_vnni.c and packed_amx.c include it. */
 #include <immintrin.h>
 
 #include "engine/backend/cpu/packed_format.h"

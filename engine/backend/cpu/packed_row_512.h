@@ -1,10 +1,11 @@
-/* The micro-kernel of AVX-512 for one row of activations or a few (ROWS_FEW), which is a stream over the
- * weights and should be as fast as memory: the codes are decoded in registers, once for all rows.
+/* The micro-kernel of AVX-512 for one row of activations or a few (ROWS_FEW), which is a stream
+ * over the weights and should be as fast as memory: the codes are decoded in registers, once for
+ * all rows.
  *
- * One stream does not reach the rate of memory, because the processor asks ahead for each stream only
- * so far and stops at pages. So ROW_GROUPS groups are read side by side, which also shares the loads of
- * activations, and each asks for what it will need AHEAD_COLS columns later, a few lines at a time. A
- * source, not an interface: part of packed_rows_512.h. */
+ * One stream does not reach the rate of memory, because the processor asks ahead for each stream
+ * only so far and stops at pages. So ROW_GROUPS groups are read side by side, which also shares the
+ * loads of activations, and each asks for what it will need AHEAD_COLS columns later, a few lines
+ * at a time. A source, not an interface: part of packed_rows_512.h. */
 #include "engine/backend/cpu/packed_panel_512.h"
 
 #define ROW_GROUPS 4
@@ -18,7 +19,8 @@ struct row_scales {
     __m512 scale[ROW_GROUPS][8], min[ROW_GROUPS][8]; /* [group][sub-block] */
 };
 
-/* The shape of a kernel, constants all: rows times groups is what accumulators there are room for. */
+/* The shape of a kernel, constants all: rows times groups is what accumulators there are room
+ * for. */
 struct shape {
     enum dtype dtype;
     size_t rows, groups;
@@ -32,12 +34,11 @@ PACKED_INLINE __m512i four_at(const int8_t *q)
     return _mm512_set1_epi32(four);
 }
 
-/* acc of every row and group += one sub-block of 32 values, or two of 16: the quarter-th of a half of
- * block b, which is number s of the row. */
-PACKED_INLINE void add_direct(const struct shape shape, const struct group *g, size_t b, size_t half,
-                              const size_t quarter, const struct panel *x, size_t s,
-                              const struct row_scales *w, __m512i offset,
-                              __m512 (*acc)[ROW_GROUPS])
+/* acc of every row and group += one sub-block of 32 values, or two of 16: the quarter-th of a half
+ * of block b, which is number s of the row. */
+PACKED_INLINE void add_direct(const struct shape shape, const struct group *g, size_t b,
+                              size_t half, const size_t quarter, const struct panel *x, size_t s,
+                              const struct row_scales *w, __m512i offset, __m512 (*acc)[ROW_GROUPS])
 {
     const enum dtype dtype = shape.dtype;
     const size_t parts = 32 / packed_sub_values(dtype), stride = FEW_COLS + PANEL_PAD;
@@ -84,9 +85,11 @@ PACKED_INLINE void add_direct(const struct shape shape, const struct group *g, s
     }
 }
 
-/* Asks for the units [part, part + 1) / parts of block b of each group, which past the end is a block of
- * the group that follows the others. A hint: past the end of the matrix it does nothing. */
-PACKED_INLINE void prefetch_block(const struct shape shape, const struct group *g, size_t b, size_t blocks, size_t part, const size_t parts)
+/* Asks for the units [part, part + 1) / parts of block b of each group, which past the end is a
+ * block of the group that follows the others. A hint: past the end of the matrix it does
+ * nothing. */
+PACKED_INLINE void prefetch_block(const struct shape shape, const struct group *g, size_t b,
+                                  size_t blocks, size_t part, const size_t parts)
 {
     const enum dtype dtype = shape.dtype;
     size_t on = 0;
@@ -97,7 +100,8 @@ PACKED_INLINE void prefetch_block(const struct shape shape, const struct group *
 #pragma GCC unroll 4
     for (uint32_t f = 0; f < PACKED_FIELDS_MAX; f++) {
         const size_t bytes = PACKED_ROWS * packed_field_bytes(dtype, f), piece = bytes / parts;
-        if (piece < 64 && (part > 0 || bytes == 0)) /* small fields: all of it with the first part */
+        if (piece < 64 &&
+            (part > 0 || bytes == 0)) /* small fields: all of it with the first part */
             continue;
         const size_t at = on + b * bytes + part * piece, end = piece < 64 ? bytes : piece;
 #pragma GCC unroll 4
@@ -107,8 +111,8 @@ PACKED_INLINE void prefetch_block(const struct shape shape, const struct group *
     }
 }
 
-PACKED_INLINE void few_rows_32(const struct shape shape, const struct group *g, const struct panel *x,
-                               __m512 (*acc)[ROW_GROUPS])
+PACKED_INLINE void few_rows_32(const struct shape shape, const struct group *g,
+                               const struct panel *x, __m512 (*acc)[ROW_GROUPS])
 {
     const enum dtype dtype = shape.dtype;
     const __m512i offset = _mm512_set1_epi16((short)-dot_offset(dtype));
@@ -128,8 +132,8 @@ PACKED_INLINE void few_rows_32(const struct shape shape, const struct group *g, 
 
 /* The scales of a half are decoded during the half before, one group in each sub-block, so that the
  * loads of codes never pause. */
-PACKED_INLINE void few_rows_256(const struct shape shape, const struct group *g, const struct panel *x,
-                                __m512 (*acc)[ROW_GROUPS])
+PACKED_INLINE void few_rows_256(const struct shape shape, const struct group *g,
+                                const struct panel *x, __m512 (*acc)[ROW_GROUPS])
 {
     const enum dtype dtype = shape.dtype;
     const __m512i offset = _mm512_set1_epi16((short)-dot_offset(dtype));
@@ -151,8 +155,8 @@ PACKED_INLINE void few_rows_256(const struct shape shape, const struct group *g,
     }
 }
 
-/* Outputs o .. of the tile for as many rows and groups as the shape has. Where fewer groups are left, the
- * last is computed again in the place of those that are not there. */
+/* Outputs o .. of the tile for as many rows and groups as the shape has. Where fewer groups are
+ * left, the last is computed again in the place of those that are not there. */
 PACKED_INLINE void few_rows(const struct packed_tile *tile, const struct shape shape,
                             const struct panel *x, uint32_t o)
 {
@@ -172,11 +176,12 @@ PACKED_INLINE void few_rows(const struct packed_tile *tile, const struct shape s
         few_rows_256(shape, g, x, acc);
     for (uint32_t i = 0; i < shape.groups && o <= last; i++, o += PACKED_ROWS)
         for (size_t r = 0; r < shape.rows; r++)
-            _mm512_mask_storeu_ps(tile->out + r * tile->out_stride + o, place_mask(tile, o), acc[r][i]);
+            _mm512_mask_storeu_ps(tile->out + r * tile->out_stride + o, place_mask(tile, o),
+                                  acc[r][i]);
 }
 
-PACKED_INLINE void dot_rows(const struct packed_tile *tile, const enum dtype dtype, const size_t rows,
-                            const struct panel *x)
+PACKED_INLINE void dot_rows(const struct packed_tile *tile, const enum dtype dtype,
+                            const size_t rows, const struct panel *x)
 {
     const struct shape shape = {dtype, rows, rows <= ROWS_OF_4_GROUPS ? 4 : 2};
     for (uint32_t o = 0; o < tile->outputs; o += (uint32_t)shape.groups * PACKED_ROWS)

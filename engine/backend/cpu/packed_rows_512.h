@@ -3,21 +3,22 @@
  * include this file, which ends with the table PACKED_TABLE. A source, not an interface.
  *
  *     dot_start     the integer sums begin with what the codes' offset is too much
- *     dot_bytes     sum += the four codes of each of sixteen rows . four q of one row of activations
+ *     dot_bytes     sum += the four codes of each of sixteen rows . four q of one row of
+ *                   activations
  *     dot_offset    what dot_bytes wants added to the format's integers
  *
- * One row: the weights are decoded in registers, format by format. More: a group's codes are unpacked
- * into scratch once for all rows, which then pass in tiles of at most ROWS_TILE, as many as there are
- * registers for; unpacked, formats differ in nothing but their sub-blocks and offsets, so that five
- * kernels of twelve shapes serve all. The shape decides when a sum is added, not how: one accumulator
- * per output, sub-blocks in rising order. */
+ * One row: the weights are decoded in registers, format by format. More: a group's codes are
+ * unpacked into scratch once for all rows, which then pass in tiles of at most ROWS_TILE, as many
+ * as there are registers for; unpacked, formats differ in nothing but their sub-blocks and offsets,
+ * so that five kernels of twelve shapes serve all. The shape decides when a sum is added, not how:
+ * one accumulator per output, sub-blocks in rising order. */
 #include "engine/backend/cpu/packed_quantize_512.h"
 #include "engine/backend/cpu/packed_row_512.h"
 
 #define ROWS_TILE 12
 
-/* acc of every row += one sub-block of 32 values, or two of 16: number s of the panel. dtype and rows are
- * constants. */
+/* acc of every row += one sub-block of 32 values, or two of 16: number s of the panel. dtype and
+ * rows are constants. */
 PACKED_INLINE void add_unpacked(const enum dtype shape, const size_t rows, const struct panel *p,
                                 const struct unpacked *u, size_t s, __m512i offset, __m512 *acc)
 {

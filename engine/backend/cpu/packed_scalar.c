@@ -1,10 +1,10 @@
 /* The dot products of packed weights in plain C: the truth for the other tables, and the table of
  * machines that have nothing better.
  *
- * One weight row at a time: its blocks are brought back into the order of files, decoded into integers
- * and scales, and multiplied with every row of activations. Each format says only what its integers
- * and scales are; the order of the sums (packed_kernels.h) stands in one place, dot_row. The layouts
- * are drawn in engine/quant/block_32.c and block_256.c.
+ * One weight row at a time: its blocks are brought back into the order of files, decoded into
+ * integers and scales, and multiplied with every row of activations. Each format says only what its
+ * integers and scales are; the order of the sums (packed_kernels.h) stands in one place, dot_row.
+ * The layouts are drawn in engine/quant/block_32.c and block_256.c.
  *
  * Pure functions: any thread. */
 #include <math.h>
@@ -233,8 +233,8 @@ static uint32_t magnitude_bits(float f)
     return u & 0x7fffffffu;
 }
 
-/* The block's scale; *finite: false where a value is a NaN or an infinity. Magnitudes compare as their
- * bits do, NaN above all. */
+/* The block's scale; *finite: false where a value is a NaN or an infinity. Magnitudes compare as
+ * their bits do, NaN above all. */
 static float scale_of(const float *from, bool *finite)
 {
     uint32_t bits = 0;

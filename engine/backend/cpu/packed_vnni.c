@@ -1,10 +1,11 @@
 /* The table of AVX-512 with VNNI: four products of bytes and their sum in one instruction.
  *
- * vpdpbusd wants one side unsigned. Codes are that, with an offset; the sums then begin with -offset
- * times the sum of q, from the two counts of 16 that go with a block (vpdpwssd). Sums are exact in 32
- * bits: 32 * 255 * 127 < 2^20.
+ * vpdpbusd wants one side unsigned. Codes are that, with an offset; the sums then begin with
+ * -offset times the sum of q, from the two counts of 16 that go with a block (vpdpwssd). Sums are
+ * exact in 32 bits: 32 * 255 * 127 < 2^20.
  *
- * This file alone is compiled for the instruction set; packed_kernels.c asks the processor first. */
+ * This file alone is compiled for the instruction set; packed_kernels.c asks the processor
+ * first. */
 #include "engine/backend/cpu/packed_kernels.h"
 
 #if defined(__x86_64__)

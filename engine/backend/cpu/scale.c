@@ -1,5 +1,6 @@
-/* Rows multiplied and added up: the multipliers that some architectures put on embeddings, logits and
- * residuals, and the gate of a shared expert. One value at a time, rows shared out among the threads.
+/* Rows multiplied and added up: the multipliers that some architectures put on embeddings, logits
+ * and residuals, and the gate of a shared expert. One value at a time, rows shared out among the
+ * threads.
  *
  * x += factor * sigmoid(gate) * y: the two factors are multiplied first, then with y, each product
  * rounded. */

@@ -1,6 +1,6 @@
-/* The CUDA backend: opening, closing, memory, and the table of operations, which choose a kernel and
- * launch it. Owns scratch memory sized once; nothing is allocated afterwards but by alloc(). All of
- * it runs on the compute stream of the device that the ring lives on. Engine thread only. */
+/* The CUDA backend: opening, closing, memory, and the table of operations, which choose a kernel
+ * and launch it. Owns scratch memory sized once; nothing is allocated afterwards but by alloc().
+ * All of it runs on the compute stream of the device that the ring lives on. Engine thread only. */
 #include "engine/backend/cuda/cuda_state.cuh"
 
 #include <stdlib.h>
@@ -176,7 +176,8 @@ static void op_matmul(struct backend *base, float *out, const float *x, struct t
         cuda_matmul_many(&b->gemm, out, x, w, bias, rows, add);
 }
 
-/* Our own kernels read each weight once, and cuBLAS is one call for each: nothing to gain together. */
+/* Our own kernels read each weight once, and cuBLAS is one call for each: nothing to gain
+ * together. */
 static void op_matmuls(struct backend *base, const float *x, uint32_t rows,
                        const struct matmul_out *outs, uint32_t count)
 {

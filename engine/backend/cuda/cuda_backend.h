@@ -2,9 +2,10 @@
  * memory; everything runs on the compute stream of the device that the ring lives on, so that
  * fences order copies and kernels.
  *
- * Steps of few rows (CUDA_FEW_ROWS) go through kernels of our own that read each weight once and are
- * bound by memory; more rows go through cuBLAS, whose sums depend on how many rows there are. With
- * `deterministic` only our own kernels run: the result for a row then depends on that row alone. */
+ * Steps of few rows (CUDA_FEW_ROWS) go through kernels of our own that read each weight once and
+ * are bound by memory; more rows go through cuBLAS, whose sums depend on how many rows there are.
+ * With `deterministic` only our own kernels run: the result for a row then depends on that row
+ * alone. */
 #ifndef MOERING_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H
 #define MOERING_ENGINE_BACKEND_CUDA_CUDA_BACKEND_H
 

@@ -47,8 +47,8 @@ inline void cuda_launch(cudaStream_t stream, void (*kernel)(Parameters...), dim3
 /* What runs on the device. The tests of these sources include this header as plain C++ too. */
 #if defined(__CUDACC__) || defined(CUDA_HOST_DOUBLE)
 
-/* How one number format is read. `load` decodes value i of a row that begins at `row`; `load8` eight
- * of them from a multiple of eight, where row is aligned to 16 bytes. */
+/* How one number format is read. `load` decodes value i of a row that begins at `row`; `load8`
+ * eight of them from a multiple of eight, where row is aligned to 16 bytes. */
 template <enum dtype D> struct cuda_format;
 
 template <> struct cuda_format<DTYPE_F32> {

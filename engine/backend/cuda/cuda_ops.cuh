@@ -2,9 +2,9 @@
  * name. All pointers are device memory unless a comment says "host". Everything runs on `stream`;
  * nothing here waits, allocates or reads device memory on the host, so all of it can be captured.
  *
- * `stopped` (one word): where it is not 0, the layer before lacked a page, and a kernel that changes
- * x in place (an addition to it) leaves it alone. What other kernels write then is garbage that the
- * second run of the layer writes again. */
+ * `stopped` (one word): where it is not 0, the layer before lacked a page, and a kernel that
+ * changes x in place (an addition to it) leaves it alone. What other kernels write then is garbage
+ * that the second run of the layer writes again. */
 #ifndef MOERING_ENGINE_BACKEND_CUDA_CUDA_OPS_CUH
 #define MOERING_ENGINE_BACKEND_CUDA_CUDA_OPS_CUH
 
@@ -21,7 +21,8 @@ struct cuda_rows {
     uint32_t table_stride;
 };
 
-/* ---- embed.cu, norm.cu, scale.cu, rope.cu, kv_write.cu, gather.cu, matmul.cu; `stopped` may be NULL */
+/* ---- embed.cu, norm.cu, scale.cu, rope.cu, kv_write.cu, gather.cu, matmul.cu; `stopped` may be
+ * NULL */
 
 void cuda_embed(cudaStream_t stream, float *out, struct tensor table, const uint32_t *tokens,
                 uint32_t rows);
@@ -74,8 +75,8 @@ size_t cuda_attention_scratch(uint32_t rows, uint32_t heads, uint32_t head_dim,
                               uint32_t context_max);
 void cuda_attention_rows(cudaStream_t stream, const struct cuda_attention_args *args);
 /* Tiles of neighbouring rows of one sequence (one table_of, ascending positions) against tiles of
- * keys, by online softmax. For prompts. Where KV is F16 on tensor cores, which round q and weights to
- * F16: about 1e-3 off cuda_attention_rows; else off in the last bits. */
+ * keys, by online softmax. For prompts. Where KV is F16 on tensor cores, which round q and weights
+ * to F16: about 1e-3 off cuda_attention_rows; else off in the last bits. */
 void cuda_attention_tiled(cudaStream_t stream, const struct cuda_attention_args *args);
 
 /* ---- route.cu, draw.cu ---- */
@@ -83,8 +84,8 @@ void cuda_attention_tiled(cudaStream_t stream, const struct cuda_attention_args 
 /* Ties to the lower index, NaN as -inf, order and formulas of router_choose (router.h). */
 void cuda_route(cudaStream_t stream, struct router router, const float *scores, uint32_t rows,
                 uint32_t *chosen, float *weights);
-/* tokens[count]; scratch: cuda_draw_scratch bytes, 8-byte aligned. draws: device copy of struct draw
- * [count]. vocab < 2^20. A row's token does not depend on its company. */
+/* tokens[count]; scratch: cuda_draw_scratch bytes, 8-byte aligned. draws: device copy of struct
+ * draw [count]. vocab < 2^20. A row's token does not depend on its company. */
 size_t cuda_draw_scratch(uint32_t count, uint32_t vocab);
 void cuda_draw(cudaStream_t stream, const float *logits, uint32_t vocab, const struct draw *draws,
                uint32_t count, uint32_t *tokens, void *scratch);

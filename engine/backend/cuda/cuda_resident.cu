@@ -1,11 +1,11 @@
-/* Layers that run ahead of the host (struct resident_ops). The slot table in device memory is a copy
- * of the device tier's page table; changes gather on the host and go out as one small kernel before
- * the next work that looks slots up. Since that kernel and the work share a stream, each layer sees
- * one state of the table: what was resident when it was asked for.
+/* Layers that run ahead of the host (struct resident_ops). The slot table in device memory is a
+ * copy of the device tier's page table; changes gather on the host and go out as one small kernel
+ * before the next work that looks slots up. Since that kernel and the work share a stream, each
+ * layer sees one state of the table: what was resident when it was asked for.
  *
- * A layer that lacks a page raises the word `stopped`. Kernels that would change the residual stream
- * then leave it alone, so it stays as it was before that layer's experts, whatever was asked for
- * behind it, until go(). */
+ * A layer that lacks a page raises the word `stopped`. Kernels that would change the residual
+ * stream then leave it alone, so it stays as it was before that layer's experts, whatever was asked
+ * for behind it, until go(). */
 #include "engine/backend/cuda/cuda_state.cuh"
 
 #define POST_THREADS 256

@@ -1,6 +1,7 @@
-/* Multiplying and adding value by value: what some architectures do to embeddings, branches and logits,
- * and how the shared expert joins the residual stream. x[r][i] += factor * sigmoid(gate[r]) * y[r][i]
- * is one rounding for the weight of a row and one for the addition (fma); nothing is summed.
+/* Multiplying and adding value by value: what some architectures do to embeddings, branches and
+ * logits, and how the shared expert joins the residual stream:
+ * x[r][i] += factor * sigmoid(gate[r]) * y[r][i] is one rounding for the weight of a row and one
+ * for the addition (fma); nothing is summed.
  *
  * Bound by bytes: x is read and written once, y read once. Neighbouring threads take neighbouring
  * values; a block takes SCALE_PART values of a row, so that one row of 2048 fills four. An addition

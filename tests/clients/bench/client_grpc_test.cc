@@ -103,7 +103,8 @@ bool has_delays(double scale)
 
 TEST(client_grpc, delays_of_the_server)
 {
-    for (double scale = 1; scale <= 32; scale *= 2) /* late by milliseconds: the machine; by a share: us */
+    for (double scale = 1; scale <= 32;
+         scale *= 2) /* late by milliseconds: the machine; by a share: us */
         if (has_delays(scale) || HasFailure())
             return;
     FAIL() << "late each time";

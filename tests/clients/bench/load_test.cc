@@ -83,8 +83,9 @@ fake::Script script(double first_ms, double gap_ms, int chunks)
     return s;
 }
 
-/* Runs the trial until it is `good`, up to six times, each time with delays twice as long as the time
- * before (`scale`): a busy machine is late by a few milliseconds, a faulty client by its share. */
+/* Runs the trial until it is `good`, up to six times, each time with delays twice as long as the
+ * time before (`scale`): a busy machine is late by a few milliseconds, a faulty client by its
+ * share. */
 void expect_once(const std::function<bool(double scale)> &good)
 {
     for (double scale = 1; scale <= 32; scale *= 2)

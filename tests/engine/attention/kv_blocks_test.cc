@@ -108,8 +108,9 @@ TEST_F(KvBlocks, EveryTokenAndTheSaltCount)
         release(*t);
 }
 
-// The pool's hash, by which collisions can be made for a key that is known: a pair of tokens that undoes
-// what came before. If the pool hashes otherwise, nothing collides and the next test says less.
+// The pool's hash, by which collisions can be made for a key that is known: a pair of tokens that
+// undoes what came before. If the pool hashes otherwise, nothing collides and the next test says
+// less.
 uint64_t mixed(uint64_t x)
 {
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
@@ -135,7 +136,8 @@ Tokens undone(const Tokens &tokens, uint64_t hash, uint64_t other)
     return made;
 }
 
-/* Other tokens of one hash, and the same tokens behind each of these: none is mistaken for another. */
+/* Other tokens of one hash, and the same tokens behind each of these: none is mistaken for
+ * another. */
 TEST_F(KvBlocks, CollisionsAreTold)
 {
     open(20);

@@ -253,8 +253,8 @@ struct Pool {
     uint32_t used() const { return kv_cache_blocks(cache) - kv_cache_free_blocks(cache); }
 };
 
-/* Random sizes at random moments, with allocations failing now and then: contents stay, FULL says when
- * they cannot, and never are more than one layer's arrays there twice. */
+/* Random sizes at random moments, with allocations failing now and then: contents stay, FULL says
+ * when they cannot, and never are more than one layer's arrays there twice. */
 TEST_F(KvCache, ResizesKeepWhatIsInUse)
 {
     for (enum dtype dtype : {DTYPE_F32, DTYPE_F16}) {
@@ -324,7 +324,8 @@ TEST_F(KvCache, AResizeIsUndoneByTheNext)
     EXPECT_EQ(kv_cache_free_blocks(pool.cache), 1u);
     EXPECT_EQ(kv_cache_resize(pool.cache, 10, nullptr), STATUS_FULL);
     kv_cache_release(pool.cache, &pool.table[0]);
-    EXPECT_EQ(kv_cache_resize(pool.cache, 20, nullptr), STATUS_OK); /* all of them have moved or stayed */
+    EXPECT_EQ(kv_cache_resize(pool.cache, 20, nullptr),
+              STATUS_OK); /* all of them have moved or stayed */
     EXPECT_EQ(kv_cache_free_blocks(pool.cache), 0u);
     EXPECT_EQ(failing.bytes, 2 * bytes);
     ASSERT_NO_FATAL_FAILURE(pool.check());

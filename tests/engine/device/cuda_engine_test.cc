@@ -131,7 +131,8 @@ TEST_P(CudaGolden, DefaultComesClose)
         scripted(c);
         c.kv_dtype = DTYPE_F16;
     });
-    size_t prompt = model().prompts[0].prompt.size() * model().vocab; /* the same tokens up to here */
+    size_t prompt =
+        model().prompts[0].prompt.size() * model().vocab; /* the same tokens up to here */
     got.logits.resize(prompt);
     want.logits.resize(prompt);
     double worst = worst_difference(got.logits, want.logits, model().vocab);
@@ -196,8 +197,8 @@ TEST_F(CudaEngine, TheRingChangesNoBit)
     }
 }
 
-/* A layer that stops leaves the shared expert out as well as its own, and so do those behind it: added
- * twice, it would show. GraniteMoE adds its branches by another kernel. */
+/* A layer that stops leaves the shared expert out as well as its own, and so do those behind it:
+ * added twice, it would show. GraniteMoE adds its branches by another kernel. */
 TEST_F(CudaEngine, StoppedLayersAddNothing)
 {
     for (const char *arch : {"qwen2_moe", "granitemoe"}) {
@@ -332,7 +333,8 @@ TEST_F(CudaEngine, PlacementChangesLittle)
     }
 }
 
-/* The device draws what the host would: greedy and by seed, beside requests that it cannot draw for. */
+/* The device draws what the host would: greedy and by seed, beside requests that it cannot draw
+ * for. */
 TEST_F(CudaEngine, DrawsWhatTheHostDraws)
 {
     std::vector<Job> jobs;
@@ -353,8 +355,8 @@ TEST_F(CudaEngine, DrawsWhatTheHostDraws)
         EXPECT_EQ(on_device[i].tokens, on_host[i].tokens) << "job " << i;
 }
 
-/* What only the host can do, done beside a request that the device draws for: a mask, a bias, and what
- * the model says of the prompt. */
+/* What only the host can do, done beside a request that the device draws for: a mask, a bias, and
+ * what the model says of the prompt. */
 TEST_F(CudaEngine, MasksBiasesAndScoresAreTheHosts)
 {
     Job plain = job(20, 6, 1), biased = plain;

@@ -1,9 +1,9 @@
 /* Rooms of an engine on a CUDA device that change between steps: every logit of every position is,
- * bit for bit, what it is where nothing changes. Slots go and come back, KV blocks move under segments
- * that were captured, and the dice of the host double decide how far behind the device is: several
- * seeds each. A step reads its first routing back before it fetches anything, so at this height no
- * slot can be written too early; that fences hold all the same is tested where nobody waits, in
- * paging/expert_pager_simulation_test.cc and memory/cuda/device_cuda_test.cc. */
+ * bit for bit, what it is where nothing changes. Slots go and come back, KV blocks move under
+ * segments that were captured, and the dice of the host double decide how far behind the device is:
+ * several seeds each. A step reads its first routing back before it fetches anything, so at this
+ * height no slot can be written too early; that fences hold all the same is tested where nobody
+ * waits, in paging/expert_pager_simulation_test.cc and memory/cuda/device_cuda_test.cc. */
 #include "engine/resize.h"
 
 #include <gtest/gtest.h>
@@ -83,8 +83,8 @@ class ResizeCuda : public testing::TestWithParam<Way> {
         });
         random_ = std::make_unique<scratch::Random>(seed);
     }
-    /* A long prompt in pieces, during which nobody has to wait for the device; then two more sequences
-     * that share steps with it, one of which loses its blocks. */
+    /* A long prompt in pieces, during which nobody has to wait for the device; then two more
+     * sequences that share steps with it, one of which loses its blocks. */
     static std::vector<Job> jobs()
     {
         const uint32_t prompt[] = {12, 3, 7}, begin[] = {0, 3, 4};

@@ -92,7 +92,9 @@ struct Model {
 /* A byte as byte-level vocabularies write it, in UTF-8 and as JSON. */
 inline std::string byte_entry(uint8_t byte)
 {
-    auto plain = [](unsigned b) { return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174; };
+    auto plain = [](unsigned b) {
+        return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+    };
     unsigned code = byte;
     if (!plain(byte)) {
         code = 0x100;

@@ -34,7 +34,10 @@ class Walk {
         ASSERT_NE(CONFIGS_DEAD, at_);
         ASSERT_NE(CONFIGS_FAILED, at_);
     }
-    const struct loop *Loop(uint32_t length = 1000) { return loops_of(&loops_, &configs_, at_, length); }
+    const struct loop *Loop(uint32_t length = 1000)
+    {
+        return loops_of(&loops_, &configs_, at_, length);
+    }
     bool Takes(const struct subtree &below, uint8_t begun = 0, bool find = true)
     {
         return loops_take(&loops_, &configs_, at_, find, &below, begun);
@@ -68,7 +71,8 @@ class Walk {
             if (c >= 0xD800 && c < 0xE000)
                 continue;
             unsigned n = characters_write(c, bytes);
-            if (c < 0x80 ? loop.ascii[c / 64] >> c % 64 & 1 : (loop.leads & SUBTREES_LEAD(bytes[0])) != 0)
+            if (c < 0x80 ? loop.ascii[c / 64] >> c % 64 & 1
+                         : (loop.leads & SUBTREES_LEAD(bytes[0])) != 0)
                 return std::string((char *)bytes, n);
         }
     }
@@ -169,7 +173,8 @@ TEST(Loops, ChainsAreFollowedAsFarAsTheyAreAskedFor)
 
 TEST(Loops, PartsOfOtherCharactersAreNotAllOfThem)
 {
-    Walk some("[^\\u4e2d]*"), all("[^5]*"), dot(".*"); /* a dot is no end of a line: E2 80 A8 is one */
+    Walk some("[^\\u4e2d]*"), all("[^5]*"),
+        dot(".*"); /* a dot is no end of a line: E2 80 A8 is one */
     ASSERT_NE(nullptr, some.Loop());
     EXPECT_EQ(every_lead & ~SUBTREES_LEAD(0xE4), some.Loop()->leads);
     EXPECT_EQ(every_lead & ~SUBTREES_LEAD(0xE2), dot.Loop()->leads);

@@ -182,7 +182,8 @@ TEST(Schema, CombinationsAndReferences)
            {R"({"v":1,"next":null})", R"({"v":1,"next":{"v":2,"next":{"v":3,"next":null}}})"},
            {R"({"v":1})", R"({"v":1,"next":{}})", R"({"v":1,"next":{"v":2,"next":null})"}});
     check(
-        {R"({"definitions":{"a/b":{"type":"null"}},"type":"array","items":{"$ref":"#/definitions/a~1b"}})",
+        {R"({"definitions":{"a/b":{"type":"null"}},)"
+         R"("type":"array","items":{"$ref":"#/definitions/a~1b"}})",
          {"[null,null]"},
          {"[1]"}});
     check({R"({"type":"object","properties":{"self":{"$ref":"#"}}})",

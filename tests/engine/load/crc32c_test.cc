@@ -25,7 +25,8 @@ TEST(Crc32c, InPiecesOfAnyLengthAndPlace)
         b = (uint8_t)((x = x * 1664525u + 1013904223u) >> 24);
     uint32_t whole = crc32c(0, bytes.data(), bytes.size());
     for (size_t cut = 0; cut <= bytes.size(); cut += 37)
-        EXPECT_EQ(whole, crc32c(crc32c(0, bytes.data(), cut), bytes.data() + cut, bytes.size() - cut));
+        EXPECT_EQ(whole,
+                  crc32c(crc32c(0, bytes.data(), cut), bytes.data() + cut, bytes.size() - cut));
     bytes[500] ^= 1;
     EXPECT_NE(whole, crc32c(0, bytes.data(), bytes.size()));
 }

@@ -1,5 +1,5 @@
-/* Where an expert's matrices lie, in every form a checkpoint has them, and what is said when they are
- * not there. That pages hold the right bytes is plan_test's business. */
+/* Where an expert's matrices lie, in every form a checkpoint has them, and what is said when they
+ * are not there. That pages hold the right bytes is plan_test's business. */
 #include "engine/model/expert_parts.h"
 
 #include "tests/engine/model/model_harness.h"
@@ -81,8 +81,10 @@ TEST_F(ExpertParts, FusedWithAStackedDown)
         m.layers = 1;
         std::vector<TensorToWrite> tensors;
         uint64_t one = 4ull * m.hidden * m.width;
-        tensors.push_back({"model.layers.0.mlp.experts.gate_up_proj", "F32",
-                           {m.experts, 2 * m.width, m.hidden}, std::string(2 * m.experts * one, 0)});
+        tensors.push_back({"model.layers.0.mlp.experts.gate_up_proj",
+                           "F32",
+                           {m.experts, 2 * m.width, m.hidden},
+                           std::string(2 * m.experts * one, 0)});
         tensors.push_back({"model.layers.0.mlp.experts.down_proj.weight", "F32",
                            {m.experts, m.hidden, m.width}, std::string(m.experts * one, 0)});
         open(m, tensors);

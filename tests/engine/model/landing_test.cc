@@ -1,4 +1,5 @@
-/* What lands is what the formats say: decoded row by row, it is what the file meant, in every order. */
+/* What lands is what the formats say: decoded row by row, it is what the file meant, in every
+ * order. */
 #include "engine/model/landing.h"
 
 #include <cmath>
@@ -96,7 +97,8 @@ TEST(Landing, EncodesPlainNumbers)
                         continue;
                     SCOPED_TRACE(std::string(dtype_info(to_type)->name) + " " +
                                  std::to_string(rows) + " x " + std::to_string(cols));
-                    size_t row_bytes = bytes_of(from_type, cols), to_bytes = bytes_of(to_type, cols);
+                    size_t row_bytes = bytes_of(from_type, cols),
+                           to_bytes = bytes_of(to_type, cols);
                     std::vector<uint8_t> from = numbers(random, from_type, (size_t)rows * cols);
                     std::vector<uint8_t> want(rows * to_bytes), back(want.size());
                     std::vector<float> row(cols);
@@ -155,7 +157,8 @@ protected:
     enum status open(const struct backend *backend)
     {
         enum status status = landing_open(&landing_, checkpoint_, &plan_, &error_);
-        return status == STATUS_OK ? landing_settle(landing_, checkpoint_, backend, &error_) : status;
+        return status == STATUS_OK ? landing_settle(landing_, checkpoint_, backend, &error_)
+                                   : status;
     }
     struct backend *backend_ = nullptr;
     struct landing *landing_ = nullptr;

@@ -176,7 +176,8 @@ TEST_F(ModelTest, RowsOfQAndKArePutBack)
     }
 }
 
-/* As the backend wants it, larger than what is read at a time: 5 MB of F32 in rows of 1184 bytes. */
+/* As the backend wants it, larger than what is read at a time: 5 MB of F32 in rows of 1184
+ * bytes. */
 TEST_F(ModelTest, EncodedWhileItIsLoaded)
 {
     toy::Model m;

@@ -53,7 +53,8 @@ TEST_P(TensorsOf, NameEveryDenseTensorOfTheFileWithItsShape)
     EXPECT_EQ(table.size(), dense);
 }
 
-/* Only the rows of q and k, with their biases, are in another order; only weights may be encoded. */
+/* Only the rows of q and k, with their biases, are in another order; only weights may be
+ * encoded. */
 TEST_F(Tensors, SayWhatBecomesOfThem)
 {
     toy::Model m;

@@ -145,7 +145,9 @@ private:
     {
         device_ops_.name = "late";
         device_ops_.host_visible = false;
-        device_ops_.alloc = [](struct device *, size_t bytes) { return aligned_alloc(4096, bytes); };
+        device_ops_.alloc = [](struct device *, size_t bytes) {
+            return aligned_alloc(4096, bytes);
+        };
         device_ops_.release = [](struct device *d, void *p) {
             of(d).run_to(of(d).asked_);
             free(p);

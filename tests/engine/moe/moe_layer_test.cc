@@ -141,7 +141,8 @@ public:
         return moe_layer(&moe_, &call, error);
     }
     /* One item for each row; chosen: as many for each. */
-    void ran(uint32_t layer, const std::vector<uint32_t> &experts, const std::vector<uint32_t> &rows)
+    void ran(uint32_t layer, const std::vector<uint32_t> &experts,
+             const std::vector<uint32_t> &rows)
     {
         const uint32_t tokens[kRows] = {};
         const std::vector<float> weights(experts.size(), 0.5f);

@@ -1,6 +1,6 @@
 /* Running ahead on a backend that does nothing but keep the books: which layers are asked for when,
- * what a stop gives back, and what pager and usage hear. That real layers compute the right thing is
- * tests/engine/device/cuda_engine_test.cc's business. */
+ * what a stop gives back, and what pager and usage hear. That real layers compute the right thing
+ * is tests/engine/device/cuda_engine_test.cc's business. */
 #include "engine/moe/moe_resident.h"
 
 #include <gtest/gtest.h>

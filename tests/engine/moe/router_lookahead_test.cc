@@ -1,5 +1,5 @@
-/* Routers asked before their turn, on the real backend and pager: where the hidden state does not change
- * from layer to layer they foretell without error, and guesses come true. */
+/* Routers asked before their turn, on the real backend and pager: where the hidden state does not
+ * change from layer to layer they foretell without error, and guesses come true. */
 #include "engine/moe/router_lookahead.h"
 
 #include <gtest/gtest.h>

@@ -36,8 +36,8 @@ TEST(RoutingScript, EachRowOfEachLayerGetsItsOwn)
             scripted_routing_apply(&scripted, layer, 3, chosen.data());
             for (uint32_t r = 0; r < 3; r++)
                 for (uint32_t k = 0; k < 3; k++)
-                    EXPECT_EQ(chosen[r * 3 + k],
-                              layer * 10000 + (r == 2) * 1000 + (r == 2 ? 20 : position + r) * 10 + k);
+                    EXPECT_EQ(chosen[r * 3 + k], layer * 10000 + (r == 2) * 1000 +
+                                                     (r == 2 ? 20 : position + r) * 10 + k);
         }
     }
     EXPECT_EQ(calls, 2u * 4 * 3);

@@ -1,6 +1,6 @@
-/* Every rule against its definition written out: at any moment of a random history the victim is the
- * page that a sweep over the whole tier would have found. And the rules against each other, where one
- * is known to be better. */
+/* Every rule against its definition written out: at any moment of a random history the victim is
+ * the page that a sweep over the whole tier would have found. And the rules against each other,
+ * where one is known to be better. */
 #include "engine/paging/evict.h"
 
 #include <gtest/gtest.h>
@@ -119,11 +119,16 @@ public:
         const Allowed *asked = &allowed;
         return evict_victim(
             evict, tier, size_class,
-            [](void *arg, enum memory_tier, page_id page) { return (**(const Allowed **)arg)(page); },
+            [](void *arg, enum memory_tier, page_id page) {
+                return (**(const Allowed **)arg)(page);
+            },
             &asked);
     }
 
-    uint32_t until(uint32_t layer) const { return layer > now ? layer - now : layer + layers - now; }
+    uint32_t until(uint32_t layer) const
+    {
+        return layer > now ? layer - now : layer + layers - now;
+    }
     /* What the header says; lower leaves sooner. */
     double rank(enum memory_tier tier, page_id page) const
     {
@@ -208,7 +213,8 @@ std::vector<uint32_t> some_experts(scratch::Random &random, uint32_t experts, ui
 class EveryRule : public testing::TestWithParam<int> {
 protected:
     enum evict_kind kind() const { return (enum evict_kind)GetParam(); }
-    void live_a_random_life(uint64_t seed, const std::vector<uint8_t> &classes, uint32_t size_classes);
+    void live_a_random_life(uint64_t seed, const std::vector<uint8_t> &classes,
+                            uint32_t size_classes);
 };
 
 constexpr uint32_t kLayers = 5, kExperts = 7;
@@ -428,8 +434,8 @@ TEST(Evict, AgeingChangesTheOrderInLayersThatDoNotRun)
     EXPECT_EQ(victim(), 0u); /* 0.82 */
 }
 
-/* Stable layers are placed by their forecast, transient ones as they come: a page that was used just
- * now leaves before one of a stable layer that is used nearly always. */
+/* Stable layers are placed by their forecast, transient ones as they come: a page that was used
+ * just now leaves before one of a stable layer that is used nearly always. */
 TEST(Evict, ForecastsRankStableLayers)
 {
     Twin t(EVICT_FORECAST, 3, 4);
@@ -563,8 +569,8 @@ uint32_t belady_hits(const std::vector<page_id> &pages, size_t slots)
     return hits;
 }
 
-/* Every round the same pages, one layer after the other, and fewer slots than pages. LRU never hits;
- * nobody could do better than `round` does. */
+/* Every round the same pages, one layer after the other, and fewer slots than pages. LRU never
+ * hits; nobody could do better than `round` does. */
 TEST(EvictRules, CyclesThatDefeatLruHitAsOftenAsPossible)
 {
     std::vector<Round> trace(60, Round(12, std::vector<uint32_t>{1}));

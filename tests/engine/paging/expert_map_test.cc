@@ -1,5 +1,5 @@
-/* The map of experts: heat that follows its formula, tiers that are where they were told, readers that
- * never see half a change. */
+/* The map of experts: heat that follows its formula, tiers that are where they were told, readers
+ * that never see half a change. */
 #include "engine/paging/expert_map.h"
 
 #include <gtest/gtest.h>
@@ -91,7 +91,8 @@ TEST(ExpertMap, OneRunShowsAtOnceAndFades)
     EXPECT_EQ(EXPERT_CELL_TIER(m.cells(now)[5]), 0) << "heat says nothing of tiers";
 }
 
-/* Against the same sum in floating point, over rates from one in two seconds to a thousand a second. */
+/* Against the same sum in floating point, over rates from one in two seconds to a thousand a
+ * second. */
 TEST(ExpertMap, HeatFollowsItsFormula)
 {
     for (double rate : {0.5, 1.0, 7.0, 100.0, 500.0, 1000.0, 5000.0}) {
@@ -131,7 +132,8 @@ TEST(ExpertMap, MayBeReadWhileItChanges)
             for (uint32_t i = 0; i < kExperts; i++) {
                 int heat = EXPERT_CELL_HEAT(cells[kExperts + i]);
                 EXPECT_EQ(cells[i], 0);
-                EXPECT_TRUE(heat == 0 || heat == 6) << heat << ": runs so far apart that each is alone";
+                EXPECT_TRUE(heat == 0 || heat == 6)
+                    << heat << ": runs so far apart that each is alone";
                 EXPECT_NE(EXPERT_CELL_TIER(cells[2 * kExperts + i]), 3);
             }
         } while (!done);

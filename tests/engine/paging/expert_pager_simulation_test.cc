@@ -1,13 +1,14 @@
 /* Ten thousand seeded schedules of a pager's life over the real memory/ and storage in virtual time
  * (tests/memory/simulated.h): tiny rings, with and without a host tier, every rule of eviction,
- * guesses and whole-layer streaming or neither, reads that are slow, fail, come short, overtake each
- * other or end inside submit; requests that are computed to their end, given up half way or cut off
- * by an error, which ends the step as it does in a model; tiers that grow and shrink in between, with
- * guesses, whole layers and what an abort left behind on their way, and now and then cannot grow.
+ * guesses and whole-layer streaming or neither, reads that are slow, fail, come short, overtake
+ * each other or end inside submit; requests that are computed to their end, given up half way or
+ * cut off by an error, which ends the step as it does in a model; tiers that grow and shrink in
+ * between, with guesses, whole layers and what an abort left behind on their way, and now and then
+ * cannot grow.
  *
  * After each operation: every invariant of memory_check, the right bytes in every slot given out,
- * hits + misses = requested. After each request: nothing pinned. At the end: every request has ended,
- * every expert can be had, and the books agree with what the storage did. */
+ * hits + misses = requested. After each request: nothing pinned. At the end: every request has
+ * ended, every expert can be had, and the books agree with what the storage did. */
 #include "engine/paging/expert_pager.h"
 
 #include <gtest/gtest.h>
@@ -21,8 +22,8 @@
 #include "engine/paging/pager_state.h"
 #include "tests/memory/simulated.h"
 
-/* The pager measures what pages and layers take and decides by it. While a schedule runs, its clock is
- * the schedule's: the same seed is the same run, on any machine, under any load. */
+/* The pager measures what pages and layers take and decides by it. While a schedule runs, its clock
+ * is the schedule's: the same seed is the same run, on any machine, under any load. */
 static const uint64_t *schedule_now_ns;
 
 extern "C" int clock_gettime(clockid_t id, struct timespec *t) noexcept
@@ -222,7 +223,8 @@ uint32_t Schedule::least_slots() const
     return least;
 }
 
-/* The policy is asked for a victim and refused each: so it names all that it believes to be there. */
+/* The policy is asked for a victim and refused each: so it names all that it believes to be
+ * there. */
 void Schedule::check_belief()
 {
     for (int tier = plan_.has_host ? MEMORY_HOST : MEMORY_DEVICE; tier < MEMORY_TIERS; tier++) {
@@ -439,7 +441,8 @@ void Schedule::check_reads()
     }
     ASSERT_LE(memory.fetches[URGENCY_DEMAND], c.misses + failed);
     ASSERT_LE(submitted, c.misses + memory.fetches[URGENCY_PREFETCH] + failed);
-    ASSERT_GE(c.miss_bytes, bytes_); /* what came for a request that was cut off was not given out */
+    ASSERT_GE(c.miss_bytes,
+              bytes_); /* what came for a request that was cut off was not given out */
     totals_.hits += c.hits;
     totals_.misses += c.misses;
     totals_.joined += joined_;

@@ -181,8 +181,8 @@ public:
         ::memory_counters(memory, &c);
         return c;
     }
-    /* Takes the ends of journeys away from the pager: what landed is there, but it has not been told,
-     * so that it would not evict it. For the end of a test. */
+    /* Takes the ends of journeys away from the pager: what landed is there, but it has not been
+     * told, so that it would not evict it. For the end of a test. */
     void wait_until_idle()
     {
         struct memory_event events[8];
@@ -312,10 +312,28 @@ const Setting kSettings[] = {
     {"StreamHost", {30}, {14}, {7}, kOn, IO_THREAD, 1000000, EVICT_ROUND, FORESIGHT_AUTO, 2, true},
     {"StreamOneHost", {30}, {18}, {1}, kOff, IO_SYNC, 0, EVICT_RANDOM, FORESIGHT_AUTO, 3, true},
     {"StreamAuto", {30}, {17}, {}, kOn, IO_SYNC, 0, EVICT_LEARNED, FORESIGHT_AUTO, STREAM_AUTO},
-    {"StreamAutoTooSmall", {30}, {3}, {}, kOn, IO_THREAD, 0, EVICT_LFU, FORESIGHT_AUTO, STREAM_AUTO},
+    {"StreamAutoTooSmall",
+     {30},
+     {3},
+     {},
+     kOn,
+     IO_THREAD,
+     0,
+     EVICT_LFU,
+     FORESIGHT_AUTO,
+     STREAM_AUTO},
     /* Layers of several page sizes: the schedule plans by the first page's and must do no harm. */
-    {"StreamAutoClasses", {15, 15}, {12, 9}, {}, kOn, IO_THREAD, 0, EVICT_LEARNED, FORESIGHT_AUTO,
-     STREAM_AUTO, true},
+    {"StreamAutoClasses",
+     {15, 15},
+     {12, 9},
+     {},
+     kOn,
+     IO_THREAD,
+     0,
+     EVICT_LEARNED,
+     FORESIGHT_AUTO,
+     STREAM_AUTO,
+     true},
 };
 
 INSTANTIATE_TEST_SUITE_P(Rings, Settings, testing::ValuesIn(kSettings),
@@ -493,8 +511,8 @@ TEST(ExpertPager, BytesReadAreMissesAndGuesses)
         }
 }
 
-/* Storage so slow that guesses queue: those whose layer has run before they began are taken back, and
- * the slots they held are free again. */
+/* Storage so slow that guesses queue: those whose layer has run before they began are taken back,
+ * and the slots they held are free again. */
 TEST(ExpertPager, LateGuessesAreCancelled)
 {
     const simulated::File file;

@@ -1,5 +1,5 @@
-/* The mover between a real policy and a real memory over storage in virtual time: it makes room by the
- * rules of its header, and the policy always knows what is where. */
+/* The mover between a real policy and a real memory over storage in virtual time: it makes room by
+ * the rules of its header, and the policy always knows what is where. */
 #include "engine/paging/mover.h"
 
 #include <gtest/gtest.h>
@@ -356,8 +356,8 @@ TEST_F(Mover, AResizeForgetsFullRingsAndHalfLoadedLayers)
         EXPECT_EQ(where(e), SLOT_READY);
 }
 
-/* A page's host stage has no event of its own; the policy hears of it with the device's. And one whose
- * journey failed after it had reached the host is found by the hand. */
+/* A page's host stage has no event of its own; the policy hears of it with the device's. And one
+ * whose journey failed after it had reached the host is found by the hand. */
 TEST_F(Mover, ThePolicyHearsOfTheHostTier)
 {
     open({.device = 3, .host = 4, .prefetch = PREFETCH_OFF});
@@ -376,7 +376,8 @@ TEST_F(Mover, ThePolicyHearsOfTheHostTier)
     EXPECT_GT(memory_->counters().evictions[MEMORY_HOST], 20u);
 }
 
-/* Ends that the policy was not told of: their pages are found when there is nothing else to evict. */
+/* Ends that the policy was not told of: their pages are found when there is nothing else to
+ * evict. */
 TEST_F(Mover, PagesThatNobodyToldOfAreFound)
 {
     for (uint32_t host : {0u, 2u}) {
@@ -428,7 +429,8 @@ TEST_F(Mover, WholeLayersComeInOrderAndStayUntilComputed)
     }
 }
 
-/* A ring that the schedule fills to the last slot: rather a page that is to come than none at all. */
+/* A ring that the schedule fills to the last slot: rather a page that is to come than none at
+ * all. */
 TEST_F(Mover, DemandMayDisplaceWhatWasStreamedIfThereIsNothingElse)
 {
     open({.device = kExperts, .prefetch = PREFETCH_OFF, .stream_layers = 1});

@@ -1,4 +1,5 @@
-/* What the pager tells of its layers, against a count of what its requests answered and memory/ held. */
+/* What the pager tells of its layers, against a count of what its requests answered and memory/
+ * held. */
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -47,8 +48,8 @@ protected:
         pager_close(pager_);
         memory_close(memory_);
     }
-    /* Asks for the experts of a layer and gives each back; `ran`: as a device that ran ahead tells it,
-     * which is possible only if all are there. */
+    /* Asks for the experts of a layer and gives each back; `ran`: as a device that ran ahead tells
+     * it, which is possible only if all are there. */
     void layer(uint32_t number, const std::vector<uint32_t> &experts)
     {
         std::vector<uint32_t> ones(experts.size() + 1, 1);
@@ -120,7 +121,8 @@ TEST_P(PagerFigures, LayersAreCountedApartAndAddUp)
             }
             uint32_t resident = 0;
             for (uint32_t e = 0; e < kExperts; e++)
-                resident += memory_where(memory_, (enum memory_tier)t, l * kExperts + e) == SLOT_READY;
+                resident +=
+                    memory_where(memory_, (enum memory_tier)t, l * kExperts + e) == SLOT_READY;
             EXPECT_EQ(usage[t].resident, resident);
             evictions[t] += usage[t].evictions;
         }

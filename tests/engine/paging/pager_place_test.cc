@@ -155,7 +155,8 @@ TEST_F(Place, HostModeLeavesEverythingWhereItLiesExceptInStreamingSteps)
     EXPECT_FALSE(pager_place_samples(place_)); /* nothing is decided by it */
 }
 
-/* A copy that costs thirty runs on the host: a page wanted again and again comes in, the others stay. */
+/* A copy that costs thirty runs on the host: a page wanted again and again comes in, the others
+ * stay. */
 TEST_F(Place, WhatIsUsedAgainAndAgainComesIn)
 {
     open(PLACEMENT_AUTO);
@@ -183,8 +184,8 @@ TEST_F(Place, WhatIsUsedAgainAndAgainComesIn)
     EXPECT_LT(fetched_others, 150u);
 }
 
-/* How long pages stay, and so what one is worth, follows the slots; and what came while nobody looked
- * here says nothing about it. A copy costs thirty runs on the host. */
+/* How long pages stay, and so what one is worth, follows the slots; and what came while nobody
+ * looked here says nothing about it. A copy costs thirty runs on the host. */
 TEST_F(Place, AResizeChangesHowLongPagesStay)
 {
     open(PLACEMENT_AUTO);
@@ -208,7 +209,8 @@ TEST_F(Place, AResizeChangesHowLongPagesStay)
         }
         return count;
     };
-    fetched(2000); /* learns that a slot is kept for some twenty rounds: too few for a copy to pay */
+    fetched(
+        2000); /* learns that a slot is kept for some twenty rounds: too few for a copy to pay */
     EXPECT_LT(fetched(200), 20u);
     struct tier_slots all = {};
     all.of_class[0] = kLayers * kExperts;

@@ -1,5 +1,5 @@
-/* A pager whose tiers change their sizes, over storage in virtual time; random schedules of it are in
- * expert_pager_simulation_test.cc. */
+/* A pager whose tiers change their sizes, over storage in virtual time; random schedules of it are
+ * in expert_pager_simulation_test.cc. */
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -185,7 +185,8 @@ TEST_F(PagerResize, APageThatCameAndLeftIsAskedForAgain)
     EXPECT_EQ(memory_where(memory_->memory, MEMORY_DEVICE, 1), SLOT_READY);
 }
 
-/* A failure ends a poll; what else there is to tell is told all the same, before slots are used anew. */
+/* A failure ends a poll; what else there is to tell is told all the same, before slots are used
+ * anew. */
 TEST_F(PagerResize, EventsBehindAFailureAreTakenInToo)
 {
     open({.device = 8});
@@ -203,7 +204,8 @@ TEST_F(PagerResize, EventsBehindAFailureAreTakenInToo)
     EXPECT_EQ(finish({0, 1, 2, 3}), 4u);
 }
 
-/* Nothing ran on the host while everything fitted; with less room it pays, and with more it ends. */
+/* Nothing ran on the host while everything fitted; with less room it pays, and with more it
+ * ends. */
 TEST_F(PagerResize, HostComputingBeginsAndEndsWithTheRoom)
 {
     open({.device = kPages, .host = kPages, .host_compute = true});

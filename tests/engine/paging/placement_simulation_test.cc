@@ -192,15 +192,16 @@ TEST(PlacementSimulation, ChoosingIsNeverMuchSlowerThanTheBetterOfBoth)
             Outcome host = run(machine, PLACEMENT_HOST, prefetch);
             Outcome chosen = run(machine, PLACEMENT_AUTO, prefetch);
             double best = std::min(device.us_per_token, host.us_per_token);
-            printf("prefetch %d, a fetch takes %.2f of a run on the host: device %.0f, host %.0f, "
-                   "auto %.0f us a token; hits %.3f, %.3f, %.3f; auto %.3f of the better one, %lu at "
-                   "the host, %lu fetched, %lu tried\n",
-                   prefetch, (double)machine.fetch_ns / (double)machine.host_ns,
-                   device.us_per_token, host.us_per_token, chosen.us_per_token,
-                   device.hit_rate(), host.hit_rate(), chosen.hit_rate(),
-                   chosen.us_per_token / best, (unsigned long)chosen.counters.placement.at_host,
-                   (unsigned long)chosen.counters.placement.at_device,
-                   (unsigned long)chosen.counters.placement.tried);
+            printf(
+                "prefetch %d, a fetch takes %.2f of a run on the host: device %.0f, host %.0f, "
+                "auto %.0f us a token; hits %.3f, %.3f, %.3f; auto %.3f of the better one, %lu at "
+                "the host, %lu fetched, %lu tried\n",
+                prefetch, (double)machine.fetch_ns / (double)machine.host_ns, device.us_per_token,
+                host.us_per_token, chosen.us_per_token, device.hit_rate(), host.hit_rate(),
+                chosen.hit_rate(), chosen.us_per_token / best,
+                (unsigned long)chosen.counters.placement.at_host,
+                (unsigned long)chosen.counters.placement.at_device,
+                (unsigned long)chosen.counters.placement.tried);
             EXPECT_LT(chosen.us_per_token, 1.1 * best);
             better_than_both += chosen.us_per_token < 0.97 * best;
         }

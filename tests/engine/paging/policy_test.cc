@@ -1,5 +1,5 @@
-/* The policy driven by made-up models, with a link that is never busy: what is foreseen comes true or
- * not, and it must find out which. */
+/* The policy driven by made-up models, with a link that is never busy: what is foreseen comes true
+ * or not, and it must find out which. */
 #include "engine/paging/policy.h"
 
 #include <gtest/gtest.h>
@@ -44,8 +44,8 @@ public:
     Ring(const Ring &) = delete;
     Ring &operator=(const Ring &) = delete;
 
-    /* One layer runs: hits, misses, and what comes ahead of the next. `scores`: what its router says
-     * of the layer after it; empty: nobody asks. */
+    /* One layer runs: hits, misses, and what comes ahead of the next. `scores`: what its router
+     * says of the layer after it; empty: nobody asks. */
     void run(uint32_t layer, const std::vector<uint32_t> &wanted,
              const std::vector<float> &scores = {})
     {
@@ -148,8 +148,8 @@ private:
 
 using Model = std::function<std::vector<uint32_t>(uint32_t layer)>;
 
-/* Each token of a small vocabulary has its experts in every layer, and tokens come at random: from the
- * experts of one layer those of the next follow. */
+/* Each token of a small vocabulary has its experts in every layer, and tokens come at random: from
+ * the experts of one layer those of the next follow. */
 class Planted {
 public:
     explicit Planted(uint64_t seed, uint32_t tokens = 40) : random_(seed), tokens_(tokens)
@@ -260,8 +260,8 @@ TEST(Policy, OnNoiseGuessingCostsNothing)
     }
 }
 
-/* Where everybody's guesses are bad, and sure of themselves, they stop: first the pattern holds, then
- * it is gone. */
+/* Where everybody's guesses are bad, and sure of themselves, they stop: first the pattern holds,
+ * then it is gone. */
 TEST(Policy, StopsGuessingWhenThePatternIsGone)
 {
     Ring on(config_of(PREFETCH_AUTO)), off(config_of(PREFETCH_OFF));
@@ -351,8 +351,8 @@ TEST(Policy, NothingIsGuessedWhereEverythingFitsOrNothingFollows)
     EXPECT_EQ(one.counters().prefetch.issued, 0u);
 }
 
-/* Opened where everything fits, it learns to guess once that is over, stops while it is so again, and
- * has forgotten nothing. */
+/* Opened where everything fits, it learns to guess once that is over, stops while it is so again,
+ * and has forgotten nothing. */
 TEST(Policy, GuessesWhenNotEverythingFitsAnyMore)
 {
     struct policy_config config = config_of(PREFETCH_ON);
@@ -382,8 +382,8 @@ TEST(Policy, GuessesWhenNotEverythingFitsAnyMore)
     EXPECT_GT(ring.hit_share(), off.hit_share());
 }
 
-/* A page that is always used has 1 / (1 - gamma) uses within the horizon, whose gamma follows the share
- * of pages that fit. */
+/* A page that is always used has 1 / (1 - gamma) uses within the horizon, whose gamma follows the
+ * share of pages that fit. */
 TEST(Policy, TheHorizonFollowsTheSlots)
 {
     Ring ring(config_of(PREFETCH_OFF));
@@ -458,7 +458,8 @@ TEST(Policy, FollowsLoadsIfAsked)
     }
 }
 
-/* A forecast of loads that is lent: told of its own phase alone, among those who may be believed. */
+/* A forecast of loads that is lent: told of its own phase alone, among those who may be
+ * believed. */
 TEST(Policy, LendsItsSlowClockAnotherForecast)
 {
     struct Lent {
@@ -487,8 +488,8 @@ TEST(Policy, LendsItsSlowClockAnotherForecast)
     }
 }
 
-/* Loads that stay as they are, in a ring too small for recency: who forecasts them keeps the pages that
- * are used most. */
+/* Loads that stay as they are, in a ring too small for recency: who forecasts them keeps the pages
+ * that are used most. */
 TEST(Policy, StableLoadsArePlacedByForecast)
 {
     uint64_t hits[2];

@@ -1,6 +1,6 @@
-/* The planner alone, its outcomes made up: what it offers, what it counts, and that no adversary makes
- * it waste more than it was allowed. Constants are its own affair; what is tested here holds whatever
- * they are. */
+/* The planner alone, its outcomes made up: what it offers, what it counts, and that no adversary
+ * makes it waste more than it was allowed. Constants are its own affair; what is tested here holds
+ * whatever they are. */
 #include "engine/paging/prefetch.h"
 
 #include <gtest/gtest.h>
@@ -266,7 +266,8 @@ TEST(Prefetch, WhatADisplacedPageCostsIsCounted)
 {
     struct Case {
         float worth;
-        std::vector<uint32_t> between; /* experts of the displaced page's layer before it is missed */
+        std::vector<uint32_t>
+            between; /* experts of the displaced page's layer before it is missed */
         bool layer_ran, came_back;
         double outcome;
     };
@@ -342,7 +343,8 @@ TEST(Prefetch, AnotherNumberOfSlotsIsAnotherQuarter)
     EXPECT_EQ(issue_all().size(), 1u);
 }
 
-/* The threshold rises while the budget is short and falls while it is not; it stays within bounds. */
+/* The threshold rises while the budget is short and falls while it is not; it stays within
+ * bounds. */
 TEST(Prefetch, TheThresholdFollowsTheBudgetWithinBounds)
 {
     Planner t;
@@ -540,7 +542,8 @@ TEST(Prefetch, TrueProbabilitiesAreTrusted)
 /* Runs rounds in which a guess (of experts 0..7) is right with `percent`, until it turns off or on
  * (`active`) or `runs` are over; the other experts keep demand up. Several guesses are open at any
  * time. Returns the runs. */
-uint64_t runs_until(Planner &t, bool active, uint32_t percent, uint64_t runs, scratch::Random &random)
+uint64_t runs_until(Planner &t, bool active, uint32_t percent, uint64_t runs,
+                    scratch::Random &random)
 {
     for (uint64_t i = 0; i < runs; i++) {
         if (t.figures().active == active)
@@ -600,8 +603,8 @@ TEST(Prefetch, TurnsItselfOffWhereGuessesAreUselessAndTriesAgain)
     EXPECT_LT(runs_until(t, true, 0, many, random), first * 3 / 2);
 }
 
-/* Rounds of which the time is told: so much with prefetching, so much without. Returns how often it was
- * on in the second half. */
+/* Rounds of which the time is told: so much with prefetching, so much without. Returns how often it
+ * was on in the second half. */
 double share_on(enum prefetch_mode mode, double on_ns, double off_ns, uint64_t rounds)
 {
     Planner t(mode, 4, 16, 64, 2, 0.5f);

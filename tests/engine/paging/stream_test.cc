@@ -380,8 +380,8 @@ TEST(StreamResized, AnAutomaticKFollowsTheRoom)
     }
 }
 
-/* Between any two steps, whole or cut off, with a next one planned for or not: what was measured stays,
- * and a step that streams loads each layer once, before it is computed. */
+/* Between any two steps, whole or cut off, with a next one planned for or not: what was measured
+ * stays, and a step that streams loads each layer once, before it is computed. */
 TEST(StreamResized, RandomRoomKeepsTheInvariantAndWhatWasMeasured)
 {
     scratch::Random random(5);

@@ -49,7 +49,8 @@ protected:
             member_[i].experts = EXPERTS;
             members[i] = &member_[i].base;
         }
-        ASSERT_EQ(expert_mixture_open(&mixture_, members, count, layers, EXPERTS, nullptr), STATUS_OK);
+        ASSERT_EQ(expert_mixture_open(&mixture_, members, count, layers, EXPERTS, nullptr),
+                  STATUS_OK);
     }
     // Runs the layers in turn; what comes is random, and members know it beforehand.
     void run(int runs, bool prefill = false)
@@ -186,8 +187,9 @@ TEST_F(ExpertMixture, PromptsAreNotScored)
     EXPECT_EQ(mixture_.total[0].runs, scored);
 }
 
-// The real ones. Where there is nothing to learn, whoever learns least is best, and what is believed
-// loses little to popularity alone; where layers follow from each other it is the other one.
+// The real ones. Where there is nothing to learn, whoever learns least is best, and what is
+// believed loses little to popularity alone; where layers follow from each other it is the other
+// one.
 TEST(ExpertMixtureOfTwo, LosesLittleOnNoiseAndFindsSteps)
 {
     const uint32_t layers = 4, experts = 32;

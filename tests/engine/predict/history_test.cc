@@ -143,7 +143,8 @@ TEST_F(History, APromptMovesRatesToItsSharesAndTeachesNoHazard)
     open(1, 4, 1);
     for (int i = 0; i < 50; i++)
         observe({0, {3}});
-    std::vector<float> uses(h_.uses, h_.uses + HISTORY_CELLS), runs(h_.runs, h_.runs + HISTORY_CELLS);
+    std::vector<float> uses(h_.uses, h_.uses + HISTORY_CELLS),
+        runs(h_.runs, h_.runs + HISTORY_CELLS);
     observe(toy::Run(0, {0, 1}, 1000, true).tokens({1000, 10}));
     EXPECT_EQ(uses, std::vector<float>(h_.uses, h_.uses + HISTORY_CELLS));
     EXPECT_EQ(runs, std::vector<float>(h_.runs, h_.runs + HISTORY_CELLS));

@@ -95,7 +95,8 @@ TEST_F(Lookahead, RanksAsASortDoesWhateverTheScores)
         for (int turn = 0; turn < 20; turn++) {
             std::vector<float> score(n), p;
             for (float &s : score)
-                s = turn % 2 ? special[random.below(9)] : static_cast<float>(random.uniform() - 0.5);
+                s = turn % 2 ? special[random.below(9)]
+                             : static_cast<float>(random.uniform() - 0.5);
             tell(1, score);
             p = ask(1); // before anything is learned, likelier the nearer the front
             std::vector<uint32_t> order(n);

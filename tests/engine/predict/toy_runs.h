@@ -42,7 +42,10 @@ private:
 class Random {
 public:
     explicit Random(uint32_t seed) : random_(seed) {}
-    uint32_t below(uint32_t n) { return std::uniform_int_distribution<uint32_t>(0, n - 1)(random_); }
+    uint32_t below(uint32_t n)
+    {
+        return std::uniform_int_distribution<uint32_t>(0, n - 1)(random_);
+    }
     double uniform() { return std::uniform_real_distribution<double>()(random_); }
     // `count` different numbers below n.
     std::vector<uint32_t> some(uint32_t n, uint32_t count)
@@ -60,7 +63,8 @@ public:
     {
         bool prefill = below(8) == 0;
         uint32_t rows = prefill ? 1 + below(600) : 1 + below(4);
-        Run run(below(layers), some(experts, below(3) ? below(5) : below(experts + 1)), rows, prefill);
+        Run run(below(layers), some(experts, below(3) ? below(5) : below(experts + 1)), rows,
+                prefill);
         std::vector<uint32_t> tokens(run.experts().size());
         for (uint32_t &t : tokens)
             t = 1 + below(rows);

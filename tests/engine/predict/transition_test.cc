@@ -157,8 +157,8 @@ TEST_F(Transition, LosesLittleToPopularityOnNoise)
         }
         observe({static_cast<uint32_t>(i % 4), used});
     }
-    /* Some sixty weights per expert that never come to rest. Where nothing is to be learned the mixture
-     * believes `previous`: see expert_mixture_test.cc. */
+    /* Some sixty weights per expert that never come to rest. Where nothing is to be learned the
+     * mixture believes `previous`: see expert_mixture_test.cc. */
     EXPECT_LT(score.loss(), 1.08 * popularity.loss());
     EXPECT_NEAR(score.told(), score.used(), 0.02 * score.used());
 }

@@ -80,7 +80,8 @@ TEST(UseValue, OfIndependentUsesIsThatOfTheGeometricDistribution)
 TEST(UseValue, KnowsFromTheCompanyOfTheLastRunWhoIsWantedSoon)
 {
     const double stay = 0.9, home = 0.5, away = 0.02, gamma = 0.7;
-    double in = 0.5, out = 0.1; // V = sum over the next state of P (u + (1 - u) gamma V), by iteration
+    double in = 0.5,
+           out = 0.1; // V = sum over the next state of P (u + (1 - u) gamma V), by iteration
     for (int i = 0; i < 200; i++) {
         double at_home = home + (1 - home) * gamma * in, off = away + (1 - away) * gamma * out;
         in = stay * at_home + (1 - stay) * off;

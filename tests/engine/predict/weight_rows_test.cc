@@ -67,7 +67,8 @@ TEST(WeightRows, AddAndLearnAreTheSumsTheySay)
             for (int turn = 0; turn < 3; turn++) {
                 for (float &x : error)
                     x = static_cast<float>(random.uniform() - 0.5);
-                weight_rows_learn(&rows, 1, feature.data(), weight.data(), count, 0.5f, error.data());
+                weight_rows_learn(&rows, 1, feature.data(), weight.data(), count, 0.5f,
+                                  error.data());
                 for (uint32_t i = 0; i < count; i++)
                     for (uint32_t e = 0; e < experts; e++)
                         truth[feature[i] % 4 * experts + e] += 0.5 * weight[i] * error[e];

@@ -62,7 +62,8 @@ struct Picture {
         for (bool last = false; !last;) {
             last = z[at] == 1;
             uint32_t n = static_cast<uint8_t>(z[at + 1]) | static_cast<uint8_t>(z[at + 2]) << 8;
-            uint32_t inverse = static_cast<uint8_t>(z[at + 3]) | static_cast<uint8_t>(z[at + 4]) << 8;
+            uint32_t inverse = static_cast<uint8_t>(z[at + 3]) | static_cast<uint8_t>(z[at + 4])
+                                                                     << 8;
             EXPECT_EQ(n ^ inverse, 0xffffu);
             pixels += z.substr(at + 5, n);
             at += 5 + n;
@@ -87,7 +88,8 @@ TEST(heat_map_png, every_cell_has_its_shade)
     std::vector<uint64_t> counts = {0, 100, 25, 1, 4, 100};
     std::string path = folder.path("a.png");
     struct error error = {};
-    ASSERT_EQ(heat_map_png_write(path.c_str(), counts.data(), 2, 3, &error), STATUS_OK) << error.text;
+    ASSERT_EQ(heat_map_png_write(path.c_str(), counts.data(), 2, 3, &error), STATUS_OK)
+        << error.text;
     Picture p(folder.read("a.png"));
     EXPECT_EQ(p.chunks, (std::vector<std::string>{"IHDR", "PLTE", "IDAT", "IEND"}));
     EXPECT_EQ(p.width, 48u);

@@ -203,8 +203,8 @@ TEST(Regret, NoDemandPolicyIsAboveTheOracle)
     }
 }
 
-/* Requests made with other slots say nothing: the window begins anew, from what is there now, and is
- * judged by the new number. */
+/* Requests made with other slots say nothing: the window begins anew, from what is there now, and
+ * is judged by the new number. */
 TEST(Regret, AResizeBeginsTheWindowAnew)
 {
     Ring ring(1, 3, {2}, 6, 6);

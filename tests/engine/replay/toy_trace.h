@@ -29,9 +29,9 @@ public:
         }
         file_ = "{\"format\": \"moering-trace\", \"version\": 1, \"model\": \"toy\", \"layers\": " +
                 std::to_string(layers) + ", \"experts\": " + std::to_string(experts) +
-                ", \"top_k\": " + std::to_string(top_k) + ", \"tokens\": " + std::to_string(tokens) +
-                ", \"dtype\": \"u8\", \"requests\": [" + list + "]" +
-                (columns.empty() ? "" : ", \"columns\": [" + columns + "]") + "}\n";
+                ", \"top_k\": " + std::to_string(top_k) +
+                ", \"tokens\": " + std::to_string(tokens) + ", \"dtype\": \"u8\", \"requests\": [" +
+                list + "]" + (columns.empty() ? "" : ", \"columns\": [" + columns + "]") + "}\n";
         file_.append(ids.begin(), ids.end());
         file_.append(blocks.begin(), blocks.end());
         struct error error = {};

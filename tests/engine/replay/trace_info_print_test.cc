@@ -50,11 +50,11 @@ TEST_F(TraceInfoPrintTest, Words)
     trace_info_print(info_, trace_, out_);
     fflush(out_);
     std::string text = text_;
-    for (const char *line :
-         {"model           a?[31m\n", "layers          2\n", "experts         200 per layer, 2 per token",
-          "tokens          4: 3 of prompts, 1 decoded\n", "steps           2, 2.0 tokens each\n",
-          "column          step\n", "column          lookahead, distance 1\n",
-          "2 experts to a column"})
+    for (const char *line : {"model           a?[31m\n", "layers          2\n",
+                             "experts         200 per layer, 2 per token",
+                             "tokens          4: 3 of prompts, 1 decoded\n",
+                             "steps           2, 2.0 tokens each\n", "column          step\n",
+                             "column          lookahead, distance 1\n", "2 experts to a column"})
         EXPECT_NE(text.find(line), std::string::npos) << line << " is not in\n" << text;
     EXPECT_EQ(text.find('\x1b'), std::string::npos);
     /* Columns of two experts: 5 and 2 uses in layer 0, none and 4 in layer 1. */

@@ -47,9 +47,10 @@ protected:
 TEST_F(TraceSpoolTest, PartsOfOneRequestStayApart)
 {
     ASSERT_EQ(finish(kHeader + row(9, true, 0, 0, 1, 2) + row(4, true, 1, 1, 3, 4) +
-                     row(9, false, 0, 1, 5, 6) + row(9, true, 2, 2, 1, 2) + row(9, true, 2, 2, 5, 6) +
-                     row(4, false, 1, 2, 7, 0)),
-              STATUS_OK) << error_.text;
+                     row(9, false, 0, 1, 5, 6) + row(9, true, 2, 2, 1, 2) +
+                     row(9, true, 2, 2, 5, 6) + row(4, false, 1, 2, 7, 0)),
+              STATUS_OK)
+        << error_.text;
     EXPECT_EQ(tokens_, 6u);
     EXPECT_FALSE(exists("x.part"));
     struct trace *t = nullptr;

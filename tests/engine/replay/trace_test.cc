@@ -34,9 +34,10 @@ protected:
 /* The header of 3 tokens, 2 layers, 5 experts, top 2, with one text replaced by another. */
 std::string header(const std::string &from = "", const std::string &to = "")
 {
-    std::string text = R"({"format":"moering-trace","version":1,"model":"m","layers":2,"experts":5,)"
-                       R"("top_k":2,"tokens":3,"dtype":"u8","phase":"decode","source":"s",)"
-                       R"("requests":[{"tokens":1,"label":"a"},{"tokens":2}]})";
+    std::string text =
+        R"({"format":"moering-trace","version":1,"model":"m","layers":2,"experts":5,)"
+        R"("top_k":2,"tokens":3,"dtype":"u8","phase":"decode","source":"s",)"
+        R"("requests":[{"tokens":1,"label":"a"},{"tokens":2}]})";
     if (!from.empty())
         text.replace(text.find(from), from.size(), to);
     return text;
@@ -162,7 +163,8 @@ TEST_F(TraceTest, NamesWhatIsWrong)
         {"\"top_k\":2", "\"top_k\":6", STATUS_INVALID, "t: top_k is 6, allowed are 1 to 5"},
         {"\"tokens\":3", "\"tokens\":4", STATUS_INVALID,
          "t: requests sum to 3 tokens, but tokens is 4"},
-        {"\"tokens\":3", "\"tokens\":2", STATUS_INVALID, "t: requests[1].tokens is 2, allowed are 0 to 1"},
+        {"\"tokens\":3", "\"tokens\":2", STATUS_INVALID,
+         "t: requests[1].tokens is 2, allowed are 0 to 1"},
         {"\"tokens\":3,", "", STATUS_INVALID, "t: tokens is missing"},
         {"\"tokens\":3", "\"tokens\":9223372036854775807", STATUS_INVALID, "t: requests sum to"},
         {"\"tokens\":3", "\"tokens\":99999999999999999999", STATUS_INVALID, "not a JSON object"},
@@ -182,8 +184,8 @@ TEST_F(TraceTest, NamesWhatIsWrong)
         {"\"source\":\"s\"", "\"columns\":[1]", STATUS_INVALID, "t: columns[0] is not an object"},
         {"\"source\":\"s\"", "\"columns\":[{\"name\":\"step\",\"dtype\":\"u64\",\"width\":1}]",
          STATUS_UNSUPPORTED, "t: columns[0].dtype 'u64'"},
-        {"\"source\":\"s\"", "\"columns\":[{\"name\":\"step\",\"dtype\":\"u32\"}]",
-         STATUS_INVALID, "t: columns[0].width is missing"},
+        {"\"source\":\"s\"", "\"columns\":[{\"name\":\"step\",\"dtype\":\"u32\"}]", STATUS_INVALID,
+         "t: columns[0].width is missing"},
         {"\"source\":\"s\"", "\"columns\":[{\"name\":\"step\",\"dtype\":\"u32\",\"width\":1}]",
          STATUS_INVALID, "t: truncated: column 'step' takes 12 bytes"},
         {"{\"format\"", "[\"format\"", STATUS_INVALID, "t: its first line is not a JSON object"},
@@ -228,7 +230,8 @@ TEST_F(TraceTest, AColumnThatWeKnowMustFit)
          "column lookahead: distance 0"},
     };
     for (const auto &c : cases) {
-        std::string head = header("\"source\":\"s\"", std::string("\"columns\":[") + c.column + "]");
+        std::string head =
+            header("\"source\":\"s\"", std::string("\"columns\":[") + c.column + "]");
         EXPECT_EQ(parse(head, ids + std::string(c.bytes, '\0')), STATUS_INVALID) << c.column;
         EXPECT_NE(says().find(c.says), std::string::npos) << says();
     }

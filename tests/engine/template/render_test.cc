@@ -59,7 +59,8 @@ TEST(Render, AListInsideItselfIsNoEndlessText)
 {
     Rendered r = rendered("{% set x = [] %}{% do x.append(x) %}{{ x }}");
     EXPECT_EQ("test, line 1: nested deeper than 800", r.error);
-    EXPECT_EQ(STATUS_INVALID, rendered("{% set x = [] %}{% do x.append(x) %}{{ x|tojson }}").status);
+    EXPECT_EQ(STATUS_INVALID,
+              rendered("{% set x = [] %}{% do x.append(x) %}{{ x|tojson }}").status);
     EXPECT_EQ(STATUS_INVALID, rendered("{% set x = [] %}{% set y = [] %}{% do x.append(y) %}"
                                      "{% do y.append(x) %}{{ x == y }}").status);
 }

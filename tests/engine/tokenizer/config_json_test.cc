@@ -9,7 +9,8 @@ std::string file(bool with_template)
     return std::string(R"({"model":{"type":"BPE","vocab":{"a":0,"<s>":1,"</s>":2},"merges":[]},
                            "decoder":{"type":"ByteLevel"})") +
            (with_template ? R"(,"post_processor":{"type":"TemplateProcessing","single":[
-               {"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"</s>"}}],
+               {"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}},
+{"SpecialToken":{"id":"</s>"}}],
                "special_tokens":{"<s>":{"ids":[1]},"</s>":{"ids":[2]}}})"
                           : "") +
            "}";

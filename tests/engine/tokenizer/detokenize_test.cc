@@ -32,9 +32,10 @@ std::string byte_tokens(bool byte_level)
         vocab += "\"" + entry + "\":" + std::to_string(byte) + ",";
     }
     return R"({"model":{"type":"BPE","vocab":{)" + vocab +
-           R"("▁a":256,"bb":257},"merges":[]},"added_tokens":[{"id":258,"content":"<s>","special":true}],
-           "decoder":)" + (byte_level ? R"({"type":"ByteLevel"}})"
-                                      : R"({"type":"Sequence","decoders":[
+           R"("▁a":256,"bb":257},"merges":[]},)"
+           R"("added_tokens":[{"id":258,"content":"<s>","special":true}],
+           "decoder":)" +
+           (byte_level ? R"({"type":"ByteLevel"}})" : R"({"type":"Sequence","decoders":[
                {"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},
                {"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]}})");
 }

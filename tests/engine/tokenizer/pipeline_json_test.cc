@@ -46,8 +46,9 @@ TEST(PipelineJson, RefusesNormalizers)
     std::string many = R"({"type":"NFC"})";
     for (int i = 0; i < 100; i++)
         many += R"(,{"type":"NFC"})";
-    expect_refusal(STATUS_UNSUPPORTED, "normalizer.normalizers[64] is one of more than 64 steps",
-                   with_decoder(R"("normalizer":{"type":"Sequence","normalizers":[)" + many + "]}"));
+    expect_refusal(
+        STATUS_UNSUPPORTED, "normalizer.normalizers[64] is one of more than 64 steps",
+        with_decoder(R"("normalizer":{"type":"Sequence","normalizers":[)" + many + "]}"));
 }
 
 TEST(PipelineJson, RefusesPreTokenizers)
@@ -119,8 +120,9 @@ TEST(PipelineJson, RefusesDecoders)
                    sequence(replace + R"(,{"type":"ByteLevel"})"));
     expect_refusal(STATUS_UNSUPPORTED, "decoder.decoders[0].type \"Strip\" is not supported after",
                    sequence(R"({"type":"Strip","content":" ","start":1,"stop":0})"));
-    expect_refusal(STATUS_UNSUPPORTED, "decoder.decoders[1].stop is 1",
-                   sequence(R"({"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":1})"));
+    expect_refusal(
+        STATUS_UNSUPPORTED, "decoder.decoders[1].stop is 1",
+        sequence(R"({"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":1})"));
     expect_refusal(STATUS_INVALID, "decoder.decoders[1].start is not an integer",
                    sequence(R"({"type":"Fuse"},{"type":"Strip","content":" ","stop":1})"));
     expect_refusal(STATUS_UNSUPPORTED, "decoder.decoders[0].pattern is not a String",
@@ -129,10 +131,12 @@ TEST(PipelineJson, RefusesDecoders)
 
 TEST(PipelineJson, ATemplateInASequenceWrapsTheOneBefore)
 {
-    const std::string inner = R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},
+    const std::string inner =
+        R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},
         {"Sequence":{"id":"A"}}],"special_tokens":{"<s>":{"ids":[1]}}})";
     const std::string outer = R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x"}},
-        {"Sequence":{"id":"A"}},{"SpecialToken":{"id":"x"}}],"special_tokens":{"x":{"ids":[0,0]}}})";
+        {"Sequence":{"id":"A"}},{"SpecialToken":{"id":"x"}}],
+"special_tokens":{"x":{"ids":[0,0]}}})";
     Tokenizer t = open_text(with_decoder(R"("post_processor":{"type":"Sequence","processors":[)" +
                                          inner + R"(,{"type":"ByteLevel"},)" + outer + "]}"));
     EXPECT_EQ((std::vector<uint32_t>{0, 0, 1, 0, 0, 0}), encode(t.get(), "a", true));

@@ -9,11 +9,35 @@ namespace {
 
 TEST(SplitRules, EveryNameCompilesAndEndsInBytes)
 {
-    for (const char *name :
-         {"default", "gpt-2", "olmo", "mpt", "starcoder", "refact", "command-r", "smollm", "falcon",
-          "dbrx", "smaug-bpe", "glm4", "llama-bpe", "llama3", "qwen2", "stablelm2", "jais", "jais-2",
-          "bailingmoe", "llada-moe", "seed-coder", "tekken", "gpt-4o", "llama4", "deepseek-llm",
-          "deepseek-coder", "deepseek-v3", "hunyuan-dense", "deepseek-r1-qwen"}) {
+    for (const char *name : {"default",
+                             "gpt-2",
+                             "olmo",
+                             "mpt",
+                             "starcoder",
+                             "refact",
+                             "command-r",
+                             "smollm",
+                             "falcon",
+                             "dbrx",
+                             "smaug-bpe",
+                             "glm4",
+                             "llama-bpe",
+                             "llama3",
+                             "qwen2",
+                             "stablelm2",
+                             "jais",
+                             "jais-2",
+                             "bailingmoe",
+                             "llada-moe",
+                             "seed-coder",
+                             "tekken",
+                             "gpt-4o",
+                             "llama4",
+                             "deepseek-llm",
+                             "deepseek-coder",
+                             "deepseek-v3",
+                             "hunyuan-dense",
+                             "deepseek-r1-qwen"}) {
         const struct split_rules *rules = split_rules_find(name, strlen(name));
         ASSERT_NE(nullptr, rules) << name;
         struct normalizer normalizer = {};

@@ -7,7 +7,8 @@ namespace {
 
 std::string file(const std::string &model, const std::string &added = "[]")
 {
-    return R"({"added_tokens":)" + added + R"(,"decoder":{"type":"ByteLevel"},"model":)" + model + "}";
+    return R"({"added_tokens":)" + added + R"(,"decoder":{"type":"ByteLevel"},"model":)" + model +
+           "}";
 }
 
 std::string bpe(const std::string &vocab, const std::string &rest = R"("merges":[])")

@@ -1,7 +1,7 @@
-/* The whole of memory/ with a CUDA device over the host double: seeded schedules of fetches, kernels
- * that read slots, evictions behind fences and resizes. What a kernel saw of a page is compared with
- * the file, after the fact: whether it was the page's bytes at the time when the kernel ran is the
- * one thing that fences are for. */
+/* The whole of memory/ with a CUDA device over the host double: seeded schedules of fetches,
+ * kernels that read slots, evictions behind fences and resizes. What a kernel saw of a page is
+ * compared with the file, after the fact: whether it was the page's bytes at the time when the
+ * kernel ran is the one thing that fences are for. */
 #include "memory/memory.h"
 
 #include <cuda_runtime.h>

@@ -148,13 +148,16 @@ TEST(config, paging_flags_are_the_engines)
     }
 }
 
-/* The words of how answers are read are the enums of server/openai/openai_syntax.h, in their order. */
+/* The words of how answers are read are the enums of server/openai/openai_syntax.h, in their
+ * order. */
 TEST(config, parsers_of_answers_are_the_services)
 {
-    const char *const tools[] = {"auto", "hermes", "mistral", "llama3", "granite", "qwen3_coder", "glm", "none"};
+    const char *const tools[] = {"auto",    "hermes",      "mistral", "llama3",
+                                 "granite", "qwen3_coder", "glm",     "none"};
     static_assert(OPENAI_TOOLS_NONE + 1 == sizeof tools / sizeof *tools, "one word for each");
     for (uint32_t i = 0; i <= OPENAI_TOOLS_NONE; i++)
-        EXPECT_EQ(i, Parsed(CONFIG_SERVE, {"--tool-call-parser", tools[i]}).config.tool_call_parser);
+        EXPECT_EQ(i,
+                  Parsed(CONFIG_SERVE, {"--tool-call-parser", tools[i]}).config.tool_call_parser);
     EXPECT_EQ(OPENAI_TOOLS_AUTO, (int)Parsed(CONFIG_SERVE, {}).config.tool_call_parser);
     EXPECT_EQ(OPENAI_REASONING_AUTO, (int)Parsed(CONFIG_SERVE, {}).config.reasoning_parser);
     EXPECT_EQ(OPENAI_REASONING_THINK,
@@ -227,7 +230,8 @@ TEST(config, trace_takes_one_file)
         EXPECT_EQ(nullptr, none.config.trace);
         EXPECT_EQ(STATUS_INVALID, Parsed(command, {"a", "b"}).status);
         EXPECT_EQ(STATUS_INVALID, Parsed(command, {"--trace=a", "b"}).status);
-        EXPECT_EQ(command == CONFIG_TRACE_INFO, Parsed(command, {"--png", "x"}).status == STATUS_OK);
+        EXPECT_EQ(command == CONFIG_TRACE_INFO,
+                  Parsed(command, {"--png", "x"}).status == STATUS_OK);
         EXPECT_EQ(command == CONFIG_TRACE_PREDICT,
                   Parsed(command, {"--horizons", "1,2"}).status == STATUS_OK);
         EXPECT_EQ(command == CONFIG_TRACE_PREDICT,

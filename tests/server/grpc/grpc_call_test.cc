@@ -63,7 +63,8 @@ class GrpcCall : public wire::ServerTest {
   protected:
     void OpenBoth()
     {
-        Open({unary_.Method("/t.T/Unary", false, false), stream_.Method("/t.T/Stream", true, true)});
+        Open(
+            {unary_.Method("/t.T/Unary", false, false), stream_.Method("/t.T/Stream", true, true)});
     }
     static void Echo(grpc_call *call, const std::string &text)
     {

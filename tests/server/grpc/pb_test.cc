@@ -61,9 +61,9 @@ TEST_F(Pb, UnpacksWithoutTheHeapOfTheUnpacker)
 TEST_F(Pb, StringsAreWholeUtf8)
 {
     using std::string;
-    for (const string &bad : {string("a\0b", 3), string(1, '\0'), string("\xff"), string("\xc0\x80"),
-                              string("\xed\xa0\x80"), string("ab\xe2\x98"),
-                              string("\xf4\x90\x80\x80")}) {
+    for (const string &bad :
+         {string("a\0b", 3), string(1, '\0'), string("\xff"), string("\xc0\x80"),
+          string("\xed\xa0\x80"), string("ab\xe2\x98"), string("\xf4\x90\x80\x80")}) {
         EXPECT_EQ(Unpack(Field(1, bad)), STATUS_INVALID);
         EXPECT_NE(string(error_.text).find("ServerReflectionRequest.host"), string::npos)
             << error_.text;
@@ -91,8 +91,8 @@ TEST_F(Pb, MalformedWire)
     }
 }
 
-/* A type that contains itself, as a careless .proto might: the generated unpacker would recurse once
- * per level. */
+/* A type that contains itself, as a careless .proto might: the generated unpacker would recurse
+ * once per level. */
 extern const ProtobufCMessageDescriptor kNested;
 struct Nested {
     ProtobufCMessage base;

@@ -289,8 +289,8 @@ class Http : public testing::Test {
         EXPECT_TRUE(Until([&] { return waiting_.size() > i; }));
         return waiting_.size() > i ? http_server_find(server_, waiting_[i]) : nullptr;
     }
-    /* Writes to the stream that waits until it is FULL for good: the kernel first takes more than it
-     * says. Returns how many bytes were written. */
+    /* Writes to the stream that waits until it is FULL for good: the kernel first takes more than
+     * it says. Returns how many bytes were written. */
     size_t FillUp(size_t piece_bytes)
     {
         std::string piece(piece_bytes, 's');

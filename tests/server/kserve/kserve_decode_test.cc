@@ -152,7 +152,8 @@ TEST_F(KserveDecode, ABatchIsOnePromptForEachRowAndOneOfEachSetting)
     Request three;
     three.Texts("text_input", {"a", "b"});
     three.Ints("max_tokens", {3}, {9, 9, 9});
-    EXPECT_EQ("input 'max_tokens' has 3 elements, must have 1 or one for each prompt (2)", Refused(three));
+    EXPECT_EQ("input 'max_tokens' has 3 elements, must have 1 or one for each prompt (2)",
+              Refused(three));
 }
 
 TEST_F(KserveDecode, ThePromptComesFirstIfItIsNotExcluded)
@@ -169,7 +170,8 @@ TEST_F(KserveDecode, GrammarsOfTheJsonTextOutliveDecoding)
     r.TextParameter("sampling_parameters", R"({"structured_outputs":{"choice":["yes","no"]}})");
     ASSERT_TRUE(Decode(r)) << refusal_.why.text;
     struct request *request = request_open(1);
-    EXPECT_TRUE(openai_asked_fill(&got_.asked, &got_.asked.prompts[0], 0, &request->asked, &refusal_));
+    EXPECT_TRUE(
+        openai_asked_fill(&got_.asked, &got_.asked.prompts[0], 0, &request->asked, &refusal_));
     EXPECT_NE(nullptr, request->asked.grammar);
     request_close(request);
 }
@@ -179,7 +181,8 @@ TEST_F(KserveDecode, RefusalsNameWhatIsWrong)
     Request none, unknown("x"), type("x"), range("x"), json("x"), word("x"), output("x"), count;
     EXPECT_EQ("the input text_input is missing (or input_ids)", Refused(none));
     unknown.Int("max_length", 1);
-    EXPECT_EQ("input 'max_length' is not known; ModelMetadata lists those that are", Refused(unknown));
+    EXPECT_EQ("input 'max_length' is not known; ModelMetadata lists those that are",
+              Refused(unknown));
     type.TextParameter("max_tokens", "5");
     EXPECT_EQ(0u, Refused(type).find("max_tokens must be"));
     range.Float("top_p", 1.5);

@@ -84,10 +84,12 @@ TEST_F(KservePrompt, LengthsCutRowsAndWhatIsBehindThemNeedNotBeIds)
     EXPECT_EQ("input 'input_lengths' has 1 elements for 2 prompts", Refused(one));
     none.Ints("input_ids", {2}, {1, 2});
     none.Ints("input_lengths", {1}, {0});
-    EXPECT_EQ("input 'input_lengths': element 0 must be 1 to 2, the ids that there are", Refused(none));
+    EXPECT_EQ("input 'input_lengths': element 0 must be 1 to 2, the ids that there are",
+              Refused(none));
     over.Ints("input_ids", {2}, {1, 2});
     over.Ints("input_lengths", {1}, {3});
-    EXPECT_EQ("input 'input_lengths': element 0 must be 1 to 2, the ids that there are", Refused(over));
+    EXPECT_EQ("input 'input_lengths': element 0 must be 1 to 2, the ids that there are",
+              Refused(over));
     without.Texts("text_input", {"a"});
     without.Ints("input_lengths", {1}, {1});
     EXPECT_EQ("input_lengths goes with input_ids only", Refused(without));
@@ -125,9 +127,11 @@ TEST_F(KservePrompt, RefusalsNameWhatIsWrong)
     twice.Texts("text_input", {"y"});
     EXPECT_EQ("the input text_input is there twice", Refused(twice));
     below.Ints("input_ids", {2}, {1, -1});
-    EXPECT_EQ("input 'input_ids' has an element that is no token id: those are below 512", Refused(below));
+    EXPECT_EQ("input 'input_ids' has an element that is no token id: those are below 512",
+              Refused(below));
     beyond.Ints("input_ids", {1}, {512});
-    EXPECT_EQ("input 'input_ids' has an element that is no token id: those are below 512", Refused(beyond));
+    EXPECT_EQ("input 'input_ids' has an element that is no token id: those are below 512",
+              Refused(beyond));
     cube.Ints("input_ids", {1, 1, 1}, {1});
     EXPECT_EQ("input 'input_ids' must have the shape [n] or [B, n]", Refused(cube));
     numbers.Ints("text_input", {1}, {1});

@@ -62,7 +62,8 @@ TEST(KserveRow, APromptComesBeforeWhatIsSampled)
     ASSERT_TRUE(request_event_add_token(e, &token));
     ASSERT_TRUE(kserve_row_add(&row, e));
     request_event_close(e);
-    EXPECT_EQ((std::vector<int32_t>{3, 1, 4, 9}), std::vector<int32_t>(row.ids, row.ids + row.id_count));
+    EXPECT_EQ((std::vector<int32_t>{3, 1, 4, 9}),
+              std::vector<int32_t>(row.ids, row.ids + row.id_count));
     EXPECT_EQ(1u, row.log_prob_count);
     EXPECT_EQ(nullptr, row.finish_reason);
     kserve_row_reset(&row);

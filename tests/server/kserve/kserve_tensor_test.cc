@@ -45,13 +45,17 @@ TEST(KserveTensor, RawElementsAreLittleEndianWithTheirSigns)
 
 TEST(KserveTensor, RawTextsHaveTheirLengthsBeforeThem)
 {
-    const std::string a = Request::RawText("one"), b = Request::RawText(""), c = Request::RawText("é");
+    const std::string a = Request::RawText("one"), b = Request::RawText(""),
+                      c = Request::RawText("é");
     EXPECT_EQ("\"one\"", RawValue("BYTES", {1}, a));
     EXPECT_EQ("[\"one\",\"\",\"é\"]", RawValue("BYTES", {3, 1}, a + b + c));
     EXPECT_EQ("[]", RawValue("BYTES", {0}, ""));
     /* A length that leads out of the bytes, bytes behind the last, a length that is cut. */
-    for (const std::string &broken : {std::string("\xff\xff\xff\xff" "abc"), a + "x", a + b, std::string("\x01\0", 2)})
-        EXPECT_NE(std::string::npos, RawValue("BYTES", {1}, broken).find("does not hold the 1 elements"))
+    for (const std::string &broken : {std::string("\xff\xff\xff\xff"
+                                                  "abc"),
+                                      a + "x", a + b, std::string("\x01\0", 2)})
+        EXPECT_NE(std::string::npos,
+                  RawValue("BYTES", {1}, broken).find("does not hold the 1 elements"))
             << broken;
 }
 
@@ -71,7 +75,8 @@ TEST(KserveTensor, TypedListsAreReadFromTheFieldOfTheirType)
         Request r; /* the values are in another field than the data type says */
         r.Int("x", 1);
         r.m.inputs[0]->datatype = r.Keep("INT64");
-        EXPECT_EQ("input 'x' does not hold the 1 elements of INT64 that its shape asks for", Value(r));
+        EXPECT_EQ("input 'x' does not hold the 1 elements of INT64 that its shape asks for",
+                  Value(r));
     }
     {
         Request r;
@@ -89,13 +94,16 @@ TEST(KserveTensor, TypedListsAreReadFromTheFieldOfTheirType)
 
 TEST(KserveTensor, WhatCannotBeIsRefusedByItsName)
 {
-    EXPECT_EQ("input 'x' has the datatype 'FP16', which is not supported", RawValue("FP16", {1}, "ab"));
+    EXPECT_EQ("input 'x' has the datatype 'FP16', which is not supported",
+              RawValue("FP16", {1}, "ab"));
     EXPECT_EQ("input 'x' has a shape of negative dimensions", RawValue("INT8", {-1}, "a"));
-    EXPECT_EQ("input 'x' has a shape of too many elements", RawValue("INT8", {1 << 20, 1 << 20, 1 << 30}, "a"));
+    EXPECT_EQ("input 'x' has a shape of too many elements",
+              RawValue("INT8", {1 << 20, 1 << 20, 1 << 30}, "a"));
     EXPECT_EQ("input 'x' has a shape of too many elements",
               RawValue("INT8", {INT64_MAX, INT64_MAX}, "a"));
     EXPECT_NE(std::string::npos, RawValue("INT32", {1}, "abc").find("does not hold"));
-    EXPECT_EQ("input 'x': element 0 is not UTF-8", RawValue("BYTES", {1}, Request::RawText("\xff")));
+    EXPECT_EQ("input 'x': element 0 is not UTF-8",
+              RawValue("BYTES", {1}, Request::RawText("\xff")));
     Request r;
     r.Float("x", std::numeric_limits<float>::quiet_NaN());
     EXPECT_EQ("input 'x': element 0 is not a finite number", Value(r));

@@ -43,11 +43,13 @@ std::vector<std::string> Texts(const Inference__ModelInferResponse__InferOutputT
         out.emplace_back((char *)raw->data + at + 4, Number(raw->data + at));
     }
     for (size_t i = 0; !raw && i < o->contents->n_bytes_contents; i++)
-        out.emplace_back((char *)o->contents->bytes_contents[i].data, o->contents->bytes_contents[i].len);
+        out.emplace_back((char *)o->contents->bytes_contents[i].data,
+                         o->contents->bytes_contents[i].len);
     return out;
 }
 
-template <typename T> std::vector<T> Numbers(const T *typed, size_t count, const ProtobufCBinaryData *raw)
+template <typename T>
+std::vector<T> Numbers(const T *typed, size_t count, const ProtobufCBinaryData *raw)
 {
     std::vector<T> out;
     for (size_t at = 0; raw && at + 4 <= raw->len; at += 4) {
@@ -114,7 +116,8 @@ void Read(const Inference__ModelInferResponse *r, Got &got)
 Got Whole(const std::string &bytes)
 {
     Got got;
-    auto *m = inference__model_infer_response__unpack(nullptr, bytes.size(), (const uint8_t *)bytes.data());
+    auto *m = inference__model_infer_response__unpack(nullptr, bytes.size(),
+                                                      (const uint8_t *)bytes.data());
     EXPECT_NE(nullptr, m);
     if (m)
         Read(m, got);
@@ -249,19 +252,23 @@ TEST_F(Kserve, ALoadingServerIsLiveAndNotReady)
     EXPECT_EQ(std::string("\x08\x01", 2), live.messages()[0]);
     if (engine_thread_state(engine_) == ENGINE_LOADING) {
         Answer a = Unary(client, infer_path, Pack(Greedy(1).m));
-        EXPECT_TRUE(a.status() == GRPC_UNAVAILABLE || engine_thread_state(engine_) != ENGINE_LOADING);
+        EXPECT_TRUE(a.status() == GRPC_UNAVAILABLE ||
+                    engine_thread_state(engine_) != ENGINE_LOADING);
     }
     ASSERT_TRUE(Run([&] { return engine_thread_state(engine_) == ENGINE_READY; }, 60));
-    EXPECT_EQ(std::string("\x08\x01", 2), Unary(client, service + "ServerReady", "").messages().at(0));
+    EXPECT_EQ(std::string("\x08\x01", 2),
+              Unary(client, service + "ServerReady", "").messages().at(0));
     EXPECT_EQ(std::string("\x08\x01", 2),
               Unary(client, service + "ModelReady", ModelRequest("tiny")).messages().at(0));
     EXPECT_EQ("", Unary(client, service + "ModelReady", ModelRequest("other")).messages().at(0));
-    EXPECT_EQ(GRPC_NOT_FOUND, Unary(client, service + "ModelMetadata", ModelRequest("other")).status());
+    EXPECT_EQ(GRPC_NOT_FOUND,
+              Unary(client, service + "ModelMetadata", ModelRequest("other")).status());
     EXPECT_EQ(GRPC_INVALID_ARGUMENT, Unary(client, service + "ModelMetadata", "\xff").status());
     requests_drain(requests_);
     EXPECT_EQ("", Unary(client, service + "ServerReady", "").messages().at(0));
     EXPECT_EQ("", Unary(client, service + "ModelReady", ModelRequest("tiny")).messages().at(0));
-    EXPECT_EQ(GRPC_UNAVAILABLE, Unary(client, service + "ModelMetadata", ModelRequest("tiny")).status());
+    EXPECT_EQ(GRPC_UNAVAILABLE,
+              Unary(client, service + "ModelMetadata", ModelRequest("tiny")).status());
     EXPECT_EQ(GRPC_UNAVAILABLE, Unary(client, infer_path, Pack(Greedy(1).m)).status());
 }
 
@@ -269,15 +276,19 @@ TEST_F(Kserve, MetadataNamesServerAndTensors)
 {
     ASSERT_NO_FATAL_FAILURE(StartReady());
     Client &client = Connect();
-    std::string bytes = Unary(client, "/inference.GRPCInferenceService/ServerMetadata", "").messages().at(0);
+    std::string bytes =
+        Unary(client, "/inference.GRPCInferenceService/ServerMetadata", "").messages().at(0);
     auto *server = inference__server_metadata_response__unpack(nullptr, bytes.size(),
                                                                (const uint8_t *)bytes.data());
     ASSERT_NE(nullptr, server);
     EXPECT_STREQ("moering", server->name);
     EXPECT_STREQ(MOERING_VERSION, server->version);
     inference__server_metadata_response__free_unpacked(server, nullptr);
-    bytes = Unary(client, "/inference.GRPCInferenceService/ModelMetadata", ModelRequest("tiny")).messages().at(0);
-    auto *m = inference__model_metadata_response__unpack(nullptr, bytes.size(), (const uint8_t *)bytes.data());
+    bytes = Unary(client, "/inference.GRPCInferenceService/ModelMetadata", ModelRequest("tiny"))
+                .messages()
+                .at(0);
+    auto *m = inference__model_metadata_response__unpack(nullptr, bytes.size(),
+                                                         (const uint8_t *)bytes.data());
     ASSERT_NE(nullptr, m);
     EXPECT_STREQ("tiny", m->name);
     ASSERT_EQ(1u, m->n_versions);
@@ -287,7 +298,8 @@ TEST_F(Kserve, MetadataNamesServerAndTensors)
     size_t lists = 0;
     for (size_t i = 0; i < m->n_inputs; i++)
         lists += m->inputs[i]->shape[0] == -1;
-    EXPECT_EQ(6u, lists) << "text_input, input_ids, input_lengths, stop, stop_words, stop_token_ids";
+    EXPECT_EQ(6u, lists)
+        << "text_input, input_ids, input_lengths, stop, stop_words, stop_token_ids";
     EXPECT_STREQ("input_ids", m->inputs[1]->name);
     EXPECT_EQ(2u, m->inputs[1]->n_shape);
     ASSERT_EQ((size_t)KSERVE_OUTPUTS, m->n_outputs);
@@ -303,7 +315,8 @@ TEST_F(Kserve, AnAnswerIsTheSameInBothFormsAndInAStream)
     ASSERT_NO_FATAL_FAILURE(StartReady());
     Greedy typed(12);
     typed.m.id = typed.Keep("seven");
-    for (const char *name : {"text_output", "finish_reason", "num_input_tokens", "num_output_tokens"})
+    for (const char *name :
+         {"text_output", "finish_reason", "num_input_tokens", "num_output_tokens"})
         typed.Want(name);
     Answer a = Unary(Connect(), infer_path, Pack(typed.m));
     ASSERT_EQ(GRPC_OK, a.status()) << a.fields["grpc-message"];
@@ -364,14 +377,17 @@ TEST_F(Kserve, RequestsOfOneStreamAreApart)
         text[g.id] += g.text;
         finals[g.id] += g.final;
         answers[g.id]++;
-        EXPECT_EQ(g.id == "bad" ? "input 'max_length' is not known; ModelMetadata lists those that are" : "",
+        EXPECT_EQ(g.id == "bad"
+                      ? "input 'max_length' is not known; ModelMetadata lists those that are"
+                      : "",
                   g.error);
     }
     EXPECT_EQ((std::map<std::string, int>{{"a", 1}, {"b", 1}, {"bad", 1}, {"echo", 1}}), finals);
     EXPECT_EQ(1, answers["a"]) << "not asked to stream";
     EXPECT_LT(1, answers["b"]);
     EXPECT_EQ("said", text["echo"]) << "no token was asked for";
-    EXPECT_EQ(text["a"], Whole(Unary(Connect(), infer_path, Pack(Greedy(8).m)).messages().at(0)).text);
+    EXPECT_EQ(text["a"],
+              Whole(Unary(Connect(), infer_path, Pack(Greedy(8).m)).messages().at(0)).text);
 }
 
 /* All outputs of what is sampled. */
@@ -481,7 +497,8 @@ TEST_F(Kserve, ABatchIsAnsweredRowByRowAndAsEachAlone)
         greatest = std::max(greatest, ids.size());
         ids.resize(longest, -1);
         log_probs.resize(longest, 0);
-        EXPECT_TRUE(std::equal(ids.begin(), ids.end(), rows.ids.begin() + (ptrdiff_t)(i * longest)));
+        EXPECT_TRUE(
+            std::equal(ids.begin(), ids.end(), rows.ids.begin() + (ptrdiff_t)(i * longest)));
         EXPECT_TRUE(std::equal(log_probs.begin(), log_probs.end(),
                                rows.log_probs.begin() + (ptrdiff_t)(i * longest)));
         EXPECT_EQ(alone.log_prob_sums.at(0), rows.log_prob_sums.at(i));
@@ -506,7 +523,8 @@ TEST_F(Kserve, ABatchThatIsRefusedComputesNothing)
     std::vector<Got> got = Stream({&stream});
     ASSERT_EQ(1u, got.size());
     EXPECT_TRUE(got[0].final);
-    EXPECT_EQ("a batch of 2 prompts is for ModelInfer: send separate requests in a stream", got[0].error);
+    EXPECT_EQ("a batch of 2 prompts is for ModelInfer: send separate requests in a stream",
+              got[0].error);
     EXPECT_EQ(0u, Stats().prompt_tokens);
     full.Texts("text_input", std::vector<std::string>(100, "a"));
     full.Int("max_tokens", 500);
@@ -556,7 +574,8 @@ TEST_F(Kserve, RefusalsHaveTheirStatus)
               Unary(client, "/inference.GRPCInferenceService/ModelConfig", "").status());
     int32_t id = client.Call(stream_path, Framed("\xff"), false);
     EXPECT_TRUE(Run([&] { return client.answer(id).ended; }));
-    EXPECT_EQ(GRPC_INVALID_ARGUMENT, client.answer(id).status()) << "a broken message ends the stream";
+    EXPECT_EQ(GRPC_INVALID_ARGUMENT, client.answer(id).status())
+        << "a broken message ends the stream";
 }
 
 TEST_F(Kserve, AClientThatGoesFreesItsSeats)

@@ -130,7 +130,8 @@ TEST_F(Frame, events_are_of_two_lines)
     jsonw_reset(&w);
     const uint8_t delta[] = {0, 1};
     experts_frame_delta(&w, &frame, delta, 2);
-    EXPECT_EQ("event: delta\ndata: {\"tick\":41,\"now_ms\":1234.56789,\"changes\":\"AAE=\"}\n\n", get());
+    EXPECT_EQ("event: delta\ndata: {\"tick\":41,\"now_ms\":1234.56789,\"changes\":\"AAE=\"}\n\n",
+              get());
     jsonw_reset(&w);
     experts_frame_delta(&w, &frame, delta, 1);
     EXPECT_NE(std::string::npos, get().find("\"AA==\""));

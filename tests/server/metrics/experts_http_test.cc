@@ -49,7 +49,8 @@ struct Viewer {
         if (block.substr(0, line) == "event: map") {
             maps++;
             cells = Base64(json.text("cells"));
-            ASSERT_EQ(json.number("layers") * json.number("experts"), static_cast<double>(cells.size()));
+            ASSERT_EQ(json.number("layers") * json.number("experts"),
+                      static_cast<double>(cells.size()));
             return;
         }
         ASSERT_EQ("event: delta", block.substr(0, line));
@@ -137,7 +138,8 @@ TEST_F(Experts, json_and_binary_say_the_same)
     uint32_t device = 0, warm = 0;
     for (size_t i = 0; i < 24; i++) {
         auto cell = static_cast<uint8_t>(binary.body[32 + i]);
-        EXPECT_EQ(cell, json_integer_value(json_array_get(json_array_get(json.at("cells"), i / 8), i % 8)));
+        EXPECT_EQ(cell, json_integer_value(
+                            json_array_get(json_array_get(json.at("cells"), i / 8), i % 8)));
         device += EXPERT_CELL_TIER(cell) == 2;
         warm += EXPERT_CELL_HEAT(cell) > 0;
     }

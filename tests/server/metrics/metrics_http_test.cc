@@ -66,17 +66,20 @@ TEST_F(Metrics, the_page_in_both_formats)
     ASSERT_NO_FATAL_FAILURE(StartReady());
     Submit(20);
     ASSERT_TRUE(Until([&] { return Idle(); }));
-    Answer text = Get("/metrics"), open = Get("/metrics", "Accept: application/openmetrics-text\r\n");
+    Answer text = Get("/metrics"),
+           open = Get("/metrics", "Accept: application/openmetrics-text\r\n");
     EXPECT_EQ(200, text.code);
     EXPECT_EQ("text/plain; version=0.0.4; charset=utf-8", text.Header("Content-Type"));
-    EXPECT_EQ("application/openmetrics-text; version=1.0.0; charset=utf-8", open.Header("Content-Type"));
+    EXPECT_EQ("application/openmetrics-text; version=1.0.0; charset=utf-8",
+              open.Header("Content-Type"));
     EXPECT_EQ("no-store", text.Header("Cache-Control"));
     EXPECT_EQ("Accept", text.Header("Vary"));
-    for (const std::string line : {"vllm:generation_tokens_total{model_name=\"served\",engine=\"0\"} 20\n",
-                                   "vllm:request_success_total{model_name=\"served\",engine=\"0\","
-                                   "finished_reason=\"length\"} 1\n",
-                                   "vllm:request_params_n_count{model_name=\"served\",engine=\"0\"} 1\n",
-                                   "cache_dtype=\"float32\""}) {
+    for (const std::string line :
+         {"vllm:generation_tokens_total{model_name=\"served\",engine=\"0\"} 20\n",
+          "vllm:request_success_total{model_name=\"served\",engine=\"0\","
+          "finished_reason=\"length\"} 1\n",
+          "vllm:request_params_n_count{model_name=\"served\",engine=\"0\"} 1\n",
+          "cache_dtype=\"float32\""}) {
         EXPECT_NE(std::string::npos, text.body.find(line)) << line;
         EXPECT_NE(std::string::npos, open.body.find(line)) << line;
     }
@@ -122,7 +125,8 @@ TEST_F(Metrics, stats_in_every_state)
     metrics_test::Json json(Get("/v1/stats").body);
     EXPECT_EQ("ready", json.text("state"));
     EXPECT_EQ(20, json_integer_value(json_object_get(json.at("tokens"), "generation")));
-    EXPECT_EQ(3u, json_array_size(json_object_get(json_object_get(json.at("layers"), "device"), "hits")));
+    EXPECT_EQ(
+        3u, json_array_size(json_object_get(json_object_get(json.at("layers"), "device"), "hits")));
     EXPECT_GT(json.number("uptime_s"), 0);
 }
 

@@ -17,7 +17,8 @@ TEST(metrics_page_experts, every_name_of_ours)
     Page page(made.s);
     for (const char *name : {"hits", "misses", "evictions", "prefetch_issued", "prefetch_used",
                              "prefetch_wasted"})
-        page.ExpectFamily("moering_expert_cache_" + std::string(name) + "_total", "counter", "tier,layer");
+        page.ExpectFamily("moering_expert_cache_" + std::string(name) + "_total", "counter",
+                          "tier,layer");
     page.ExpectFamily("moering_expert_bytes_read_total", "counter", "src,dst");
     page.ExpectFamily("moering_expert_resident_bytes", "gauge", "tier");
     page.ExpectFamily("moering_experts_resident", "gauge", "tier,layer");
@@ -30,7 +31,8 @@ TEST(metrics_page_experts, every_name_of_ours)
     page.ExpectFamily("moering_requests_rejected_total", "counter", "");
     page.ExpectFamily("moering_model_loaded_ratio", "gauge", "");
     page.ExpectFamily("moering_build_info", "gauge", "version");
-    EXPECT_EQ("0.0001 0.00025 0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0 10.0 +Inf ",
+    EXPECT_EQ("0.0001 0.00025 0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0 "
+              "10.0 +Inf ",
               page.Bounds("moering_expert_miss_stall_seconds"));
 }
 
@@ -45,7 +47,8 @@ TEST(metrics_page_experts, each_figure_in_its_place)
     for (int i = 0; i < 6; i++)
         EXPECT_EQ(102 + 100 * i, page[c + names[i] + device]) << names[i];
     for (int i = 0; i < 3; i++)
-        EXPECT_EQ(701 + 100 * i, page[c + names[i] + "_total{tier=\"host\",layer=\"1\"}"]) << names[i];
+        EXPECT_EQ(701 + 100 * i, page[c + names[i] + "_total{tier=\"host\",layer=\"1\"}"])
+            << names[i];
     EXPECT_EQ(3, page["moering_experts_resident{tier=\"device\",layer=\"2\"}"]);
     EXPECT_EQ(2, page["moering_experts_resident{tier=\"host\",layer=\"0\"}"]);
     EXPECT_EQ(41, page["moering_expert_bytes_read_total{src=\"storage\",dst=\"host\"}"]);

@@ -12,12 +12,15 @@ namespace {
 using metrics_test::Page;
 
 const char model[] = "model_name,engine";
-const char A[] = "0.001 0.005 0.01 0.02 0.04 0.06 0.08 0.1 0.25 0.5 0.75 1.0 2.5 5.0 7.5 10.0 20.0 40.0 "
-                 "80.0 160.0 640.0 2560.0 +Inf ";
-const char B[] = "0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1.0 2.5 5.0 7.5 10.0 20.0 40.0 80.0 "
-                 "+Inf ";
-const char C[] = "0.3 0.5 0.8 1.0 1.5 2.0 2.5 5.0 10.0 15.0 20.0 30.0 40.0 50.0 60.0 120.0 240.0 480.0 "
-                 "960.0 1920.0 7680.0 +Inf ";
+const char A[] =
+    "0.001 0.005 0.01 0.02 0.04 0.06 0.08 0.1 0.25 0.5 0.75 1.0 2.5 5.0 7.5 10.0 20.0 40.0 "
+    "80.0 160.0 640.0 2560.0 +Inf ";
+const char B[] =
+    "0.01 0.025 0.05 0.075 0.1 0.15 0.2 0.3 0.4 0.5 0.75 1.0 2.5 5.0 7.5 10.0 20.0 40.0 80.0 "
+    "+Inf ";
+const char C[] =
+    "0.3 0.5 0.8 1.0 1.5 2.0 2.5 5.0 10.0 15.0 20.0 30.0 40.0 50.0 60.0 120.0 240.0 480.0 "
+    "960.0 1920.0 7680.0 +Inf ";
 const char tokens[] = "1.0 2.0 5.0 10.0 20.0 50.0 100.0 200.0 500.0 1000.0 +Inf ";
 
 TEST(metrics_page, every_name_that_vllm_boards_ask_for)
@@ -28,16 +31,17 @@ TEST(metrics_page, every_name_that_vllm_boards_ask_for)
     for (const char *name : {"num_requests_running", "num_requests_waiting", "kv_cache_usage_perc",
                              "gpu_cache_usage_perc"})
         page.ExpectFamily(std::string("vllm:") + name, "gauge", model);
-    for (const char *name : {"prefix_cache_queries_total", "prefix_cache_hits_total", "num_preemptions_total",
-                             "prompt_tokens_total", "generation_tokens_total",
-                             "spec_decode_num_drafts_total", "spec_decode_num_draft_tokens_total",
-                             "spec_decode_num_accepted_tokens_total"})
+    for (const char *name :
+         {"prefix_cache_queries_total", "prefix_cache_hits_total", "num_preemptions_total",
+          "prompt_tokens_total", "generation_tokens_total", "spec_decode_num_drafts_total",
+          "spec_decode_num_draft_tokens_total", "spec_decode_num_accepted_tokens_total"})
         page.ExpectFamily(std::string("vllm:") + name, "counter", model);
     page.ExpectFamily("vllm:spec_decode_num_accepted_tokens_per_pos_total", "counter",
                       "model_name,engine,position");
     page.ExpectFamily("vllm:request_success_total", "counter", "model_name,engine,finished_reason");
-    page.ExpectFamily("vllm:cache_config_info", "gauge",
-                      "model_name,engine,block_size,cache_dtype,enable_prefix_caching,num_gpu_blocks");
+    page.ExpectFamily(
+        "vllm:cache_config_info", "gauge",
+        "model_name,engine,block_size,cache_dtype,enable_prefix_caching,num_gpu_blocks");
     const std::map<std::string, std::string> histograms = {
         {"time_to_first_token_seconds", A},
         {"inter_token_latency_seconds", B},
@@ -53,15 +57,17 @@ TEST(metrics_page, every_name_that_vllm_boards_ask_for)
         {"request_max_num_generation_tokens", tokens},
         {"request_params_max_tokens", tokens},
         {"request_params_n", "1.0 2.0 5.0 10.0 20.0 +Inf "},
-        {"iteration_tokens_total", "1.0 8.0 16.0 32.0 64.0 128.0 256.0 512.0 1024.0 2048.0 4096.0 8192.0 "
-                                   "16384.0 +Inf "},
+        {"iteration_tokens_total",
+         "1.0 8.0 16.0 32.0 64.0 128.0 256.0 512.0 1024.0 2048.0 4096.0 8192.0 "
+         "16384.0 +Inf "},
     };
     for (const auto &h : histograms) {
         page.ExpectFamily("vllm:" + h.first, "histogram", model);
         EXPECT_EQ(h.second, page.Bounds("vllm:" + h.first)) << h.first;
     }
     for (const char *reason : {"stop", "length", "abort"})
-        EXPECT_EQ(0, page["vllm:request_success_total{model_name=\"a/model\",engine=\"0\",finished_reason=\"" +
+        EXPECT_EQ(0, page["vllm:request_success_total{model_name=\"a/"
+                          "model\",engine=\"0\",finished_reason=\"" +
                           std::string(reason) + "\"}"]);
 }
 

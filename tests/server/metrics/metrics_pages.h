@@ -42,7 +42,8 @@ struct Page {
     {
         size_t space = line.find(' ');
         EXPECT_EQ(family, line.substr(0, space)) << "TYPE follows its HELP";
-        EXPECT_TRUE(types.emplace(family, line.substr(space + 1)).second) << family << " comes twice";
+        EXPECT_TRUE(types.emplace(family, line.substr(space + 1)).second)
+            << family << " comes twice";
     }
     void TakeSample(const std::string &line, const std::string &family)
     {
@@ -51,8 +52,8 @@ struct Page {
         EXPECT_TRUE(samples.emplace(sample, std::stod(line.substr(space + 1))).second) << line;
         EXPECT_EQ(0u, name.find(family)) << line;
         std::string keys;
-        for (size_t at = name.size(); at < sample.size() && (at = sample.find("=\"", at)) != std::string::npos;
-             at += 2) {
+        for (size_t at = name.size();
+             at < sample.size() && (at = sample.find("=\"", at)) != std::string::npos; at += 2) {
             size_t begin = sample.find_last_of("{,", at) + 1;
             keys += (keys.empty() ? "" : ",") + sample.substr(begin, at - begin);
         }
@@ -64,7 +65,8 @@ struct Page {
         EXPECT_NE(samples.end(), found) << sample;
         return found == samples.end() ? -1 : found->second;
     }
-    void ExpectFamily(const std::string &name, const std::string &type, const std::string &keys) const
+    void ExpectFamily(const std::string &name, const std::string &type,
+                      const std::string &keys) const
     {
         auto found = types.find(name);
         ASSERT_NE(types.end(), found) << name;

@@ -70,7 +70,8 @@ class Server : public testing::Test {
         config.base = base_;
         config.host = "127.0.0.1";
         config.limits = limits_;
-        ASSERT_EQ(STATUS_OK, http_server_open(&server_, &config, routes, count, &error)) << error.text;
+        ASSERT_EQ(STATUS_OK, http_server_open(&server_, &config, routes, count, &error))
+            << error.text;
         ASSERT_EQ(STATUS_OK, engine_thread_open(&engine_, &thread_, &error)) << error.text;
         requests_attach(requests_, engine_);
         Attach();

@@ -75,7 +75,8 @@ struct Snapshot {
         histogram_observe(&requests.histogram[REQUEST_TTFT], 0.003, 2);
         FillEngine(s.engine);
         for (uint32_t l = 0; l < info.layers; l++) {
-            layers[l].tier[MEMORY_DEVICE] = {100 + l, 200 + l, 300 + l, 400 + l, 500 + l, 600 + l, 1 + l};
+            layers[l].tier[MEMORY_DEVICE] = {100 + l, 200 + l, 300 + l, 400 + l,
+                                             500 + l, 600 + l, 1 + l};
             layers[l].tier[MEMORY_HOST] = {700 + l, 800 + l, 900 + l, 0, 0, 0, 2 + l};
         }
         loads[0 * LOAD_PHASES + LOAD_DECODE].state.ticks = 9;

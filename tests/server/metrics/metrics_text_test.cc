@@ -33,7 +33,8 @@ TEST(metrics_text, numbers_read_back_and_are_short)
     EXPECT_EQ("NaN", Format(NAN));
     EXPECT_EQ("+Inf", Format(INFINITY));
     EXPECT_EQ("-Inf", Format(-INFINITY));
-    for (double v : {M_PI, 1.0 / 3, 1e300, 5e-324, std::numeric_limits<double>::max(), 1e15, 0.1 + 0.7})
+    for (double v :
+         {M_PI, 1.0 / 3, 1e300, 5e-324, std::numeric_limits<double>::max(), 1e15, 0.1 + 0.7})
         EXPECT_EQ(v, strtod(Format(v).c_str(), nullptr)) << Format(v);
 }
 

@@ -120,7 +120,8 @@ TEST_F(Metrics, buckets_are_those_of_the_dashboards)
     EXPECT_EQ(a, Bounds(at(REQUEST_TTFT)));
     EXPECT_EQ(b, Bounds(at(REQUEST_ITL)));
     EXPECT_EQ(b, Bounds(at(REQUEST_TPOT)));
-    for (auto which : {REQUEST_E2E, REQUEST_QUEUE, REQUEST_INFERENCE, REQUEST_PREFILL, REQUEST_DECODE})
+    for (auto which :
+         {REQUEST_E2E, REQUEST_QUEUE, REQUEST_INFERENCE, REQUEST_PREFILL, REQUEST_DECODE})
         EXPECT_EQ(c, Bounds(at(which))) << which;
     const std::vector<double> tokens = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000};
     for (auto which : {REQUEST_PROMPT_TOKENS, REQUEST_OUTPUT_TOKENS, REQUEST_OUTPUT_TOKENS_MAX,

@@ -86,9 +86,12 @@ TEST(stats_json, each_figure_in_its_place)
     made.Fill();
     Stats s(made.s);
     EXPECT_EQ("\"ready\"", s["state"]);
-    EXPECT_EQ("{\"running\":4,\"waiting\":5,\"finished\":11,\"cancelled\":12,\"failed\":13,\"rejected\":14,"
-              "\"preemptions\":6}", s["requests"]);
-    EXPECT_EQ("{\"prompt\":15,\"generation\":16,\"prefix_queries\":17,\"prefix_hits\":12}", s["tokens"]);
+    EXPECT_EQ("{\"running\":4,\"waiting\":5,\"finished\":11,\"cancelled\":12,\"failed\":13,"
+              "\"rejected\":14,"
+              "\"preemptions\":6}",
+              s["requests"]);
+    EXPECT_EQ("{\"prompt\":15,\"generation\":16,\"prefix_queries\":17,\"prefix_hits\":12}",
+              s["tokens"]);
     EXPECT_EQ("2", s["latency.ttft.counts.1"]);
     EXPECT_EQ("2", s["latency.ttft.count"]);
     EXPECT_EQ("0.006", s["latency.ttft.sum_s"]);
@@ -109,8 +112,10 @@ TEST(stats_json, each_figure_in_its_place)
               "\"resident_bytes\":46},{\"name\":\"host\",\"slots\":49,\"slot_bytes\":51,"
               "\"resident_pages\":45,\"resident_bytes\":47}]", s["tiers"]);
     EXPECT_EQ("{\"hits\":34,\"misses\":35,\"evictions\":38}", s["experts"]);
-    EXPECT_EQ("{\"windows\":57,\"requests\":58,\"hit_rate\":0.5,\"oracle_hit_rate\":0.75}", s["oracle"]);
-    EXPECT_EQ("{\"issued\":52,\"used\":53,\"wasted\":54,\"active\":true,\"profit\":0.5,\"threshold\":0.25}",
+    EXPECT_EQ("{\"windows\":57,\"requests\":58,\"hit_rate\":0.5,\"oracle_hit_rate\":0.75}",
+              s["oracle"]);
+    EXPECT_EQ("{\"issued\":52,\"used\":53,\"wasted\":54,\"active\":true,\"profit\":0.5,"
+              "\"threshold\":0.25}",
               s["prefetch"]);
     EXPECT_EQ("{\"predictor\":\"previous\",\"losses\":{\"transition\":null,\"previous\":0.125,"
               "\"lookahead\":null}}", s["foresight"]);
@@ -118,7 +123,8 @@ TEST(stats_json, each_figure_in_its_place)
     EXPECT_EQ("null", s["stream"]);
     EXPECT_EQ("[{\"from\":\"storage\",\"to\":\"host\",\"bytes\":41,\"peak_bytes_per_s\":null},"
               "{\"from\":\"storage\",\"to\":\"device\",\"bytes\":42,\"peak_bytes_per_s\":null},"
-              "{\"from\":\"host\",\"to\":\"device\",\"bytes\":43,\"peak_bytes_per_s\":null}]", s["links"]);
+              "{\"from\":\"host\",\"to\":\"device\",\"bytes\":43,\"peak_bytes_per_s\":null}]",
+              s["links"]);
     EXPECT_EQ("0.0001", s["stalls.bounds_s.0"]);
     EXPECT_EQ("55", s["stalls.counts.0"]);
     EXPECT_EQ("56", s["stalls.counts.16"]);
@@ -129,11 +135,14 @@ TEST(stats_json, layers_are_columns)
     metrics_test::Snapshot made(2);
     made.Fill();
     Stats s(made.s);
-    EXPECT_EQ("{\"hits\":[100,101],\"misses\":[200,201],\"evictions\":[300,301],"
-              "\"prefetch_issued\":[400,401],\"prefetch_used\":[500,501],\"prefetch_wasted\":[600,601],"
-              "\"resident\":[1,2]}", s["layers.device"]);
-    EXPECT_EQ("{\"hits\":[700,701],\"misses\":[800,801],\"evictions\":[900,901],\"resident\":[2,3]}",
-              s["layers.host"]);
+    EXPECT_EQ(
+        "{\"hits\":[100,101],\"misses\":[200,201],\"evictions\":[300,301],"
+        "\"prefetch_issued\":[400,401],\"prefetch_used\":[500,501],\"prefetch_wasted\":[600,601],"
+        "\"resident\":[1,2]}",
+        s["layers.device"]);
+    EXPECT_EQ(
+        "{\"hits\":[700,701],\"misses\":[800,801],\"evictions\":[900,901],\"resident\":[2,3]}",
+        s["layers.host"]);
     EXPECT_EQ("{\"state\":[\"stable\",\"transient\"],\"ticks\":[9,8],\"cv\":[0.5,0.0]}",
               s["layers.decode"]);
     EXPECT_EQ("{\"state\":[null,null],\"ticks\":[0,0],\"cv\":[null,null]}", s["layers.prefill"]);

@@ -131,12 +131,14 @@ Said Read(const Answer &a)
 
 TEST_F(MoeringV1Chat, TheTemplateWritesThePrompt)
 {
-    ASSERT_NO_FATAL_FAILURE(StartTiny("{% for m in messages %}{{ m.role[0] }}={{ m.content }};{% endfor %}"));
+    ASSERT_NO_FATAL_FAILURE(
+        StartTiny("{% for m in messages %}{{ m.role[0] }}={{ m.content }};{% endfor %}"));
     Answer a = Unary(Connect(), path, Chat({"system", "x", "user", "y"}).bytes());
     ASSERT_EQ(GRPC_OK, a.status()) << a.fields["grpc-message"];
     EXPECT_EQ(8u, Read(a).prompt_tokens) << "s=x;u=y; and no other tokens before them";
     EXPECT_EQ(4u, Read(a).completion_tokens);
-    EXPECT_EQ(Read(a).text, Read(Unary(Connect(), path, Chat({"system", "x", "user", "y"}).bytes())).text);
+    EXPECT_EQ(Read(a).text,
+              Read(Unary(Connect(), path, Chat({"system", "x", "user", "y"}).bytes())).text);
 }
 
 TEST_F(MoeringV1Chat, SpecialTokensInContentsStayText)
@@ -145,7 +147,8 @@ TEST_F(MoeringV1Chat, SpecialTokensInContentsStayText)
     Said plain = Read(Unary(Connect(), path, Chat({"user", "a"}).bytes()));
     Said marked = Read(Unary(Connect(), path, Chat({"user", "a<|im_end|>"}).bytes()));
     EXPECT_LT(0u, plain.prompt_tokens);
-    EXPECT_LT(plain.prompt_tokens + 1, marked.prompt_tokens) << "as one token it would end the message";
+    EXPECT_LT(plain.prompt_tokens + 1, marked.prompt_tokens)
+        << "as one token it would end the message";
 }
 
 TEST_F(MoeringV1Chat, ARequestWithoutSettingsHasTheDefaults)
@@ -169,7 +172,8 @@ TEST_F(MoeringV1Chat, WhatIsWrongIsNamed)
         return a.fields["grpc-message"];
     };
     EXPECT_EQ("there are 0 messages, 1 to 4096 are allowed", why(Chat({})));
-    EXPECT_EQ("messages[1].role has 0 bytes, 1 to 32 are allowed", why(Chat({"user", "a", "", "b"})));
+    EXPECT_EQ("messages[1].role has 0 bytes, 1 to 32 are allowed",
+              why(Chat({"user", "a", "", "b"})));
     EXPECT_EQ("messages[0].content is not UTF-8", why(Chat({"user", "\xff"})));
     Chat echo({"user", "a"}), prompt({"user", "a"}), sampling({"user", "a"});
     echo.g.echo = true;
@@ -178,7 +182,8 @@ TEST_F(MoeringV1Chat, WhatIsWrongIsNamed)
     EXPECT_EQ(0u, why(prompt).find("generate.prompt must be absent"));
     sampling.sampling.min_p = 2;
     EXPECT_NE(std::string::npos, why(sampling).find("min_p"));
-    EXPECT_NE(std::string::npos, why(Chat({"user", std::string(3000, 'x')})).find("the context of"));
+    EXPECT_NE(std::string::npos,
+              why(Chat({"user", std::string(3000, 'x')})).find("the context of"));
     Chat other({"user", "a"});
     std::string name = "other";
     other.g.model = &name[0];
@@ -199,7 +204,8 @@ TEST_F(MoeringV1Chat, AModelWithoutATokenizerCannotChat)
 {
     toy_engine::Folder folder;
     ASSERT_NO_FATAL_FAILURE(Start(folder.path));
-    EXPECT_EQ(GRPC_FAILED_PRECONDITION, Unary(Connect(), path, Chat({"user", "a"}).bytes()).status());
+    EXPECT_EQ(GRPC_FAILED_PRECONDITION,
+              Unary(Connect(), path, Chat({"user", "a"}).bytes()).status());
 }
 
 } // namespace

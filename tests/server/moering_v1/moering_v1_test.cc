@@ -14,7 +14,8 @@ using wire::Framed;
 
 const char generate_path[] = "/moering.v1.Moering/Generate";
 
-/* So many tokens that an answer is still under way when a test looks; it takes max_model_len 1600. */
+/* So many tokens that an answer is still under way when a test looks; it takes max_model_len
+ * 1600. */
 const uint32_t endless = 1500;
 
 std::string Pack(const ProtobufCMessage &m)

@@ -39,7 +39,8 @@ TEST_F(ChatDecode, MessagesBecomeAPrompt)
     ASSERT_TRUE(Decode(a, "")) << a.why();
     EXPECT_FALSE(a.asked.has_max_tokens) << "as many as fit";
     ASSERT_EQ(1u, a.asked.prompt_count);
-    EXPECT_EQ(t_.encode("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n", true), a.prompt(0));
+    EXPECT_EQ(t_.encode("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n", true),
+              a.prompt(0));
     EXPECT_FALSE(a.asked.sampling.logprobs || a.asked.echo);
 }
 
@@ -160,7 +161,8 @@ TEST_F(ChatDecodeTools, ToolsAreShownAndCallsLookedFor)
     EXPECT_EQ(OPENAI_GRAMMAR_NONE, a.asked.grammar.kind) << "free to call or not";
     std::vector<uint32_t> shown = t_.encode("\"name\"");
     auto prompt = a.prompt(0);
-    EXPECT_NE(prompt.end(), std::search(prompt.begin(), prompt.end(), shown.begin() + 1, shown.end() - 1));
+    EXPECT_NE(prompt.end(),
+              std::search(prompt.begin(), prompt.end(), shown.begin() + 1, shown.end() - 1));
     Asked one;
     ASSERT_TRUE(Decode(one, Tools(R"("parallel_tool_calls":false,"tool_choice":"auto")")));
     EXPECT_TRUE(one.asked.reading.one_call);
@@ -174,7 +176,8 @@ TEST_F(ChatDecodeTools, NoneLeavesThemOutOfThePrompt)
     EXPECT_EQ(plain.prompt(0), a.prompt(0));
     EXPECT_EQ(nullptr, a.asked.reading.syntax);
     Asked formatted;
-    EXPECT_TRUE(Decode(formatted, Tools(R"("tool_choice":"none","response_format":{"type":"json_object"})")));
+    EXPECT_TRUE(Decode(formatted,
+                       Tools(R"("tool_choice":"none","response_format":{"type":"json_object"})")));
 }
 
 TEST_F(ChatDecodeTools, DemandsAreGrammars)
@@ -184,7 +187,8 @@ TEST_F(ChatDecodeTools, DemandsAreGrammars)
     EXPECT_EQ(&openai_syntax_list, required.asked.reading.syntax);
     EXPECT_EQ(OPENAI_GRAMMAR_SCHEMA, required.asked.grammar.kind);
     EXPECT_NE(nullptr, required.asked.grammar.compiled);
-    ASSERT_TRUE(Decode(named, Tools(R"("tool_choice":{"type":"function","function":{"name":"f"}})")));
+    ASSERT_TRUE(
+        Decode(named, Tools(R"("tool_choice":{"type":"function","function":{"name":"f"}})")));
     EXPECT_STREQ("f", named.asked.reading.named);
     EXPECT_NE(nullptr, named.asked.grammar.compiled);
 }
@@ -238,7 +242,8 @@ TEST_F(ChatDecodeTools, SpecialMarksAreShown)
     std::string text = openai_test::Dump(json.get());
     struct tokenizer *other = nullptr;
     struct error error = {};
-    ASSERT_EQ(STATUS_OK, tokenizer_open_memory(&other, "t", text.data(), text.size(), nullptr, 0, &error))
+    ASSERT_EQ(STATUS_OK,
+              tokenizer_open_memory(&other, "t", text.data(), text.size(), nullptr, 0, &error))
         << error.text;
     model_.tokenizer = other;
     ASSERT_TRUE(Decode(granite, Tools(R"("chat_template":"{{ tools }}<|tool_call|></think>")")))
@@ -256,7 +261,8 @@ TEST_F(ChatDecode, ThoughtsAreLookedForWhereTheTemplateKnowsThem)
     Asked plain;
     ASSERT_TRUE(Decode(plain, ""));
     EXPECT_FALSE(plain.asked.reading.thinks);
-    const std::string knows = R"("chat_template":"{{ messages[0].content }}{% if 0 %}</think>{% endif %}")";
+    const std::string knows =
+        R"("chat_template":"{{ messages[0].content }}{% if 0 %}</think>{% endif %}")";
     const std::string begins = R"("chat_template":"{{ messages[0].content }}</think><think>\n")";
     Asked a, begun, hidden, off, formatted, server;
     ASSERT_TRUE(Decode(a, knows)) << a.why();
@@ -275,7 +281,8 @@ TEST_F(ChatDecode, ThoughtsAreLookedForWhereTheTemplateKnowsThem)
     EXPECT_FALSE(server.asked.reading.thinks);
 }
 
-/* A template as models bring it: tools, thoughts, and a thought that is over before the answer begins. */
+/* A template as models bring it: tools, thoughts, and a thought that is over before the answer
+ * begins. */
 TEST_F(ChatDecodeTools, AModelWithToolsAndThoughts)
 {
     const char *source = getenv("MOERING_SOURCE_DIR");
@@ -287,10 +294,12 @@ TEST_F(ChatDecodeTools, AModelWithToolsAndThoughts)
     ASSERT_TRUE(Decode(a, Tools())) << a.why();
     EXPECT_EQ(openai_syntax_find(OPENAI_TOOLS_HERMES, ""), a.asked.reading.syntax);
     EXPECT_TRUE(a.asked.reading.thinks && !a.asked.reading.begun);
-    ASSERT_TRUE(Decode(quiet, R"("chat_template_kwargs":{"enable_thinking":false})")) << quiet.why();
+    ASSERT_TRUE(Decode(quiet, R"("chat_template_kwargs":{"enable_thinking":false})"))
+        << quiet.why();
     EXPECT_FALSE(quiet.asked.reading.begun);
     auto prompt = quiet.prompt(0), over = t_.encode("</think>\n\n");
-    EXPECT_NE(prompt.end(), std::search(prompt.begin(), prompt.end(), over.begin() + 1, over.end()));
+    EXPECT_NE(prompt.end(),
+              std::search(prompt.begin(), prompt.end(), over.begin() + 1, over.end()));
 }
 
 TEST_F(ChatDecode, ChatsBeyondTheContextHaveTheirOwnCode)

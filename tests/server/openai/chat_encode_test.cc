@@ -155,15 +155,18 @@ TEST(ChatEncode, CallsComeInPieces)
     EXPECT_EQ(29u, id.size());
     EXPECT_EQ(R"({"tool_calls":[{"index":0,"id":")" + id +
               R"(","type":"function","function":{"name":"f","arguments":""}}]})", Delta(events[0]));
-    EXPECT_EQ(R"({"tool_calls":[{"index":0,"function":{"arguments":"{\"a\": "}}]})", Delta(events[1]));
+    EXPECT_EQ(R"({"tool_calls":[{"index":0,"function":{"arguments":"{\"a\": "}}]})",
+              Delta(events[1]));
     EXPECT_EQ("null", Text(Parse(events[1]).get(), {"choices", "0", "finish_reason"}));
     events = Chunks(x, Event("\"\u00e9\"}}\n</tool_call>", {x.a}));
     ASSERT_EQ(1u, events.size());
     EXPECT_EQ("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"\\\"\u00e9\\\"}\"}}]}",
               Delta(events[0]));
-    events = Chunks(x, Event("<tool_call>{\"name\":\"g\"}</tool_call>", {x.a}).Finish(FINISH_STOP), true);
+    events = Chunks(x, Event("<tool_call>{\"name\":\"g\"}</tool_call>", {x.a}).Finish(FINISH_STOP),
+                    true);
     ASSERT_EQ(3u, events.size());
-    EXPECT_EQ("1", Text(Parse(events[0]).get(), {"choices", "0", "delta", "tool_calls", "0", "index"}));
+    EXPECT_EQ("1",
+              Text(Parse(events[0]).get(), {"choices", "0", "delta", "tool_calls", "0", "index"}));
     EXPECT_NE(id, Id(events[0]));
     EXPECT_EQ(R"({"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]})", Delta(events[1]));
     EXPECT_EQ("{}", Delta(events[2]));
@@ -252,8 +255,9 @@ TEST(ChatEncode, ThoughtsHaveNamesOfTheirOwn)
     EXPECT_EQ(R"({"content":"Four"})", Delta(events[1]));
     whole.Keep(0, Event("<think>\nHm.\n</think>\n\nFour").Finish(FINISH_STOP));
     chat_encode(&whole.w, &whole.answer, whole.pointers().data(), 1, &whole.totals);
-    EXPECT_EQ(R"({"role":"assistant","content":"Four","reasoning_content":"Hm.","reasoning":"Hm."})",
-              Text(Parse(Take(whole.w)).get(), {"choices", "0", "message"}));
+    EXPECT_EQ(
+        R"({"role":"assistant","content":"Four","reasoning_content":"Hm.","reasoning":"Hm."})",
+        Text(Parse(Take(whole.w)).get(), {"choices", "0", "message"}));
 }
 
 /* Tokens are told once, with whatever part comes first, or with none. */
@@ -267,7 +271,8 @@ TEST(ChatEncode, LogprobsOfPartsComeOnce)
     auto count = [&](const std::vector<std::string> &events) {
         for (const auto &event : events) {
             auto json = Parse(event);
-            tokens += json_array_size(openai_test::At(json.get(), {"choices", "0", "logprobs", "content"}));
+            tokens += json_array_size(
+                openai_test::At(json.get(), {"choices", "0", "logprobs", "content"}));
             ids += json_array_size(openai_test::At(json.get(), {"choices", "0", "token_ids"}));
         }
     };
@@ -275,7 +280,8 @@ TEST(ChatEncode, LogprobsOfPartsComeOnce)
     EXPECT_EQ(2u, tokens);
     count(Chunks(x, Event("_call>", {x.a})));
     EXPECT_EQ(3u, tokens) << "its text waits";
-    count(Chunks(x, Event(R"({"name":"f","arguments":{}}</tool_call> b)", {x.a}).Finish(FINISH_STOP)));
+    count(Chunks(x,
+                 Event(R"({"name":"f","arguments":{}}</tool_call> b)", {x.a}).Finish(FINISH_STOP)));
     EXPECT_EQ(4u, tokens);
     EXPECT_EQ(4u, ids);
 }
@@ -288,7 +294,8 @@ TEST(ChatEncode, TheWholeAnswerWithScoresAndIds)
     x.Keep(0, Event("ab", {x.a, x.b}).Finish(FINISH_STOP));
     chat_encode(&x.w, &x.answer, x.pointers().data(), 1, &x.totals);
     auto json = Parse(Take(x.w));
-    EXPECT_EQ(2u, json_array_size(openai_test::At(json.get(), {"choices", "0", "logprobs", "content"})));
+    EXPECT_EQ(
+        2u, json_array_size(openai_test::At(json.get(), {"choices", "0", "logprobs", "content"})));
     EXPECT_EQ(2u, json_array_size(openai_test::At(json.get(), {"choices", "0", "token_ids"})));
     EXPECT_EQ(2u, json_array_size(openai_test::At(json.get(), {"prompt_token_ids"})));
 }

@@ -100,7 +100,8 @@ TEST(CompletionsEncode, TokenIdsWhereTheyAreAskedFor)
     Answer x(false, true);
     x.asked.return_token_ids = true;
     x.Open();
-    auto first = Parse(Chunks(x, Event("a", {x.a}))[0]), second = Parse(Chunks(x, Event("", {x.b}))[0]);
+    auto first = Parse(Chunks(x, Event("a", {x.a}))[0]),
+         second = Parse(Chunks(x, Event("", {x.b}))[0]);
     std::string a = std::to_string(x.a), b = std::to_string(x.b);
     EXPECT_EQ("[" + a + "," + b + "]", Text(first.get(), {"choices", "0", "prompt_token_ids"}));
     EXPECT_EQ("[" + a + "]", Text(first.get(), {"choices", "0", "token_ids"}));
@@ -137,8 +138,9 @@ TEST(CompletionsEncode, PlainAnswersHaveNullLogprobs)
     x.Keep(0, Event("t").Finish(FINISH_LENGTH));
     completions_encode(&x.w, &x.answer, x.pointers().data(), 1, &x.totals);
     auto json = Parse(Take(x.w));
-    EXPECT_EQ(R"({"index":0,"text":"t","logprobs":null,"finish_reason":"length","stop_reason":null})",
-              Text(json.get(), {"choices", "0"}));
+    EXPECT_EQ(
+        R"({"index":0,"text":"t","logprobs":null,"finish_reason":"length","stop_reason":null})",
+        Text(json.get(), {"choices", "0"}));
 }
 
 } // namespace

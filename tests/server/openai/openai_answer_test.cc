@@ -29,7 +29,8 @@ TEST(OpenaiAnswer, UsageAndFiguresAreSums)
     EXPECT_EQ(R"({"cache_n":2,"prompt_n":1,"prompt_ms":2.0,"prompt_per_second":500.0,)"
               R"("predicted_n":10,"predicted_ms":4.0,"predicted_per_second":2000.0})",
               Text(json.get(), {"timings"}));
-    EXPECT_EQ(R"({"hits":14,"misses":4,"bytes":8192,"stall_ms":3.0})", Text(json.get(), {"experts"}));
+    EXPECT_EQ(R"({"hits":14,"misses":4,"bytes":8192,"stall_ms":3.0})",
+              Text(json.get(), {"experts"}));
 }
 
 TEST(OpenaiAnswer, RatesOfNothingAreZero)
@@ -79,7 +80,8 @@ TEST(OpenaiAnswer, ErrorsInAStreamAreWhole)
     struct jsonw w = {};
     openai_stream_error(&w, &refusal);
     EXPECT_EQ("data: {\"error\":{\"message\":\"page 3 cannot be read: \\\"x\\\"\","
-              "\"type\":\"server_error\",\"param\":null,\"code\":\"internal_error\"}}\n\n", Take(w));
+              "\"type\":\"server_error\",\"param\":null,\"code\":\"internal_error\"}}\n\n",
+              Take(w));
 }
 
 std::string Finish(Answer &x, Event event)

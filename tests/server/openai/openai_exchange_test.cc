@@ -16,9 +16,10 @@ const char chats[] = "/v1/chat/completions";
 const char endless[] = R"({"prompt":"x","max_tokens":1000,"ignore_eos":true,"stream":true,)"
                        R"("temperature":0})";
 /* Four choices with a kilobyte and more for each token: more than the kernel keeps for a socket. */
-const char endless_and_wide[] = R"({"messages":[{"role":"user","content":"x"}],"max_tokens":900,"n":4,)"
-                                R"("ignore_eos":true,"stream":true,"temperature":0,"logprobs":true,)"
-                                R"("top_logprobs":20})";
+const char endless_and_wide[] =
+    R"({"messages":[{"role":"user","content":"x"}],"max_tokens":900,"n":4,)"
+    R"("ignore_eos":true,"stream":true,"temperature":0,"logprobs":true,)"
+    R"("top_logprobs":20})";
 
 class OpenaiExchange : public openai_test::Server {
   protected:
@@ -80,8 +81,9 @@ class OpenaiExchange : public openai_test::Server {
 TEST_F(OpenaiExchange, ACompletionWholeAndInChunksIsTheSameText)
 {
     ASSERT_NO_FATAL_FAILURE(StartReady());
-    Reply whole = Post(completions, R"({"model":"tiny/chat","prompt":"sort: 3 1 2","max_tokens":12,)"
-                                    R"("temperature":0,"ignore_eos":true})");
+    Reply whole =
+        Post(completions, R"({"model":"tiny/chat","prompt":"sort: 3 1 2","max_tokens":12,)"
+                          R"("temperature":0,"ignore_eos":true})");
     ASSERT_EQ(200, whole.code) << whole.body;
     EXPECT_EQ("application/json", whole.Header("Content-Type"));
     auto json = Parse(whole.body);
@@ -111,10 +113,12 @@ TEST_F(OpenaiExchange, AChatWholeAndInChunksIsTheSameText)
     EXPECT_EQ(0u, Text(json.get(), {"id"}).find("\"chatcmpl-"));
     EXPECT_EQ("\"chat.completion\"", Text(json.get(), {"object"}));
     EXPECT_EQ("\"assistant\"", Text(json.get(), {"choices", "0", "message", "role"}));
-    Reply stream = Stream(chats, chat + R"(,"stream":true,"stream_options":{"include_usage":true}})");
+    Reply stream =
+        Stream(chats, chat + R"(,"stream":true,"stream_options":{"include_usage":true}})");
     auto events = Events(stream.body);
-    EXPECT_EQ(json_string_value(openai_test::At(json.get(), {"choices", "0", "message", "content"})),
-              Streamed(events, 0, true));
+    EXPECT_EQ(
+        json_string_value(openai_test::At(json.get(), {"choices", "0", "message", "content"})),
+        Streamed(events, 0, true));
     ASSERT_GE(events.size(), 4u);
     EXPECT_EQ(R"({"role":"assistant","content":""})",
               Text(Parse(events[0]).get(), {"choices", "0", "delta"}));
@@ -160,8 +164,8 @@ TEST_F(OpenaiExchange, BatchesOfPromptsKeepTheirOrder)
 {
     ASSERT_NO_FATAL_FAILURE(StartReady());
     const std::string rest = R"(,"max_tokens":4,"temperature":0,"ignore_eos":true,"echo":true})";
-    auto batch = Parse(Post(completions, R"({"prompt":["a","bc",[5,6,7],"d","e f","g"],"n":1)" + rest)
-                           .body);
+    auto batch =
+        Parse(Post(completions, R"({"prompt":["a","bc",[5,6,7],"d","e f","g"],"n":1)" + rest).body);
     ASSERT_EQ(6u, json_array_size(openai_test::At(batch.get(), {"choices"})));
     EXPECT_EQ("24", Text(batch.get(), {"usage", "completion_tokens"}));
     for (const char *i : {"0", "1", "3", "5"}) {
@@ -181,8 +185,8 @@ TEST_F(OpenaiExchange, EchoedPromptsAreScored)
 {
     ASSERT_NO_FATAL_FAILURE(StartReady());
     const std::string rest = R"(,"echo":true,"logprobs":2,"temperature":0,"ignore_eos":true)";
-    auto json = Parse(Post(completions, R"({"prompt":[[5,6,7,8],"hello"],"max_tokens":0)" + rest + "}")
-                          .body);
+    auto json = Parse(
+        Post(completions, R"({"prompt":[[5,6,7,8],"hello"],"max_tokens":0)" + rest + "}").body);
     const json_t *scores = openai_test::At(json.get(), {"choices", "0", "logprobs"});
     EXPECT_EQ(4u, json_array_size(json_object_get(scores, "tokens"))) << Text(json.get(), {});
     ASSERT_EQ(4u, json_array_size(json_object_get(scores, "token_logprobs")));
@@ -197,7 +201,8 @@ TEST_F(OpenaiExchange, EchoedPromptsAreScored)
     EXPECT_EQ("0", Text(json.get(), {"usage", "completion_tokens"}));
     EXPECT_EQ("\"hello\"", Text(json.get(), {"choices", "1", "text"}));
     auto one = Parse(Post(completions, R"({"prompt":[5,6,7,8],"max_tokens":1)" + rest + "}").body);
-    EXPECT_EQ(5u, json_array_size(openai_test::At(one.get(), {"choices", "0", "logprobs", "tokens"})));
+    EXPECT_EQ(5u,
+              json_array_size(openai_test::At(one.get(), {"choices", "0", "logprobs", "tokens"})));
     for (const char *i : {"1", "2", "3"})
         EXPECT_EQ(Text(scores, {"token_logprobs", i}),
                   Text(one.get(), {"choices", "0", "logprobs", "token_logprobs", i}));
@@ -212,11 +217,13 @@ TEST_F(OpenaiExchange, EchoedPromptsAreScored)
 TEST_F(OpenaiExchange, MaxTokensOfZeroNeedsNoEngine)
 {
     ASSERT_NO_FATAL_FAILURE(StartReady());
-    auto json = Parse(Post(completions, R"({"prompt":["a","b"],"max_tokens":0,"echo":true,"n":2})").body);
+    auto json =
+        Parse(Post(completions, R"({"prompt":["a","b"],"max_tokens":0,"echo":true,"n":2})").body);
     ASSERT_EQ(4u, json_array_size(openai_test::At(json.get(), {"choices"})));
     EXPECT_EQ("\"b\"", Text(json.get(), {"choices", "2", "text"}));
     EXPECT_EQ("2", Text(json.get(), {"usage", "prompt_tokens"}));
-    auto events = Events(Stream(completions, R"({"prompt":"a","max_tokens":0,"stream":true})").body);
+    auto events =
+        Events(Stream(completions, R"({"prompt":"a","max_tokens":0,"stream":true})").body);
     EXPECT_EQ("", Streamed(events, 0, false));
     events = Events(Stream(chats, R"({"messages":[{"role":"user","content":"x"}],"max_tokens":0,)"
                                   R"("stream":true})").body);
@@ -233,12 +240,15 @@ TEST_F(OpenaiExchange, StopTextsAndTokensAreTold)
     std::string text = json_string_value(openai_test::At(json.get(), {"choices", "0", "text"}));
     ASSERT_GT(text.size(), 6u);
     json_t *stop = json_stringn(text.data() + 3, 3);
-    auto stopped = Parse(Post(completions, base + ",\"stop\":" + openai_test::Dump(stop) + "}").body);
+    auto stopped =
+        Parse(Post(completions, base + ",\"stop\":" + openai_test::Dump(stop) + "}").body);
     EXPECT_EQ("\"stop\"", Text(stopped.get(), {"choices", "0", "finish_reason"}));
     EXPECT_EQ(openai_test::Dump(stop), Text(stopped.get(), {"choices", "0", "stop_reason"}));
-    EXPECT_EQ(0u, text.find(json_string_value(openai_test::At(stopped.get(), {"choices", "0", "text"}))));
-    auto events = Events(Stream(completions, base + ",\"stream\":true,\"stop\":" + openai_test::Dump(stop) +
-                                                 "}").body);
+    EXPECT_EQ(
+        0u, text.find(json_string_value(openai_test::At(stopped.get(), {"choices", "0", "text"}))));
+    auto events = Events(
+        Stream(completions, base + ",\"stream\":true,\"stop\":" + openai_test::Dump(stop) + "}")
+            .body);
     EXPECT_EQ(json_string_value(openai_test::At(stopped.get(), {"choices", "0", "text"})),
               Streamed(events, 0, false)) << "no part of it was shown";
     json_decref(stop);
@@ -258,19 +268,21 @@ TEST_F(OpenaiExchange, BiasesForceAndForbid)
 TEST_F(OpenaiExchange, StructuredOutputKeepsToItsGrammar)
 {
     ASSERT_NO_FATAL_FAILURE(StartReady());
-    auto json = Parse(Post(completions, R"({"prompt":"x","max_tokens":40,"n":3,"seed":1,)"
-                                        R"("structured_outputs":{"choice":["yes","no","perhaps"]}})")
-                          .body);
+    auto json =
+        Parse(Post(completions, R"({"prompt":"x","max_tokens":40,"n":3,"seed":1,)"
+                                R"("structured_outputs":{"choice":["yes","no","perhaps"]}})")
+                  .body);
     for (const char *i : {"0", "1", "2"}) {
         std::string text = Text(json.get(), {"choices", i, "text"});
         EXPECT_TRUE(text == "\"yes\"" || text == "\"no\"" || text == "\"perhaps\"") << text;
         EXPECT_EQ("\"stop\"", Text(json.get(), {"choices", i, "finish_reason"}));
     }
-    const std::string chat = R"({"messages":[{"role":"user","content":"x"}],"max_tokens":200,"seed":3,)"
-                             R"("response_format":{"type":"json_schema","json_schema":{"name":"n",)"
-                             R"("strict":true,"schema":{"type":"object","properties":{)"
-                             R"("ok":{"type":"boolean"},"k":{"enum":["a","b"]}},)"
-                             R"("required":["ok","k"],"additionalProperties":false}}})";
+    const std::string chat =
+        R"({"messages":[{"role":"user","content":"x"}],"max_tokens":200,"seed":3,)"
+        R"("response_format":{"type":"json_schema","json_schema":{"name":"n",)"
+        R"("strict":true,"schema":{"type":"object","properties":{)"
+        R"("ok":{"type":"boolean"},"k":{"enum":["a","b"]}},)"
+        R"("required":["ok","k"],"additionalProperties":false}}})";
     auto whole = Parse(Post(chats, chat + "}").body);
     const json_t *content = openai_test::At(whole.get(), {"choices", "0", "message", "content"});
     ASSERT_NE(nullptr, content) << Text(whole.get(), {});
@@ -279,9 +291,10 @@ TEST_F(OpenaiExchange, StructuredOutputKeepsToItsGrammar)
     EXPECT_TRUE(json_is_string(json_object_get(object.get(), "k")));
     auto events = Events(Stream(chats, chat + ",\"stream\":true}").body);
     EXPECT_EQ(json_string_value(content), Streamed(events, 0, true));
-    Refused(chats, R"({"messages":[{"role":"user","content":"x"}],"response_format":{"type":)"
-                   R"("json_schema","json_schema":{"schema":{"type":"string","multipleOf":2}}}})", 400,
-            "invalid_request_error", "invalid_value", "response_format");
+    Refused(chats,
+            R"({"messages":[{"role":"user","content":"x"}],"response_format":{"type":)"
+            R"("json_schema","json_schema":{"schema":{"type":"string","multipleOf":2}}}})",
+            400, "invalid_request_error", "invalid_value", "response_format");
 }
 
 /* ---- clients that go ---- */

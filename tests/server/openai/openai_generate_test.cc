@@ -23,9 +23,12 @@ TEST_F(OpenaiGenerate, EveryRefusalHasItsCodeAndType)
     Refused(completions, "{\"prompt\":\"a\",\"prompt\":\"b\"}", 400, invalid, "invalid_value", "");
     Refused(completions, "{}", 400, invalid, "invalid_value", "prompt");
     Refused(completions, R"({"prompt":"x","suffix":"y"})", 400, invalid, "invalid_value", "suffix");
-    Refused(completions, R"({"prompt":"x","n":2,"best_of":4})", 400, invalid, "invalid_value", "best_of");
-    Refused(completions, R"({"prompt":["a","b","c","d","e"]})", 400, invalid, "invalid_value", "prompt");
-    Refused(completions, R"({"model":"gpt-4","prompt":"x"})", 404, invalid, "model_not_found", "model");
+    Refused(completions, R"({"prompt":"x","n":2,"best_of":4})", 400, invalid, "invalid_value",
+            "best_of");
+    Refused(completions, R"({"prompt":["a","b","c","d","e"]})", 400, invalid, "invalid_value",
+            "prompt");
+    Refused(completions, R"({"model":"gpt-4","prompt":"x"})", 404, invalid, "model_not_found",
+            "model");
     Refused(chats, R"({"model":"gpt-4","messages":[]})", 404, invalid, "model_not_found", "model");
     Refused(chats, "{}", 400, invalid, "invalid_value", "messages");
     Refused(chats, R"({"messages":[{"role":"user","content":"x"}],"audio":{"v":1}})", 400, invalid,
@@ -106,7 +109,8 @@ TEST_F(OpenaiGenerate, AModelWithoutATokenizerTakesIds)
     ASSERT_EQ(200, reply.code) << reply.body;
     auto json = Parse(reply.body);
     EXPECT_EQ(4u, json_array_size(openai_test::At(json.get(), {"choices", "0", "token_ids"})));
-    EXPECT_EQ(7u, json_array_size(openai_test::At(json.get(), {"choices", "0", "logprobs", "tokens"})));
+    EXPECT_EQ(7u,
+              json_array_size(openai_test::At(json.get(), {"choices", "0", "logprobs", "tokens"})));
     EXPECT_EQ("\"\"", Text(json.get(), {"choices", "0", "text"}));
     Refused(completions, R"({"prompt":"text"})", 400, invalid, "invalid_value", "prompt");
     Refused(chats, R"({"messages":[{"role":"user","content":"x"}]})", 400, invalid, "invalid_value",

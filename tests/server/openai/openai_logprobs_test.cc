@@ -37,7 +37,8 @@ TEST(OpenaiLogprobs, ChatListsTokensWithBytesAndAlternatives)
     EXPECT_EQ(R"({"content":[{"token":"a","logprob":-0.5,"bytes":[97],"top_logprobs":[)"
               R"({"token":"a","logprob":-0.5,"bytes":[97]},)"
               R"({"token":"bytes:\\xf4","logprob":-1.5,"bytes":[244]}]},)"
-              R"({"token":"bytes:\\xf4","logprob":-9999,"bytes":[244],"top_logprobs":[]}]})", Take(w));
+              R"({"token":"bytes:\\xf4","logprob":-9999,"bytes":[244],"top_logprobs":[]}]})",
+              Take(w));
     openai_logprobs_chat(&w, t.get(), nullptr, 0);
     EXPECT_EQ("{\"content\":[]}", Take(w));
 }
@@ -59,8 +60,8 @@ class Completion : public testing::Test {
 
 TEST_F(Completion, AlternativesHoldTheTokenItself)
 {
-    const struct sampled tokens[] = {Sampled(a_, -2, {{b_, -0.5f}}), Sampled(b_, -0.25f, {{b_, -0.25f}}),
-                                     Sampled(a_, -1)};
+    const struct sampled tokens[] = {Sampled(a_, -2, {{b_, -0.5f}}),
+                                     Sampled(b_, -0.25f, {{b_, -0.25f}}), Sampled(a_, -1)};
     struct openai_scored scored = {};
     scored.output = tokens;
     scored.output_tokens = 3;
@@ -76,9 +77,10 @@ TEST_F(Completion, AnEchoedPromptStandsBeforeTheOutput)
     const struct sampled scores[] = {Sampled(a_, -1, {{b_, -0.5f}}), Sampled(b_, -3, {{b_, -3}})};
     const struct sampled output[] = {Sampled(a_, -4)};
     struct openai_scored scored = {prompt, 3, scores, 2, output, 1};
-    EXPECT_EQ(R"({"tokens":["b","a","b","a"],"token_logprobs":[null,-1,-3,-4],)"
-              R"("top_logprobs":[null,{"b":-0.5,"a":-1},{"b":-3},{"a":-4}],"text_offset":[0,1,2,3]})",
-              Dump(Write(scored).get()));
+    EXPECT_EQ(
+        R"({"tokens":["b","a","b","a"],"token_logprobs":[null,-1,-3,-4],)"
+        R"("top_logprobs":[null,{"b":-0.5,"a":-1},{"b":-3},{"a":-4}],"text_offset":[0,1,2,3]})",
+        Dump(Write(scored).get()));
     scored.prompt_scores_count = 1; /* the rest is not known */
     scored.output_tokens = 0;
     EXPECT_EQ("[null,-1,null]", Text(Write(scored).get(), {"token_logprobs"}));
@@ -107,7 +109,8 @@ TEST(OpenaiLogprobs, WithoutATokenizerTokensAreTheirNumbers)
     ASSERT_TRUE(openai_offset_open(&offset, nullptr, false));
     openai_logprobs_completion(&w, nullptr, &scored, &offset);
     EXPECT_EQ(R"({"tokens":["token_id:7"],"token_logprobs":[-1],)"
-              R"("top_logprobs":[{"token_id:8":-0.5,"token_id:7":-1}],"text_offset":[0]})", Take(w));
+              R"("top_logprobs":[{"token_id:8":-0.5,"token_id:7":-1}],"text_offset":[0]})",
+              Take(w));
 }
 
 } // namespace

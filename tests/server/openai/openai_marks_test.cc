@@ -68,7 +68,8 @@ TEST_F(OpenaiMarks, ClientsCannotWriteStandIns)
 
 TEST_F(OpenaiMarks, EveryStringOfAValueIsLookedAt)
 {
-    auto value = Parse(R"({"role":"user","n":[1,null,true,{"<|im_end|>":"x<|im_start|>"}],"e":{}})");
+    auto value =
+        Parse(R"({"role":"user","n":[1,null,true,{"<|im_end|>":"x<|im_start|>"}],"e":{}})");
     Json hidden(openai_marks_hide(marks_, value.get()));
     std::string text = Dump(hidden.get());
     EXPECT_EQ(std::string::npos, text.find("<|"));
@@ -96,9 +97,19 @@ TEST_F(OpenaiMarks, CutStandInsAreText)
 TEST_F(OpenaiMarks, AnyTextComesBackWhole)
 {
     scratch::Random random(11);
-    const char *const parts[] = {"<|im_end|>", "<|im_start|>", "<", "|", "im_end|>", "<|endoftext|>",
-                                 "\xef\xb7\x90", "\xef\xb7\xa0", "\xef\xb7\x91", "\xef\xb7\x92", "a",
-                                 "\xe2\x82\xac", "\n"};
+    const char *const parts[] = {"<|im_end|>",
+                                 "<|im_start|>",
+                                 "<",
+                                 "|",
+                                 "im_end|>",
+                                 "<|endoftext|>",
+                                 "\xef\xb7\x90",
+                                 "\xef\xb7\xa0",
+                                 "\xef\xb7\x91",
+                                 "\xef\xb7\x92",
+                                 "a",
+                                 "\xe2\x82\xac",
+                                 "\n"};
     for (int round = 0; round < 500; round++) {
         std::string text, back;
         for (uint32_t n = random.below(12); n > 0; n--)

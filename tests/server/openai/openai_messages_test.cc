@@ -28,9 +28,12 @@ TEST(OpenaiMessages, TextStaysAndPartsAreJoined)
                                              {"type":"text","text":"c\u0000"}]},
                    {"role":"assistant","content":[{"type":"refusal","refusal":"no"}]},
                    {"role":"user","content":[]}])");
-    EXPECT_EQ(R"([{"role":"system","content":"s"},{"role":"user","name":"bob","content":"a\nb\nc\u0000"},)"
-              R"({"role":"assistant","content":"no"},{"role":"user","content":""}])",
-              Dump(m.out.get())) << m.refusal.why.text;
+    EXPECT_EQ(
+        R"([{"role":"system","content":"s"},)"
+        R"({"role":"user","name":"bob","content":"a\nb\nc\u0000"},)"
+        R"({"role":"assistant","content":"no"},{"role":"user","content":""}])",
+        Dump(m.out.get()))
+        << m.refusal.why.text;
 }
 
 TEST(OpenaiMessages, AssistantsMaySayNothing)
@@ -47,20 +50,22 @@ TEST(OpenaiMessages, ArgumentsOfToolCallsBecomeObjects)
         {"id":"2","type":"function","function":{"name":"g","arguments":"not json"}},
         {"id":"3","type":"function","function":{"name":"h","arguments":"[1]"}}]},
         {"role":"tool","tool_call_id":"1","content":"4"}])");
-    EXPECT_EQ("{\"x\":1}", openai_test::Text(m.out.get(), {"0", "tool_calls", "0", "function", "arguments"}));
+    EXPECT_EQ("{\"x\":1}",
+              openai_test::Text(m.out.get(), {"0", "tool_calls", "0", "function", "arguments"}));
     EXPECT_EQ("\"not json\"",
               openai_test::Text(m.out.get(), {"0", "tool_calls", "1", "function", "arguments"}));
     EXPECT_EQ("\"[1]\"",
               openai_test::Text(m.out.get(), {"0", "tool_calls", "2", "function", "arguments"}));
-    EXPECT_EQ("\"{\\\"x\\\":1}\"", openai_test::Text(m.body.get(), {"messages", "0", "tool_calls", "0",
-                                                               "function", "arguments"}));
+    EXPECT_EQ("\"{\\\"x\\\":1}\"", openai_test::Text(m.body.get(), {"messages", "0", "tool_calls",
+                                                                    "0", "function", "arguments"}));
 }
 
 TEST(OpenaiMessages, NoToolCallsAreNone)
 {
     Messages m(R"([{"role":"assistant","content":"a","tool_calls":null},
                    {"role":"assistant","content":"b","tool_calls":[]}])");
-    EXPECT_EQ(R"([{"role":"assistant","content":"a"},{"role":"assistant","content":"b"}])", Dump(m.out.get()));
+    EXPECT_EQ(R"([{"role":"assistant","content":"a"},{"role":"assistant","content":"b"}])",
+              Dump(m.out.get()));
 }
 
 TEST(OpenaiMessages, ThoughtsComeUnderTheNameThatTemplatesRead)
@@ -69,7 +74,9 @@ TEST(OpenaiMessages, ThoughtsComeUnderTheNameThatTemplatesRead)
                    {"role":"assistant","content":"b","reasoning":"r","reasoning_content":"s"},
                    {"role":"assistant","content":"c","reasoning":"r","reasoning_content":null},
                    {"role":"assistant","content":"d","reasoning":{}}])");
-    auto thoughts = [&](const char *i) { return openai_test::Text(m.out.get(), {i, "reasoning_content"}); };
+    auto thoughts = [&](const char *i) {
+        return openai_test::Text(m.out.get(), {i, "reasoning_content"});
+    };
     EXPECT_EQ("\"r\"", thoughts("0"));
     EXPECT_EQ("\"s\"", thoughts("1"));
     EXPECT_EQ("\"r\"", thoughts("2"));
@@ -101,7 +108,8 @@ TEST(OpenaiMessages, RefusalsNameThePlace)
          "messages[0].content must be a string or a list of parts, not a number"},
         {R"([{"role":"user","content":"ok"},
              {"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}])",
-         "messages[1].content", "messages[1].content[0].type is 'image_url', this model reads text only"},
+         "messages[1].content",
+         "messages[1].content[0].type is 'image_url', this model reads text only"},
         {R"([{"role":"user","content":[{"type":"text"}]}])", "messages[0].content",
          "messages[0].content[0].text must be a string"},
         {R"([{"role":"user","content":[7]}])", "messages[0].content",

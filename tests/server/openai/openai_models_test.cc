@@ -15,7 +15,8 @@ TEST_F(OpenaiModels, TheOneModelIsListed)
     EXPECT_EQ(200, reply.code);
     EXPECT_EQ("application/json", reply.Header("Content-Type"));
     EXPECT_EQ(R"({"object":"list","data":[{"id":"tiny/chat","object":"model","created":1700000000,)"
-              R"("owned_by":"moering","root":"tiny","parent":null,"max_model_len":1024}]})", reply.body);
+              R"("owned_by":"moering","root":"tiny","parent":null,"max_model_len":1024}]})",
+              reply.body);
 }
 
 TEST_F(OpenaiModels, OneModelByItsName)
@@ -30,7 +31,8 @@ TEST_F(OpenaiModels, OneModelByItsName)
     Reply other = Get("/v1/models/gpt-4");
     EXPECT_EQ(404, other.code);
     EXPECT_EQ(R"({"error":{"message":"the model 'gpt-4' is not served here, 'tiny/chat' is",)"
-              R"("type":"invalid_request_error","param":"model","code":"model_not_found"}})", other.body);
+              R"("type":"invalid_request_error","param":"model","code":"model_not_found"}})",
+              other.body);
 }
 
 TEST_F(OpenaiModels, UnavailableWithoutAModel)

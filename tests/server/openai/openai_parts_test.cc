@@ -25,7 +25,8 @@ struct Told {
             Close();
             text += "call " + std::to_string(part.call) + " " + said + "(";
         } else if (part.kind == OPENAI_PART_ARGUMENTS) {
-            EXPECT_TRUE(kind == OPENAI_PART_CALL || kind == OPENAI_PART_ARGUMENTS) << "no call: " << said;
+            EXPECT_TRUE(kind == OPENAI_PART_CALL || kind == OPENAI_PART_ARGUMENTS)
+                << "no call: " << said;
             text += said;
         } else {
             if (kind != (int)part.kind) {
@@ -108,17 +109,20 @@ TEST(OpenaiParts, CallsOfHermes)
         const char *wanted, *text;
     } cases[] = {
         {"content(Hello.\n) ", "Hello.\n"},
-        {R"(call 0 f({"a": 1}) )", "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>"},
+        {R"(call 0 f({"a": 1}) )",
+         "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>"},
         {R"(content(Look:) call 0 f({}) call 1 g({"b":[{"c":"}"}]}) )",
          "Look:\n\n<tool_call>\n{\"name\":\"f\",\"arguments\":{}}\n</tool_call>\n<tool_call>"
-         R"({"name":"g","arguments":{"b":[{"c":"}"}]}}</tool_call>)" "\n"},
+         R"({"name":"g","arguments":{"b":[{"c":"}"}]}}</tool_call>)"
+         "\n"},
         {R"(call 0 f({}) content( and so on) )",
          R"(<tool_call>{"name":"f","arguments":{}}</tool_call> and so on)"},
         /* The order of members, members nobody asked for, the other name of arguments. */
         {R"(call 0 f({"a":"</tool_call>"}) )",
          R"(<tool_call>{"arguments":{"a":"</tool_call>"},"name":"f"}</tool_call>)"},
         {R"(call 0 f({"name":"g"}) )",
-         R"(<tool_call>{"id":[1,{"name":"x"}],"name":"f","parameters":{"name":"g"},"n":2.5e1}</tool_call>)"},
+         R"(<tool_call>{"id":[1,{"name":"x"}],)"
+         R"("name":"f","parameters":{"name":"g"},"n":2.5e1}</tool_call>)"},
         /* Without arguments, with none, with JSON in a string. */
         {"call 0 f({}) ", R"(<tool_call>{"name":"f"}</tool_call>)"},
         {"call 0 f({}) ", R"(<tool_call>{"name":"f","arguments":null}</tool_call>)"},
@@ -133,7 +137,8 @@ TEST(OpenaiParts, CallsOfHermes)
         {R"(call 0 f({"a":1}) )", R"(<tool_call>{"name":"f","arguments":{"a":1}})"},
         {R"(call 0 f({"a":1}) )", R"(<tool_call>{"name":"f","arguments":{"a":1}}</tool)"},
         {R"(call 0 f({"a":1}) call 1 g({}) )",
-         R"(<tool_call>{"name":"f","arguments":{"a":1}</tool_call><tool_call>{"name":"g"}</tool_call>)"},
+         R"(<tool_call>{"name":"f","arguments":{"a":1}</tool_call>)"
+         R"(<tool_call>{"name":"g"}</tool_call>)"},
         /* Cut while the arguments are being written. */
         {R"(call 0 f({"a": [1,) )", R"(<tool_call>{"name":"f","arguments":{"a": [1,)"},
         /* Arguments that are no JSON go on to the end of the call. */
@@ -167,16 +172,19 @@ TEST(OpenaiParts, WhatIsNoCallIsContent)
     Expect(R"(content(<tool_call>{"name": oh) call 0 f({}) )", r,
            R"(<tool_call>{"name": oh <tool_call>{"name":"f"}</tool_call>)");
     /* In a list, what follows the calls that were. */
-    Expect(R"(call 0 f({}) content(, 2]</tool_call>) )", r, R"(<tool_call>[{"name":"f"}, 2]</tool_call>)");
+    Expect(R"(call 0 f({}) content(, 2]</tool_call>) )", r,
+           R"(<tool_call>[{"name":"f"}, 2]</tool_call>)");
     Expect(R"(call 0 f({}) content(; no) )", r, R"(<tool_call>[{"name":"f"}; no)");
 }
 
 TEST(OpenaiParts, CallsOfMistral)
 {
     auto r = Reading(OPENAI_TOOLS_MISTRAL);
-    Expect(R"(call 0 f({"a": [1]}) call 1 f({}) )", r,
-           R"([TOOL_CALLS] [{"name": "f", "arguments": {"a": [1]}}, {"name": "f", "arguments": {}}])");
-    Expect(R"(content(So) call 0 f({}) )", r, R"(So[TOOL_CALLS][{"name":"f","arguments":{},"id":"a"}])");
+    Expect(
+        R"(call 0 f({"a": [1]}) call 1 f({}) )", r,
+        R"([TOOL_CALLS] [{"name": "f", "arguments": {"a": [1]}}, {"name": "f", "arguments": {}}])");
+    Expect(R"(content(So) call 0 f({}) )", r,
+           R"(So[TOOL_CALLS][{"name":"f","arguments":{},"id":"a"}])");
     Expect("content([TOOL_CALL] [a]) ", r, "[TOOL_CALL] [a]");
     Expect(R"(call 0 f({"a":) )", r, R"([TOOL_CALLS] [{"name":"f","arguments":{"a":)");
 }
@@ -189,9 +197,9 @@ TEST(OpenaiParts, CallsOfLlama)
            R"({"name":"f","parameters":{}}; {"name":"get_weather","parameters":{"x":2}})");
     Expect(R"(call 0 other({}) )", r, R"(<|python_tag|>{"name":"other","parameters":{}})");
     /* JSON for its own sake, and calls that do not begin the answer. */
-    for (const char *text : {R"({"name": "Bob", "parameters": {"a": 1}})", R"({"name": "Bob"})", R"({"a":1})",
-                             R"([{"name":"f","parameters":{}}])", R"(It is {"name":"f","parameters":{}})",
-                             " \n", "{"})
+    for (const char *text :
+         {R"({"name": "Bob", "parameters": {"a": 1}})", R"({"name": "Bob"})", R"({"a":1})",
+          R"([{"name":"f","parameters":{}}])", R"(It is {"name":"f","parameters":{}})", " \n", "{"})
         Expect("content(" + std::string(text) + ") ", r, text);
 }
 
@@ -201,12 +209,14 @@ TEST(OpenaiParts, CallsOfGranite)
     Expect(R"(call 0 f({"a":1}) call 1 f({}) )", r,
            R"(<|tool_call|>[{"name":"f","arguments":{"a":1}},{"name":"f","arguments":{}}])");
     Expect(R"(call 0 f({"a":1}) )", r, R"(<tool_call>[{"name":"f","arguments":{"a":1}}])");
-    Expect(R"(call 0 f({"a":1}) )", r, "<tool_call>\n{\"name\":\"f\",\"arguments\":{\"a\":1}}\n</tool_call>");
+    Expect(R"(call 0 f({"a":1}) )", r,
+           "<tool_call>\n{\"name\":\"f\",\"arguments\":{\"a\":1}}\n</tool_call>");
     Expect("content(<|tool_cal|>) ", r, "<|tool_cal|>");
 }
 
-const char schema[] = R"([{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":)"
-                      R"({"city":{"type":"string"},"days":{"type":"integer"}}}}}])";
+const char schema[] =
+    R"([{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":)"
+    R"({"city":{"type":"string"},"days":{"type":"integer"}}}}}])";
 
 TEST(OpenaiParts, CallsOfQwenCoder)
 {
@@ -220,8 +230,8 @@ TEST(OpenaiParts, CallsOfQwenCoder)
     Expect(R"(content(So) call 0 f({"city": "Rome\n\"x\"", "days": 3}) )", r,
            "So\n" + open + field("city", "Rome\n\"x\"") + field("days", "3") + close);
     Expect(R"(call 0 f({"city": "12"}) call 1 g({"a": {"b":[1]}, "c": "yes"}) )", r,
-           open + field("city", "12") + close + "\n<tool_call><function=g>" + field("a", "{\"b\":[1]}") +
-               field("c", "yes") + "</function></tool_call>");
+           open + field("city", "12") + close + "\n<tool_call><function=g>" +
+               field("a", "{\"b\":[1]}") + field("c", "yes") + "</function></tool_call>");
     Expect("call 0 f({}) ", r, open + close);
     Expect("call 0 f({}) content( more) ", r, "<function=f></function> more");
     Expect(R"(call 0 f({"days": ""}) )", r, open + "<parameter=days></parameter></function>");
@@ -231,8 +241,9 @@ TEST(OpenaiParts, CallsOfQwenCoder)
     Expect(R"(call 0 f({"city": "Ro) )", r, open + "<parameter=city>\nRo");
     Expect(R"(call 0 f({) )", r, open + "<parameter=ci");
     Expect(R"(call 0 f({}) content(oh) )", r, open + "oh");
-    for (const char *text : {"<tool_call>\n<func", "<tool_call>{\"name\":\"f\"}</tool_call>", "<function=>",
-                             "<function=a b></function>", "<function=f", "<tool_call><tool_call>"})
+    for (const char *text :
+         {"<tool_call>\n<func", "<tool_call>{\"name\":\"f\"}</tool_call>", "<function=>",
+          "<function=a b></function>", "<function=f", "<tool_call><tool_call>"})
         Expect("content(" + std::string(text) + ") ", r, text);
 }
 
@@ -243,8 +254,10 @@ TEST(OpenaiParts, CallsOfGlm)
     r.tools = tools.get();
     r.thinks = true;
     Expect(R"(thought(Hm) content(Look.) call 0 f({"city": "3", "days": 3}) call 1 g({}) )", r,
-           "\n<think>Hm</think>\nLook.\n<tool_call>f\n<arg_key>city</arg_key>\n<arg_value>3</arg_value>\n"
-           "<arg_key>days</arg_key>\n<arg_value>3</arg_value>\n</tool_call>\n<tool_call>g\n</tool_call>");
+           "\n<think>Hm</think>\nLook.\n<tool_call>f\n<arg_key>city</arg_key>\n<arg_value>3</"
+           "arg_value>\n"
+           "<arg_key>days</arg_key>\n<arg_value>3</arg_value>\n</tool_call>\n<tool_call>g\n</"
+           "tool_call>");
     Expect(R"(call 0 f({"a": [1, 2]}) )", r,
            "<tool_call>f<arg_key>a</arg_key><arg_value>[1, 2]</arg_value></tool_call>");
     Expect(R"(call 0 f({"a": "x"}) content(<arg_key>b</arg_key> c) )", r,
@@ -270,9 +283,11 @@ TEST(OpenaiParts, LaterCallsMayBeLeftOut)
 {
     auto r = Reading(OPENAI_TOOLS_HERMES);
     r.one_call = true;
-    Expect(R"(call 0 f({"a":1}) )", r,
-           R"(<tool_call>{"name":"f","arguments":{"a":1}}</tool_call><tool_call>{"name":"g"}</tool_call>)"
-           R"(<tool_call>{"name":"h","arguments":{"b":1}}</tool_call>)");
+    Expect(
+        R"(call 0 f({"a":1}) )", r,
+        R"(<tool_call>{"name":"f","arguments":{"a":1}}</tool_call>)"
+        R"(<tool_call>{"name":"g"}</tool_call>)"
+        R"(<tool_call>{"name":"h","arguments":{"b":1}}</tool_call>)");
 }
 
 TEST(OpenaiParts, Thoughts)
@@ -345,18 +360,19 @@ TEST(OpenaiParts, LongWhiteSpaceComesOut)
     Expect("content(a" + space + "b) ", r, "a" + space + "b");
 }
 
-/* What waits for its name is bounded; a text in which each mark begins an object that only the end shows
- * to be none is read again and again, but not for long. */
+/* What waits for its name is bounded; a text in which each mark begins an object that only the end
+ * shows to be none is read again and again, but not for long. */
 TEST(OpenaiParts, HeadsAreBounded)
 {
     auto r = Reading(OPENAI_TOOLS_HERMES);
-    std::string head = R"(<tool_call>{"x":")", tail = R"(","name":"f"}</tool_call>)", fits(60000, 'x'),
-                long_one(70000, 'x');
+    std::string head = R"(<tool_call>{"x":")", tail = R"(","name":"f"}</tool_call>)",
+                fits(60000, 'x'), long_one(70000, 'x');
     EXPECT_EQ("call 0 f({}) ", Read(r, {head + fits + tail}));
     EXPECT_EQ("content(" + head + long_one + tail + ") ", Read(r, {head + long_one + tail}));
     EXPECT_EQ("content(" + head + long_one + tail + ") ", Read(r, {head, long_one, tail}));
     EXPECT_EQ(R"(call 0 f({"a":")" + long_one + "\"}) ",
-              Read(r, {R"(<tool_call>{"name":"f","arguments":{"a":")" + long_one + R"("}}</tool_call>)"}));
+              Read(r, {R"(<tool_call>{"name":"f","arguments":{"a":")" + long_one +
+                       R"("}}</tool_call>)"}));
     std::string marks = R"(<tool_call>{"a":")";
     while (marks.size() < 20000)
         marks += R"(<tool_call>{",":",":")"; /* names and values are read either way round */

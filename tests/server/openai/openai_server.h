@@ -63,7 +63,8 @@ class Server : public testing::Test {
         server.limits = limits_;
         server.keys = keys_;
         struct error error = {};
-        ASSERT_EQ(STATUS_OK, http_server_open(&server_, &server, routes, count, &error)) << error.text;
+        ASSERT_EQ(STATUS_OK, http_server_open(&server_, &server, routes, count, &error))
+            << error.text;
         ASSERT_EQ(STATUS_OK, engine_thread_open(&engine_, &thread_, &error)) << error.text;
         requests_attach(requests_, engine_);
         openai_attach(openai_, server_, requests_);
@@ -121,17 +122,21 @@ class Server : public testing::Test {
     {
         return Wait(Connect().Send(Request("POST", path, body)));
     }
-    Reply Get(const std::string &path) { return Wait(Connect().Send(Request("GET", path, "", ""))); }
+    Reply Get(const std::string &path)
+    {
+        return Wait(Connect().Send(Request("GET", path, "", "")));
+    }
     /* Posts, and expects this code, the type and the code of an error, and the field. */
-    void Refused(const std::string &path, const std::string &body, int code, const std::string &type,
-                 const std::string &word, const std::string &param)
+    void Refused(const std::string &path, const std::string &body, int code,
+                 const std::string &type, const std::string &word, const std::string &param)
     {
         Reply reply = Post(path, body);
         EXPECT_EQ(code, reply.code) << body << reply.body;
         auto json = Parse(reply.body);
         EXPECT_EQ("\"" + type + "\"", Text(json.get(), {"error", "type"})) << reply.body;
         EXPECT_EQ("\"" + word + "\"", Text(json.get(), {"error", "code"})) << reply.body;
-        EXPECT_EQ(param.empty() ? "null" : "\"" + param + "\"", Text(json.get(), {"error", "param"}))
+        EXPECT_EQ(param.empty() ? "null" : "\"" + param + "\"",
+                  Text(json.get(), {"error", "param"}))
             << reply.body;
         EXPECT_LT(2u, Text(json.get(), {"error", "message"}).size());
     }

@@ -12,7 +12,8 @@ namespace {
 std::string Golden(const std::string &name)
 {
     const char *source = getenv("MOERING_SOURCE_DIR");
-    std::ifstream file(std::string(source ? source : ".") + "/tests/golden/template/" + name + ".jinja");
+    std::ifstream file(std::string(source ? source : ".") + "/tests/golden/template/" + name +
+                       ".jinja");
     std::stringstream text;
     text << file.rdbuf();
     EXPECT_FALSE(text.str().empty()) << name;

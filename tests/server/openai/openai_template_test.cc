@@ -63,8 +63,9 @@ TEST_F(OpenaiTemplate, TheModelsOwnIsTheDefault)
               "<|im_start|>assistant\n", text);
     EXPECT_EQ(t_.encode(text, true), ids_);
     EXPECT_EQ(3, std::count(ids_.begin(), ids_.end(), t_.id("<|im_start|>")));
-    EXPECT_EQ("<|im_start|>user\nhi<|im_end|>\n",
-              Render(R"({"messages":[{"role":"user","content":"hi"}],"add_generation_prompt":false})"));
+    EXPECT_EQ(
+        "<|im_start|>user\nhi<|im_end|>\n",
+        Render(R"({"messages":[{"role":"user","content":"hi"}],"add_generation_prompt":false})"));
 }
 
 /* Whoever writes a mark into a message has written its characters. */
@@ -84,7 +85,8 @@ TEST_F(OpenaiTemplate, SpecialTokensInContentsStayText)
 
 TEST_F(OpenaiTemplate, TheServersChoiceWins)
 {
-    ASSERT_NO_FATAL_FAILURE(Open("{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"));
+    ASSERT_NO_FATAL_FAILURE(
+        Open("{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"));
     EXPECT_EQ("[user] hi\n", Render(R"({"messages":[{"role":"user","content":"hi"}]})"));
     ASSERT_NO_FATAL_FAILURE(Open("chatml"));
     EXPECT_EQ(0u, Render(R"({"messages":[{"role":"user","content":"hi"}]})").find("<|im_start|>"))
@@ -99,7 +101,8 @@ TEST_F(OpenaiTemplate, ABrokenTemplateRefusesChatsAlone)
     EXPECT_EQ(HTTP_BAD_VALUE, refusal_.problem);
     EXPECT_STREQ(openai_template_problem(chat_), refusal_.why.text);
     EXPECT_EQ("hi", Render(R"({"messages":[{"role":"user","content":"hi"}],
-                               "chat_template":"{{ messages[0].content }}"})")) << "the client's works";
+                               "chat_template":"{{ messages[0].content }}"})"))
+        << "the client's works";
 }
 
 TEST_F(OpenaiTemplate, VariablesReachTheTemplate)
@@ -131,10 +134,12 @@ TEST_F(OpenaiTemplate, AnswersAreReadAsItsModelWritesThem)
     Json plain = Parse("{}"), own = Parse(R"({"chat_template":"[TOOL_CALLS] </think>"})");
     struct openai_fields f = {plain.get(), "", &refusal_}, with = {own.get(), "", &refusal_};
     ASSERT_NO_FATAL_FAILURE(Open("chatml"));
-    EXPECT_EQ(openai_syntax_find(OPENAI_TOOLS_HERMES, ""), openai_template_syntax(chat_, &f, &searched));
+    EXPECT_EQ(openai_syntax_find(OPENAI_TOOLS_HERMES, ""),
+              openai_template_syntax(chat_, &f, &searched));
     EXPECT_TRUE(searched);
     EXPECT_FALSE(openai_template_thinks(chat_, &f));
-    EXPECT_EQ(openai_syntax_find(OPENAI_TOOLS_MISTRAL, ""), openai_template_syntax(chat_, &with, &searched))
+    EXPECT_EQ(openai_syntax_find(OPENAI_TOOLS_MISTRAL, ""),
+              openai_template_syntax(chat_, &with, &searched))
         << "the client's template comes before the model's";
     EXPECT_TRUE(openai_template_thinks(chat_, &with));
     openai_template_choose(chat_, OPENAI_TOOLS_NONE, OPENAI_REASONING_NONE);
@@ -142,7 +147,8 @@ TEST_F(OpenaiTemplate, AnswersAreReadAsItsModelWritesThem)
     EXPECT_FALSE(searched);
     EXPECT_FALSE(openai_template_thinks(chat_, &with));
     openai_template_choose(chat_, OPENAI_TOOLS_LLAMA3, OPENAI_REASONING_THINK);
-    EXPECT_EQ(openai_syntax_find(OPENAI_TOOLS_LLAMA3, ""), openai_template_syntax(chat_, &with, &searched));
+    EXPECT_EQ(openai_syntax_find(OPENAI_TOOLS_LLAMA3, ""),
+              openai_template_syntax(chat_, &with, &searched));
     EXPECT_TRUE(openai_template_thinks(chat_, &f));
 }
 
@@ -193,21 +199,24 @@ TEST_F(OpenaiTemplate, RefusalsNameTheField)
 TEST_F(OpenaiTemplate, TheTokenizersOwnTokensStandAround)
 {
     scratch::Folder folder; /* it puts <|endoftext|> before every text */
-    std::ifstream in(std::string(getenv("MOERING_SOURCE_DIR")) + "/tests/golden/tokenizer/llama3.json");
+    std::ifstream in(std::string(getenv("MOERING_SOURCE_DIR")) +
+                     "/tests/golden/tokenizer/llama3.json");
     folder.write("tokenizer.json", std::string(std::istreambuf_iterator<char>(in), {}));
     Tokenizer with_bos(folder.path());
     struct openai_template *chat = nullptr;
     ASSERT_EQ(STATUS_OK, openai_template_open(&chat, with_bos.get(), "{{ messages[0].content }}",
                                               nullptr));
     for (const char *content : {"plain", "a <|endoftext|> b"}) {
-        Json body = Parse(std::string(R"({"messages":[{"role":"user","content":")") + content + "\"}]}");
+        Json body =
+            Parse(std::string(R"({"messages":[{"role":"user","content":")") + content + "\"}]}");
         struct openai_rendered rendered = {};
         struct openai_fields f = {body.get(), "", &refusal_};
         struct token_list list = {};
         ASSERT_TRUE(openai_template_render(chat, &f, 0, &rendered)) << refusal_.why.text;
         ASSERT_TRUE(openai_template_tokens(chat, &rendered, true, &list, &refusal_));
         struct token_list around = {};
-        ASSERT_EQ(STATUS_OK, tokenizer_encode(with_bos.get(), "", 0, true, false, &around, nullptr));
+        ASSERT_EQ(STATUS_OK,
+                  tokenizer_encode(with_bos.get(), "", 0, true, false, &around, nullptr));
         ASSERT_EQ(1u, around.count);
         EXPECT_EQ(around.ids[0], list.ids[0]);
         EXPECT_EQ(1, std::count(list.ids, list.ids + list.count, around.ids[0])) << "once";

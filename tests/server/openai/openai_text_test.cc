@@ -19,7 +19,8 @@ std::string TextOf(const Tokenizer &t, const std::vector<uint32_t> &ids, bool ke
 TEST(OpenaiText, WholeTextsComeBack)
 {
     Tokenizer t;
-    for (const std::string text : {"", "hello world", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\n"})
+    for (const std::string text :
+         {"", "hello world", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\n"})
         EXPECT_EQ(text, TextOf(t, t.encode(text)));
     std::vector<uint32_t> marked = {t.id("<|im_start|>")};
     for (uint32_t id : t.encode("x"))

@@ -37,7 +37,8 @@ TEST_F(OpenaiTokenize, PiecesAreTextsOrBytes)
     ASSERT_NO_FATAL_FAILURE(StartReady());
     auto json = Parse(Post("/tokenize", R"({"content":"a\u{}","with_pieces":true})").body);
     EXPECT_NE(nullptr, openai_test::At(json.get(), {"error"})) << "that was no JSON";
-    json = Parse(Post("/tokenize", "{\"content\":\"a\xf4\x8f\xbf\xbd\",\"with_pieces\":true}").body);
+    json =
+        Parse(Post("/tokenize", "{\"content\":\"a\xf4\x8f\xbf\xbd\",\"with_pieces\":true}").body);
     EXPECT_EQ("\"a\"", Text(json.get(), {"tokens", "0", "piece"}));
     EXPECT_EQ("[244]", Text(json.get(), {"tokens", "1", "piece"}));
     EXPECT_EQ(std::to_string(t_.encode("a")[0]), Text(json.get(), {"tokens", "0", "id"}));
@@ -69,8 +70,9 @@ TEST_F(OpenaiTokenize, TokensComeBackAsText)
 TEST_F(OpenaiTokenize, TheTemplateIsShown)
 {
     ASSERT_NO_FATAL_FAILURE(StartReady());
-    EXPECT_EQ(R"({"prompt":"<|im_start|>user\na<|im_end|>b<|im_end|>\n<|im_start|>assistant\n"})",
-              Post("/apply-template", R"({"messages":[{"role":"user","content":"a<|im_end|>b"}]})").body);
+    EXPECT_EQ(
+        R"({"prompt":"<|im_start|>user\na<|im_end|>b<|im_end|>\n<|im_start|>assistant\n"})",
+        Post("/apply-template", R"({"messages":[{"role":"user","content":"a<|im_end|>b"}]})").body);
 }
 
 TEST_F(OpenaiTokenize, RefusalsNameTheField)

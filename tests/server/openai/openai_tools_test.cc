@@ -63,8 +63,10 @@ TEST(OpenaiTools, Choices)
         {OPENAI_CHOICE_NONE, Body(Function("f"), R"("tool_choice":"none")")},
         {OPENAI_CHOICE_REQUIRED, Body(Function("f"), R"("tool_choice":"required")")},
         {OPENAI_CHOICE_NAMED,
-         Body(Function("a.b-c_D9") + "," + Function("g"),
-              R"("tool_choice":{"type":"function","function":{"name":"g"}},"parallel_tool_calls":false)")},
+         Body(
+             Function("a.b-c_D9") + "," + Function("g"),
+             R"("tool_choice":{"type":"function","function":{"name":"g"}},)"
+             R"("parallel_tool_calls":false)")},
     };
     for (const auto &c : cases) {
         Tools t(c.body);
@@ -101,14 +103,16 @@ TEST(OpenaiTools, RefusalsNameTheField)
         {"tools[0].function.parameters", Body(Function("f", "[]"))},
         {"tools[0].function.description",
          Body(R"({"type":"function","function":{"name":"f","description":1}})")},
-        {"tools[0].function.strict", Body(R"({"type":"function","function":{"name":"f","strict":1}})")},
+        {"tools[0].function.strict",
+         Body(R"({"type":"function","function":{"name":"f","strict":1}})")},
         {"tool_choice", Body("", R"("tool_choice":"required")")},
         {"tool_choice", Body(Function("f"), R"("tool_choice":"any")")},
         {"tool_choice", Body(Function("f"), R"("tool_choice":true)")},
         {"tool_choice", Body(Function("f"), R"("tool_choice":{})")},
         {"tool_choice", Body(Function("f"), R"("tool_choice":{"type":"allowed_tools"})")},
         {"tool_choice", Body(Function("f"), R"("tool_choice":{"type":"function","function":{}})")},
-        {"tool_choice", Body(Function("f"), R"("tool_choice":{"type":"function","function":{"name":"g"}})")},
+        {"tool_choice",
+         Body(Function("f"), R"("tool_choice":{"type":"function","function":{"name":"g"}})")},
         {"tool_choice", Body("", R"("tool_choice":{"type":"function","function":{"name":"g"}})")},
         {"tool_choice.function.name",
          Body(Function("f"), R"("tool_choice":{"type":"function","function":{"name":1}})")},
@@ -148,15 +152,17 @@ bool Allows(const struct grammar *grammar, const Tokenizer &tokenizer, const std
     return ok;
 }
 
-const char weather[] = R"({"type":"object","properties":{"city":{"type":"string"},"days":{"$ref":"#/$defs/n"}},)"
-                       R"("required":["city"],"$defs":{"n":{"type":"integer","minimum":1,"maximum":7}}})";
+const char weather[] =
+    R"({"type":"object","properties":{"city":{"type":"string"},"days":{"$ref":"#/$defs/n"}},)"
+    R"("required":["city"],"$defs":{"n":{"type":"integer","minimum":1,"maximum":7}}})";
 const char tree[] = R"({"properties":{"left":{"$ref":"#"},"v":{"enum":[0,1]}},"required":["v"]})";
 
 TEST(OpenaiTools, ARequiredAnswerIsAListOfCalls)
 {
     Tokenizer tokenizer;
-    Tools t(Body(Function("weather", weather) + "," + Function("tree", tree) + "," + Function("now"),
-                 R"("tool_choice":"required")"));
+    Tools t(
+        Body(Function("weather", weather) + "," + Function("tree", tree) + "," + Function("now"),
+             R"("tool_choice":"required")"));
     ASSERT_TRUE(t.Read() && t.Demand()) << t.refusal.why.text;
     const std::pair<bool, std::string> cases[] = {
         {true, R"([{"name":"weather","arguments":{"city":"Rome"}}])"},
@@ -190,7 +196,8 @@ TEST(OpenaiTools, OneCallIsOne)
 TEST(OpenaiTools, ANamedAnswerIsItsArguments)
 {
     Tokenizer tokenizer;
-    Tools t(Body(Function("now") + "," + Function("tree", tree) + "," + Function("bad", R"({"not":{}})"),
+    Tools t(Body(Function("now") + "," + Function("tree", tree) + "," +
+                     Function("bad", R"({"not":{}})"),
                  R"("tool_choice":{"type":"function","function":{"name":"tree"}})"));
     ASSERT_TRUE(t.Read() && t.Demand()) << "of the others nothing is asked: " << t.refusal.why.text;
     EXPECT_TRUE(Allows(t.grammar.compiled, tokenizer, R"({"left":{"v":1},"v":0})"));
@@ -209,11 +216,13 @@ TEST(OpenaiTools, ParametersOutsideTheSubsetAreNamed)
         {R"({"type":["object","null"]})", "must be object"},
     };
     for (const auto &c : cases) {
-        Tools t(Body(Function("ok") + "," + Function("f", c.parameters), R"("tool_choice":"required")"));
+        Tools t(Body(Function("ok") + "," + Function("f", c.parameters),
+                     R"("tool_choice":"required")"));
         ASSERT_TRUE(t.Read());
         EXPECT_FALSE(t.Demand()) << c.parameters;
         EXPECT_STREQ("tools[1].function.parameters", t.refusal.param);
-        EXPECT_NE(std::string::npos, std::string(t.refusal.why.text).find(c.word)) << t.refusal.why.text;
+        EXPECT_NE(std::string::npos, std::string(t.refusal.why.text).find(c.word))
+            << t.refusal.why.text;
     }
 }
 

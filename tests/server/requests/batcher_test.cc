@@ -244,8 +244,8 @@ struct request *make_scored(uint64_t id, uint32_t prompt, uint32_t tokens)
     return r;
 }
 
-// Chunks, company and preemptions (which throw away what was computed and reported): each prompt token
-// once, in order, before the first sampled one, and as the logits say.
+// Chunks, company and preemptions (which throw away what was computed and reported): each prompt
+// token once, in order, before the first sampled one, and as the logits say.
 TEST(batcher, prompt_logprobs_come_once_in_order)
 {
     Bench alone, crowded;
@@ -404,10 +404,11 @@ TEST(batcher, a_grammar_that_leaves_no_token_fails_its_request_alone)
     for (int i = 0; i < 52; i++) // capitals first: the model's end token is none of ours
         vocab += std::string(i ? ", " : "") + "\"" + (char)(i < 26 ? 'A' + i : 'a' + i - 26) +
                  "\": " + std::to_string(i);
-    b.folder.folder.write("tokenizer.json",
-                          "{\"model\": {\"type\": \"BPE\", \"vocab\": {" + vocab +
-                              "}, \"merges\": []}, \"pre_tokenizer\": {\"type\": \"ByteLevel\", "
-                              "\"add_prefix_space\": false}, \"decoder\": {\"type\": \"ByteLevel\"}}");
+    b.folder.folder.write(
+        "tokenizer.json",
+        "{\"model\": {\"type\": \"BPE\", \"vocab\": {" + vocab +
+            "}, \"merges\": []}, \"pre_tokenizer\": {\"type\": \"ByteLevel\", "
+            "\"add_prefix_space\": false}, \"decoder\": {\"type\": \"ByteLevel\"}}");
     b.with_logits = false;
     ASSERT_NO_FATAL_FAILURE(b.Bench::open());
     ASSERT_NO_FATAL_FAILURE(b.choose(1, {"abc7"}, 9));
@@ -528,8 +529,9 @@ TEST(batcher, a_refused_budget_leaves_everything)
         EXPECT_EQ(20u, b.outcomes[id].tokens.size());
 }
 
-// Two pages of the file are gone: a request fails if it comes to want one of them, at the very token
-// at which it would fail alone, and the others never notice. Once the file is whole again all is well.
+// Two pages of the file are gone: a request fails if it comes to want one of them, at the very
+// token at which it would fail alone, and the others never notice. Once the file is whole again all
+// is well.
 TEST(batcher, an_unreadable_page_fails_those_who_want_it)
 {
     const std::vector<std::string> gone = {"model.layers.1.mlp.experts.3.up_proj.weight",

@@ -133,7 +133,8 @@ TEST(generation, ignored_end_tokens_go_on)
 TEST(generation, special_tokens_that_were_asked_for_are_shown)
 {
     Feed f;
-    uint32_t begin = tokenizer_token_id(tiny(), "<|im_start|>"), end = tokenizer_token_id(tiny(), "<|im_end|>");
+    uint32_t begin = tokenizer_token_id(tiny(), "<|im_start|>"),
+             end = tokenizer_token_id(tiny(), "<|im_end|>");
     ASSERT_TRUE(tokenizer_is_special(tiny(), begin) && tokenizer_is_special(tiny(), end));
     f.r->asked.shown_special[0] = begin;
     f.r->asked.shown_special_count = 1;
@@ -405,7 +406,8 @@ TEST(generation, a_grammar_needs_a_tokenizer)
     EXPECT_NE(nullptr, strstr(error.text, "tokenizer")) << error.text;
 }
 
-// Chunks of any size, thrown away and computed again at any point: each prompt token once, in order.
+// Chunks of any size, thrown away and computed again at any point: each prompt token once, in
+// order.
 TEST(generation, prompt_tokens_are_reported_once)
 {
     for (uint32_t chunk : {1u, 3u, 8u, 20u}) {

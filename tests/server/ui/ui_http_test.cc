@@ -45,7 +45,8 @@ std::string Gunzip(const std::string &packed)
 std::string Source(const std::string &path)
 {
     std::string name = path == "/" ? "index.html" : path.substr(4);
-    std::ifstream in(std::string(getenv("MOERING_SOURCE_DIR")) + "/server/ui/" + name, std::ios::binary);
+    std::ifstream in(std::string(getenv("MOERING_SOURCE_DIR")) + "/server/ui/" + name,
+                     std::ios::binary);
     EXPECT_TRUE(in.good()) << name;
     return std::string(std::istreambuf_iterator<char>(in), {});
 }
@@ -73,7 +74,8 @@ TEST_F(Http, UiIsWhatThePageAsksFor)
     Open(Routes());
     std::string page = Ask(GetPath("/")).body;
     size_t found = 0;
-    for (size_t at = page.find("\"/ui/"); at != std::string::npos; at = page.find("\"/ui/", at + 1)) {
+    for (size_t at = page.find("\"/ui/"); at != std::string::npos;
+         at = page.find("\"/ui/", at + 1)) {
         std::string path = page.substr(at + 1, page.find_first_of("\"#", at + 1) - at - 1);
         EXPECT_EQ(Ask(GetPath(path)).code, 200) << path;
         found++;
@@ -89,7 +91,8 @@ TEST_F(Http, UiMayOnlyLoadFromHere)
     Open(Routes());
     Answer answer = Ask(GetPath("/"));
     EXPECT_EQ(answer.Header("Content-Security-Policy").find("default-src 'self';"), 0u);
-    EXPECT_NE(answer.Header("Content-Security-Policy").find("frame-ancestors 'none'"), std::string::npos);
+    EXPECT_NE(answer.Header("Content-Security-Policy").find("frame-ancestors 'none'"),
+              std::string::npos);
     EXPECT_EQ(answer.Header("X-Content-Type-Options"), "nosniff");
     EXPECT_EQ(answer.Header("Cache-Control"), "no-cache");
     EXPECT_EQ(answer.Header("Content-Type"), "text/html; charset=utf-8");

@@ -181,12 +181,14 @@ std::vector<float> attend_alone(struct backend *b, const Sequences &s, const Sha
 
 } // namespace
 
-/* Several blocks of keys, tiles that end within one, heads of more dimensions than fit at a time. */
+/* Several blocks of keys, tiles that end within one, heads of more dimensions than fit at a
+ * time. */
 TEST(attention, long_contexts_in_tiles_of_any_size_against_double_and_alone)
 {
     const uint32_t length = 300;
     for (enum cpu_isa isa : machine_isas()) {
-        for (const Shape &shape : {Shape{2, 2, 260, 0}, Shape{8, 1, 32, 100}, Shape{3, 1, 20, 64}}) {
+        for (const Shape &shape :
+             {Shape{2, 2, 260, 0}, Shape{8, 1, 32, 100}, Shape{3, 1, 20, 64}}) {
             for (enum dtype dtype : {DTYPE_F32, DTYPE_F16}) {
                 Noise noise(7);
                 Backend alone = open_backend(isa, 1), b = open_backend(isa, 3, 512, 16, length);

@@ -55,8 +55,8 @@ struct Matrix {
     const float *row(uint32_t r) const { return values.data() + (size_t)r * tensor.cols; }
 };
 
-/* A matrix in a block format with weights of ordinary size, in the order of files or packed, and the
- * decoded values. Random bits but for the scales, which are small finite numbers. */
+/* A matrix in a block format with weights of ordinary size, in the order of files or packed, and
+ * the decoded values. Random bits but for the scales, which are small finite numbers. */
 struct BlockMatrix {
     std::vector<uint8_t> file, packed;
     std::vector<float> values;
@@ -122,8 +122,8 @@ inline Backend open_backend(enum cpu_isa isa, uint32_t threads, uint32_t context
     return open_backend(config);
 }
 
-/* All that this machine can run. Threads meet in the same places whatever they compute, so for the thread
- * sanitizer, under which this takes minutes, the best alone. */
+/* All that this machine can run. Threads meet in the same places whatever they compute, so for the
+ * thread sanitizer, under which this takes minutes, the best alone. */
 inline std::vector<enum cpu_isa> machine_isas()
 {
     std::vector<enum cpu_isa> isas;

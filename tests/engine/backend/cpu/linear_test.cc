@@ -1,5 +1,6 @@
-/* Matrices in blocks, through the operations: packed ones have the bits of packed_scalar however the
- * work is cut, exact ones those of the decoded matrix; and a walk through a list meets everything once. */
+/* Matrices in blocks, through the operations: packed ones have the bits of packed_scalar however
+ * the work is cut, exact ones those of the decoded matrix; and a walk through a list meets
+ * everything once. */
 #include "engine/backend/cpu/cpu_backend.h"
 
 #include "tests/engine/backend/cpu/cpu_checks.h"
@@ -44,7 +45,8 @@ TEST(linear, packed_has_the_bits_of_the_scalar_table_in_every_shape_on_any_threa
 {
     for (enum dtype dtype : all_block_dtypes()) {
         Noise noise((uint32_t)dtype);
-        for (auto [outputs, cols] : {std::pair<uint32_t, uint32_t>{1, 256}, {37, 512}, {130, 256}}) {
+        for (auto [outputs, cols] :
+             {std::pair<uint32_t, uint32_t>{1, 256}, {37, 512}, {130, 256}}) {
             const uint32_t most = 40;
             BlockMatrix w(noise, dtype, outputs, cols, true);
             std::vector<float> x = noise.list(most * cols), bias = noise.list(outputs);
@@ -106,7 +108,8 @@ TEST(linear, packed_is_near_the_decoded_matrix)
                 want += (double)x[k] * w.row(o)[k];
                 squares += (double)w.row(o)[k] * w.row(o)[k];
             }
-            /* Each x is off by at most 1/254 of its block's largest, evenly spread: six deviations. */
+            /* Each x is off by at most 1/254 of its block's largest, evenly spread: six
+             * deviations. */
             EXPECT_NEAR(y[o], want, 6 * std::sqrt(squares / 12) / 127) << dtype_info(dtype)->name;
         }
     }

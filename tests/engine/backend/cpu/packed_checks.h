@@ -1,6 +1,7 @@
-/* The checks that every table of packed kernels must pass: the same bits as packed_scalar, for every
- * format, shape, split and gathering. Each instruction set's test program instantiates them by
- * including this file after naming its table. Weights are random bits, scales included, but finite. */
+/* The checks that every table of packed kernels must pass: the same bits as packed_scalar, for
+ * every format, shape, split and gathering. Each instruction set's test program instantiates them
+ * by including this file after naming its table. Weights are random bits, scales included, but
+ * finite. */
 #ifndef MOERING_TESTS_ENGINE_BACKEND_CPU_PACKED_CHECKS_H
 #define MOERING_TESTS_ENGINE_BACKEND_CPU_PACKED_CHECKS_H
 
@@ -137,8 +138,8 @@ inline std::unique_ptr<uint8_t, Free> packed_scratch(size_t cols)
         (uint8_t *)aligned_alloc(64, PACKED_SCRATCH_BYTES(cols)));
 }
 
-/* The outputs [first, first + outputs) for the x rows given, NaN where nothing was written; one more
- * output and row than there are, to see that they stay so. */
+/* The outputs [first, first + outputs) for the x rows given, NaN where nothing was written; one
+ * more output and row than there are, to see that they stay so. */
 inline std::vector<float> packed_dot(const struct packed_kernels *kernels, const PackedMatrix &w,
                                      const PackedRows &x, uint32_t first, uint32_t outputs,
                                      const uint32_t *rows, uint32_t count)
@@ -330,7 +331,8 @@ TEST_F(PackedTest, quantize_any_bits)
         std::vector<float> values(64 * 32);
         for (float &f : values) {
             uint32_t bits = (uint32_t)random();
-            uint32_t e = exponent ? (uint32_t)exponent - random() % (exponent < 9 ? exponent : 9) : 0;
+            uint32_t e =
+                exponent ? (uint32_t)exponent - random() % (exponent < 9 ? exponent : 9) : 0;
             if (exponent == 255 && random() % 40)
                 e = 200;
             bits = (bits & 0x807fffffu) | e << 23;

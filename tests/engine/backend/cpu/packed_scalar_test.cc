@@ -1,5 +1,5 @@
-/* The scalar table: the checks of every table, and that it is the truth, against double precision over
- * weights decoded by engine/quant. */
+/* The scalar table: the checks of every table, and that it is the truth, against double precision
+ * over weights decoded by engine/quant. */
 #include "tests/engine/backend/cpu/packed_checks.h"
 
 const char *PackedTest::table()

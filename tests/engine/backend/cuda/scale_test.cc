@@ -31,8 +31,8 @@ TEST(scale, adds_with_a_factor_and_a_gate)
                                    y = noise.list(rows * (size_t)width),
                                    gate = {-30.0f, -0.5f, 2.0f, 90.0f};
                 DeviceList<float> device_x(x, 3), device_y(y, 1), device_gate(gate);
-                cuda_add_scaled(stream, device_x, device_y,
-                                gated ? (float *)device_gate : nullptr, 0.25f, rows, width, nullptr);
+                cuda_add_scaled(stream, device_x, device_y, gated ? (float *)device_gate : nullptr,
+                                0.25f, rows, width, nullptr);
                 std::vector<float> got = device_x.get(stream);
                 for (size_t i = 0; i < x.size(); i++) {
                     double weight = 0.25;
