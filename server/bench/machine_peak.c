@@ -5,6 +5,8 @@
  * memory, so that no compiler can leave the work out. */
 #include "server/bench/machine_peak.h"
 
+#include <stdatomic.h>
+
 #include "engine/backend/cpu/cpu_threads.h"
 #include "memory/base/clock.h"
 
@@ -74,7 +76,6 @@ static int32_t int8_plain(uint32_t rounds, const uint8_t *bytes)
 }
 
 #if defined(__x86_64__)
-#include <stdatomic.h>
 #include <cpuid.h>
 #include <immintrin.h>
 #include <sys/syscall.h>
