@@ -20,6 +20,7 @@
 enum {
     FIELDS_MAX = 8,             /* of our own, beside the application's */
     STATUS_MESSAGE_BYTES_MAX = 1024, /* of grpc-message, before its encoding triples it */
+    DEADLINE_GRACE_MS = 500,         /* in which the status of an expired call must get out */
 };
 
 #define FIELD(name, value) {(name), sizeof(name) - 1, (value), sizeof(value) - 1}
@@ -184,18 +185,19 @@ void grpc_call_end(struct grpc_call *call, enum grpc_status status, const char *
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
     struct grpc_call *call = arg;
+    const struct timeval grace = {.tv_usec = DEADLINE_GRACE_MS * 1000};
     (void)fd, (void)what;
-    if (call->finished && http2_stream_unsent(call->stream) == 0)
-        return; /* its status is on the way */
-    if (http2_stream_unsent(call->stream) == 0) {
-        grpc_call_end(call, GRPC_DEADLINE_EXCEEDED, "the deadline has passed");
-        return;
+    if (!call->deadline_passed) {
+        /* What is queued may only wait for its turn in this very loop: the status goes behind it. A
+         * reset would be told as CANCELLED by a client whose clock is a moment behind ours. */
+        call->deadline_passed = true;
+        if (!call->finished)
+            grpc_call_end(call, GRPC_DEADLINE_EXCEEDED, "the deadline has passed");
+        if (http2_stream_unsent(call->stream) > 0 && evtimer_add(call->deadline, &grace) == 0)
+            return;
     }
-    /* The client does not read what is queued before the status, so it would not read that. */
-    call->finished = true;
-    call_drop_input(call);
-    http2_stream_reset(call->stream, HTTP2_CANCEL);
-    call_report_closed(call, GRPC_DEADLINE_EXCEEDED);
+    if (http2_stream_unsent(call->stream) > 0) /* the client does not read: nor would it the status */
+        http2_stream_reset(call->stream, HTTP2_CANCEL);
 }
 
 enum status grpc_call_set_timeout(struct grpc_call *call, uint64_t timeout_ns)

@@ -50,6 +50,7 @@ struct grpc_call {
     const char *peer; /* the connection's */
     struct grpc_metadata request, initial, trailing;
     struct event *deadline;
+    bool deadline_passed;
     uint64_t deadline_ns;
     struct grpc_message_reader reader;
     uint8_t *unary; /* the one message of a unary request, until the client's end */

@@ -233,6 +233,35 @@ TEST_F(GrpcCall, DeadlineEndsTheCallAndTellsBoth)
     EXPECT_EQ(grpc_server_find(server_, stream_.ids[0]), nullptr);
 }
 
+/* At the deadline more is queued than the client's window takes. A client that reads on finds the
+ * status behind it; one that does not is cut off. */
+TEST_F(GrpcCall, AnExpiredCallTellsItsStatusToWhoeverReads)
+{
+    const std::string block(10000, 'b');
+    stream_.on_half_close = [&](grpc_call *call) {
+        for (int i = 0; i < 20; i++)
+            (void)grpc_call_send(call, block.data(), block.size());
+    };
+    OpenBoth();
+    for (bool reads : {true, false}) {
+        stream_.log.clear();
+        wire::Client &client = Connect(false);
+        int32_t id = client.Call("/t.T/Stream", "", true, {{"grpc-timeout", "50m"}});
+        ASSERT_TRUE(Run([&] { return stream_.Count("closed 4") == 1; })) << "at once";
+        EXPECT_FALSE(client.answer(id).closed);
+        ASSERT_TRUE(Run([&] {
+            if (reads)
+                client.Consume(id);
+            return client.answer(id).closed;
+        }));
+        EXPECT_EQ(reads, client.answer(id).fields.count("grpc-status") == 1);
+        if (reads) {
+            EXPECT_EQ(client.answer(id).status(), GRPC_DEADLINE_EXCEEDED);
+            EXPECT_EQ(client.answer(id).messages().size(), 20u);
+        }
+    }
+}
+
 TEST_F(GrpcCall, BackPressureOfASlowReader)
 {
     size_t sent = 0;
