@@ -196,7 +196,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
         if (http2_stream_unsent(call->stream) > 0 && evtimer_add(call->deadline, &grace) == 0)
             return;
     }
-    if (http2_stream_unsent(call->stream) > 0) /* the client does not read: nor would it the status */
+    if (http2_stream_unsent(call->stream) > 0) /* the client does not read, nor would it that */
         http2_stream_reset(call->stream, HTTP2_CANCEL);
 }
 
