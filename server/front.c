@@ -362,7 +362,10 @@ static enum status open_server(struct front *f, struct error *error)
         .tls = f->config.tls,
         .keys = f->config.keys,
     };
-    return grpc_server_open(&f->server, &config, methods, METHODS, error);
+    status = grpc_server_open(&f->server, &config, methods, METHODS, error);
+    if (status == STATUS_INVALID || status == STATUS_IO)
+        error_prefix(error, "--host, --grpc-port");
+    return status;
 }
 
 /* Before the port opens: whoever sees our address may also send us a signal. */

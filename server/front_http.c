@@ -60,6 +60,8 @@ enum status front_http_open(struct front_http **out, const struct front_http_con
         .tls = config->tls,
     };
     status = http_server_open(&door->server, &http, routes, count, error);
+    if (status == STATUS_INVALID || status == STATUS_IO)
+        error_prefix(error, "--host, --port");
     if (status != STATUS_OK)
         goto fail;
     openai_attach(door->openai, door->server, config->requests);

@@ -117,6 +117,10 @@ static void print_layers(uint32_t layers, FILE *out)
 static void print_value(const struct config *c, const struct config_flag *f, FILE *out)
 {
     const void *at = (const char *)c + f->offset;
+    if (f->kind == KIND_U64 && !f->standard && config_source_of(c, f->name) == CONFIG_DEFAULT) {
+        fprintf(out, "(none)"); /* unset, which is not 0 */
+        return;
+    }
     switch (f->kind) {
     case KIND_SECRET:
         fprintf(out, "%s", *(const char *const *)at ? "(set)" : "(none)");
